@@ -1,0 +1,152 @@
+// What the map log can say (docs/FORMATS.md, "Log entries"). `cas` fields are compared when the entry is applied; a
+// difference makes the entry, or that element of its list, a no-op with a result code.
+
+import type {
+  ClusterId,
+  ConfigVersion,
+  Epoch,
+  FencingToken,
+  Incarnation,
+  MapIndex,
+  NodeId,
+  PartitionId,
+  PeerKey,
+  PolicyId,
+  SessionId,
+  VolumeId,
+} from './ids.ts';
+
+/** Who proposed an entry. Proposals are de-duplicated by it, for ever. */
+export interface EntryOrigin {
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  readonly counter: number;
+}
+
+export interface LogEntry {
+  readonly index: MapIndex;
+  readonly term: number;
+  readonly origin: EntryOrigin;
+  readonly body: EntryBody;
+}
+
+/** One element of an `isr...` list: applied only while cfg(p) still has this value. */
+export interface PartitionCas extends PartitionId {
+  readonly cfg: ConfigVersion;
+}
+
+export type EntryBody =
+  | { readonly type: 'noop' }
+  | {
+      readonly type: 'format';
+      readonly clusterId: ClusterId;
+      readonly name: string;
+      /** Partitions of each policy, a power of two up to 65536. */
+      readonly partitions: number;
+      readonly copies: number;
+      readonly minCopies: number;
+      readonly strict: boolean;
+      readonly objectBytes: number;
+      readonly hashVersion: number;
+    }
+  | {
+      readonly type: 'policyCreate';
+      readonly copies: number;
+      readonly minCopies: number;
+      readonly strict: boolean;
+    }
+  | { readonly type: 'setting'; readonly key: string; readonly value: string }
+  | { readonly type: 'audit'; readonly atIndex: MapIndex; readonly stateHash: string }
+  | {
+      /** Applied twice with one peerKey it gives the same node id. */
+      readonly type: 'nodeJoin';
+      readonly peerKey: PeerKey;
+      readonly addresses: readonly string[];
+      readonly zone: string;
+      readonly weight: number;
+    }
+  | {
+      readonly type: 'nodeUp';
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly addresses: readonly string[];
+      readonly storeGeneration: number;
+      readonly journalSeq: number;
+      /** cas: the incarnation that goes on without a restart (C4.2); 0 = a real start. */
+      readonly continues: Incarnation;
+      readonly cleanStop: boolean;
+    }
+  | {
+      readonly type: 'nodesDown';
+      readonly nodes: readonly { readonly node: NodeId; readonly incarnation: Incarnation }[];
+      readonly baseEpoch: Epoch;
+    }
+  | { readonly type: 'votersJoint'; readonly old: readonly NodeId[]; readonly next: readonly NodeId[] }
+  | { readonly type: 'votersFinal'; readonly old: readonly NodeId[]; readonly next: readonly NodeId[] }
+  | {
+      readonly type: 'isrShrink';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'isrJoin';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+    }
+  | { readonly type: 'isrAbort'; readonly partitions: readonly PartitionCas[]; readonly node: NodeId }
+  | {
+      readonly type: 'isrPromote';
+      readonly partitions: readonly (PartitionCas & {
+        readonly source: NodeId;
+        readonly sourceApplied: MapIndex;
+      })[];
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+    }
+  | { readonly type: 'isrRelease'; readonly partitions: readonly PartitionCas[]; readonly node: NodeId }
+  | { readonly type: 'purge'; readonly partitions: readonly PartitionCas[]; readonly node: NodeId }
+  | {
+      /** Volume, family and generation ids are assigned on apply. */
+      readonly type: 'volumeCreate';
+      readonly name: string;
+      readonly policy: PolicyId;
+      readonly sizeBytes: number;
+      readonly durability: 'durable';
+      readonly attachMode: 'handover';
+    }
+  | { readonly type: 'volumeDelete'; readonly volume: VolumeId; readonly token: FencingToken }
+  | {
+      readonly type: 'lockAcquire';
+      readonly volume: VolumeId;
+      readonly token: FencingToken;
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly session: SessionId;
+    }
+  | { readonly type: 'lockRelease'; readonly volume: VolumeId; readonly token: FencingToken }
+  | {
+      readonly type: 'takeover';
+      readonly volume: VolumeId;
+      readonly token: FencingToken;
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly session: SessionId;
+      readonly reason: string;
+      readonly force: boolean;
+    };
+
+export type EntryType = EntryBody['type'];
+
+/** What applying an entry did. `value` is the id it assigned or found, the token it granted, or 0. */
+export interface ApplyResult {
+  readonly code: 'ok' | 'duplicate' | 'exists' | 'missing' | 'stale' | 'held' | 'refused' | 'full';
+  readonly value: number;
+  /** One sentence for a person when the code is not ok; empty otherwise. */
+  readonly detail: string;
+}
+
+/** Most elements of one `isr...` or purge list. */
+export const MAX_PARTITIONS_PER_ENTRY = 2000;
+

@@ -1,0 +1,95 @@
+// ClusterView: what one node has applied of the map log, immutable. The data path and the fronts read it; only
+// cluster-state.ts makes new ones. Equal index means equal view on every node (A4).
+
+import type {
+  ClusterId,
+  ConfigVersion,
+  Epoch,
+  FamilyId,
+  FencingToken,
+  GenerationId,
+  Incarnation,
+  MapIndex,
+  NodeId,
+  PeerKey,
+  PolicyId,
+  SessionId,
+  VolumeId,
+} from './ids.ts';
+
+export interface Member {
+  readonly node: NodeId;
+  readonly peerKey: PeerKey;
+  /** Multiaddrs without the peer id part. */
+  readonly addresses: readonly string[];
+  readonly zone: string;
+  readonly weight: number;
+  /** `joined`: has never been up, not in the ring yet. Down is not out: a down member stays in the ring. */
+  readonly state: 'joined' | 'up' | 'down';
+  readonly incarnation: Incarnation;
+  /** Epoch of the last change of `state`. */
+  readonly since: Epoch;
+}
+
+export interface Policy {
+  readonly id: PolicyId;
+  readonly copies: number;
+  readonly minCopies: number;
+  readonly strict: boolean;
+}
+
+/** cfg(p) with its sets, sorted by node id. `targets` is T(p) in ring order. */
+export interface PartitionConfig {
+  readonly cfg: ConfigVersion;
+  readonly targets: readonly NodeId[];
+  readonly inSync: readonly NodeId[];
+  readonly joining: readonly NodeId[];
+}
+
+/** lock(v). The token only grows; `free` keeps the last one. */
+export interface VolumeLock {
+  readonly state: 'free' | 'held';
+  readonly token: FencingToken;
+  /** Index of the grant or takeover entry of `token`; 0 before the first. */
+  readonly grantedAt: MapIndex;
+  /** Holder; meaningful while held. */
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  readonly session: SessionId;
+  /** True when the present grant was a takeover: its holder owes the barrier (F3). */
+  readonly tookOver: boolean;
+}
+
+export interface Volume {
+  readonly id: VolumeId;
+  readonly name: string;
+  readonly family: FamilyId;
+  readonly policy: PolicyId;
+  readonly head: GenerationId;
+  readonly sizeBytes: number;
+  readonly durability: 'durable';
+  readonly attachMode: 'handover';
+  readonly lock: VolumeLock;
+}
+
+export interface ClusterView {
+  readonly index: MapIndex;
+  readonly epoch: Epoch;
+  readonly clusterId: ClusterId;
+  readonly name: string;
+  /** P: partitions of each policy. */
+  readonly partitions: number;
+  readonly members: ReadonlyMap<NodeId, Member>;
+  readonly voters: readonly NodeId[];
+  readonly policies: ReadonlyMap<PolicyId, Policy>;
+  readonly volumes: ReadonlyMap<VolumeId, Volume>;
+  readonly settings: ReadonlyMap<string, string>;
+  /** Volume whose record owns this generation as head; undefined when deleted or unknown. */
+  volumeOfGeneration(generation: GenerationId): Volume | undefined;
+  volumeByName(name: string): Volume | undefined;
+  memberByKey(peer: PeerKey): Member | undefined;
+  /** Highest generation id ever given: a higher one in a frame means that this view is behind. */
+  readonly lastGeneration: GenerationId;
+  /** Config of one partition; O(1), no allocation when cached. */
+  partition(policy: PolicyId, p: number): PartitionConfig;
+}

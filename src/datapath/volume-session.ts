@@ -1,0 +1,36 @@
+// What a front (NBD, the simulator's guest) sees of an attached volume. One session per export and gateway: all its
+// connections share it and its lock. gateway.ts implements it.
+
+import type { OperatingError } from '../core/errors.ts';
+import type { Volume } from '../core/view.ts';
+
+/** Called exactly once per request; may be called before the request call returns. */
+export type Done = (error: OperatingError | undefined) => void;
+
+export interface VolumeSession {
+  readonly volume: Pick<Volume, 'id' | 'name' | 'sizeBytes'>;
+  /** Requests in flight, all kinds; the front stops reading its socket at MAX_SESSION_REQUESTS. */
+  readonly inFlight: number;
+
+  /** Counts a connection. Takes no lock: the first read or write does. */
+  connect(): void;
+  /** At the last one: drain, release the lock, end the session. Resolves when that is done. */
+  disconnect(): Promise<void>;
+
+  /**
+   * Fast path: fills `target[at .. at+length)` now when this node holds an in-sync, hot copy and nothing stands in the
+   * way; returns false (having done nothing) otherwise: then call `read`.
+   * Offset and length in bytes, within the volume, any alignment. Costs no promise and no allocation.
+   */
+  tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean;
+  /** Fills `target[at .. at+length)`; the bytes passed their checksums (I8). */
+  read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void;
+  /** `data` is kept by reference until done. Done without an error = durable on all of the write set (R3, R4). */
+  write(offset: number, data: Uint8Array, done: Done): void;
+  /** Reads as zeroes afterwards. Any length within the volume. */
+  writeZeroes(offset: number, length: number, done: Done): void;
+  /** Whole sectors inside the range read as zeroes afterwards; edges are left alone. */
+  trim(offset: number, length: number, done: Done): void;
+  /** All writes already answered, by any connection of the volume, are durable. */
+  flush(done: Done): void;
+}

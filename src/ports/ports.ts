@@ -1,0 +1,161 @@
+// The world as the product sees it. Five small ports; io/ and p2p/ implement them for machines, sim/ for the simulator.
+// Nothing outside the adapters may touch a clock, a random source, a socket or a file.
+
+import type { PeerKey } from '../core/ids.ts';
+
+// ---------------------------------------------------------------------------------------------- clock
+
+export type TimerHandle = { readonly timer: unique symbol };
+
+/** Monotonic time. Time-outs only: no clock takes part in safety. */
+export interface Clock {
+  /** Milliseconds since some start, with fractions; never goes back. */
+  now(): number;
+  /** Runs `fn` once after at least `ms`. A node keeps its timer count bounded by its own design. */
+  setTimer(ms: number, fn: () => void): TimerHandle;
+  clearTimer(handle: TimerHandle): void;
+  /** Runs `fn` once at the end of this tick: the unit of batching of frames, replies and journal records. */
+  soon(fn: () => void): void;
+}
+
+// ---------------------------------------------------------------------------------------------- random
+
+export interface Random {
+  /** Uniform in 0 .. 2^32-1. */
+  u32(): number;
+  /** `length` random bytes, at most 1024. */
+  bytes(length: number): Uint8Array;
+  /** An independent stream: what one consumer draws does not shift another's. */
+  fork(label: string): Random;
+}
+
+// ---------------------------------------------------------------------------------------------- disk
+
+/**
+ * One directory tree, paths relative with '/'. Synchronous calls complete at once and throw OperatingError ('io',
+ * 'no-space'); nothing but `sync` and `syncFolder` makes anything durable.
+ */
+export interface Disk {
+  /** Opens for reading and writing. `undefined` when absent and not `create`. */
+  open(path: string, options: { readonly create: boolean }): DiskFile | undefined;
+  /** Makes a folder and its parents; no error when it exists. */
+  makeFolder(path: string): void;
+  /** Names in a folder, sorted by code unit; empty when the folder is absent. */
+  list(path: string): readonly string[];
+  /** Atomic; replaces `to`. Durable after `syncFolder` of both parents. */
+  rename(from: string, to: string): void;
+  /** No error when absent. */
+  remove(path: string): void;
+  /** Makes creations, renames and removals in this folder durable. */
+  syncFolder(path: string, done: (error: Error | undefined) => void): void;
+  /** Bytes of the file system this tree lies on. */
+  space(): { readonly totalBytes: number; readonly freeBytes: number };
+}
+
+export interface DiskFile {
+  /** Reads up to `length` bytes at `position` into `target` from `at`; returns how many (fewer only at the end). */
+  readSync(target: Uint8Array, at: number, length: number, position: number): number;
+  /** The same through the thread pool, for cold or long reads. */
+  read(
+    target: Uint8Array,
+    at: number,
+    length: number,
+    position: number,
+    done: (error: Error | undefined, count: number) => void,
+  ): void;
+  /** Writes all of `bytes` at `position`. */
+  writeSync(bytes: Uint8Array, position: number): void;
+  /** Writes the pieces one after the other from `position`, as one system call where possible. */
+  writevSync(pieces: readonly Uint8Array[], position: number): void;
+  sizeSync(): number;
+  truncateSync(bytes: number): void;
+  /** fdatasync. A failed sync is never repeated: the caller ends the process. */
+  sync(done: (error: Error | undefined) => void): void;
+  close(): void;
+}
+
+// ---------------------------------------------------------------------------------------------- network
+
+/** A member as the network must know it: who is let in, and where to dial. */
+export interface PeerAddress {
+  readonly peer: PeerKey;
+  /** Multiaddrs without the peer id part, for example /ip4/127.0.0.1/tcp/7001. */
+  readonly addresses: readonly string[];
+}
+
+/** One block channel. Frames arrive whole, in order, until it closes; then it is dead for good. */
+export interface DataChannel {
+  readonly peer: PeerKey;
+  readonly isOpen: boolean;
+  /**
+   * Queues a frame for the end of this tick. The pieces are kept by reference until sent: do not change them.
+   * Unbounded by itself: the caller bounds bytes in flight by credits. Ignored when closed.
+   */
+  send(pieces: readonly Uint8Array[]): void;
+  /** Set once, before the first tick ends. `frame` is one buffer that the receiver owns. */
+  onFrame(fn: (frame: Uint8Array) => void): void;
+  /** Called once. Frames sent but not answered may or may not have arrived. */
+  onClose(fn: () => void): void;
+  /** Closes both directions at once. */
+  close(): void;
+}
+
+/**
+ * The weakest network we can live with. Control messages: ordered and at most once until a link breaks, then lost
+ * without notice. Gossip: unreliable, unordered, duplicating. Data channels: ordered until they break.
+ */
+export interface Network {
+  readonly self: PeerKey;
+  /** Listens. Rejects with OperatingError('io') that names the address when a port is in use. */
+  start(): Promise<void>;
+  /** Closes everything; handlers are not called any more. */
+  stop(): Promise<void>;
+  /** Where this node can be dialled, after `start`. */
+  addresses(): readonly string[];
+  /** Replaces the allow list and address book. Strangers can only knock. Links to removed peers are closed. */
+  setPeers(peers: readonly PeerAddress[]): void;
+
+  /** Best effort; false when it was dropped at once (not connected and dialling fails, or too much is queued). */
+  send(peer: PeerKey, message: Uint8Array): boolean;
+  onMessage(fn: (peer: PeerKey, message: Uint8Array) => void): void;
+
+  /** One request to somebody who does not know us yet, at a full multiaddr with /p2p/. Rejects with 'unreachable'. */
+  knock(address: string, request: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  onKnock(fn: (peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>): void;
+
+  /** Dials a data channel. Rejects with 'unreachable', or 'refused' when a host answered that nobody listens. */
+  openChannel(peer: PeerKey): Promise<DataChannel>;
+  /** Called for each channel that a known peer opened. */
+  onChannel(fn: (channel: DataChannel) => void): void;
+
+  publish(topic: GossipTopic, payload: Uint8Array): void;
+  onGossip(fn: (topic: GossipTopic, payload: Uint8Array) => void): void;
+}
+
+export type GossipTopic = 'map' | 'alerts' | 'stats';
+/** A larger payload is refused by `publish` (an invariant): ids and deltas only. */
+export const MAX_GOSSIP_BYTES = 32 * 1024;
+/** Largest control message and knock. */
+export const MAX_MESSAGE_BYTES = 1024 * 1024;
+
+// ---------------------------------------------------------------------------------------------- trace
+
+export type TraceFields = Readonly<Record<string, string | number | boolean>>;
+
+/** Facts for operators (logs, metrics) and, in the simulator, part of the hash of the run. */
+export interface Trace {
+  event(name: string, fields?: TraceFields): void;
+  /** A fact that somebody should look at. */
+  warn(name: string, fields?: TraceFields): void;
+  count(name: string, by?: number): void;
+}
+
+// ---------------------------------------------------------------------------------------------- all
+
+export interface Ports {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly network: Network;
+  readonly disk: Disk;
+  readonly trace: Trace;
+}
