@@ -1,0 +1,102 @@
+// Ranges: what of a volume lies in which object, widened to sectors for writes, narrowed for trims, and as a mask of
+// regions. A guest request above 1 MiB or across objects is several writes (R2). Pure arithmetic on bytes.
+
+import { invariant } from './invariant.ts';
+import {
+  alignDown,
+  alignUp,
+  MAX_PAYLOAD_BYTES,
+  OBJECT_BYTES,
+  REGION_BYTES,
+  SECTOR_BYTES,
+} from './units.ts';
+
+/** A piece of a guest request inside one object. */
+export interface Slice {
+  /** Object's index in the volume. */
+  readonly index: number;
+  /** Bytes from the start of the object. */
+  readonly offset: number;
+  readonly length: number;
+  /** Where the piece starts in the request's buffer. */
+  readonly at: number;
+}
+
+/** Bytes of one object; `count` may be 0. */
+export interface ObjectRange {
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** Regions 0-31 and 32-63 of an object, as u32 masks. */
+export interface RegionMask {
+  readonly low: number;
+  readonly high: number;
+}
+
+/**
+ * Splits `[offset, offset + length)` of a volume at multiples of MAX_PAYLOAD_BYTES (hence at objects, too), so that a
+ * piece widened to whole sectors still fits one frame. In order, without gaps; empty for length 0.
+ */
+export function slicesOf(offset: number, length: number): Slice[] {
+  return split(offset, length, MAX_PAYLOAD_BYTES);
+}
+
+/** The same, split at objects only: for zeroes and trims, which carry no payload. */
+export function objectSlicesOf(offset: number, length: number): Slice[] {
+  return split(offset, length, OBJECT_BYTES);
+}
+
+function split(offset: number, length: number, pieceBytes: number): Slice[] {
+  invariant(offset >= 0 && length >= 0, 'a range has no negative part');
+  invariant(Number.isSafeInteger(offset + length), 'a range ends at an exact integer');
+  const slices: Slice[] = [];
+  const end = offset + length;
+  let position = offset;
+  while (position < end) {
+    const inObject = position % OBJECT_BYTES;
+    const room = pieceBytes - (position % pieceBytes);
+    const size = Math.min(room, end - position);
+    const index = (position - inObject) / OBJECT_BYTES;
+    slices.push({ index, offset: inObject, length: size, at: position - offset });
+    position += size;
+  }
+  return slices;
+}
+
+/** The whole sectors that cover a range of an object (a write is widened to them). */
+export function widenToSectors(offset: number, length: number): ObjectRange {
+  const start = alignDown(offset, SECTOR_BYTES);
+  return { offset: start, count: alignUp(offset + length, SECTOR_BYTES) - start };
+}
+
+/** The whole sectors inside a range (a trim is narrowed to them); `count` 0 when there is none. */
+export function narrowToSectors(offset: number, length: number): ObjectRange {
+  const start = alignUp(offset, SECTOR_BYTES);
+  const end = alignDown(offset + length, SECTOR_BYTES);
+  return { offset: start, count: Math.max(0, end - start) };
+}
+
+/** The regions that a range of an object touches; none for an empty one. */
+export function regionsOf(offset: number, count: number): RegionMask {
+  invariant(offset >= 0 && offset + count <= OBJECT_BYTES, 'the range lies inside the object');
+  if (count === 0) return { low: 0, high: 0 };
+  const first = Math.floor(offset / REGION_BYTES);
+  const last = Math.floor((offset + count - 1) / REGION_BYTES);
+  return { low: maskOf(first, last), high: maskOf(first - 32, last - 32) };
+}
+
+/** Bits `first .. last` of 0-31; what lies outside is left out. */
+function maskOf(first: number, last: number): number {
+  const from = Math.max(0, first);
+  const to = Math.min(31, last);
+  if (from > to) return 0;
+  const width = to - from + 1;
+  const ones = width === 32 ? 0xffffffff : 2 ** width - 1;
+  return (ones << from) >>> 0;
+}
+
+/** True when two ranges share a byte. */
+export function overlaps(a: ObjectRange, b: ObjectRange): boolean {
+  return a.offset < b.offset + b.count && b.offset < a.offset + a.count;
+}
