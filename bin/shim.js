@@ -1,0 +1,56 @@
+// What bin/dog and bin/sheep share, for any node: under one that is too old it starts the pinned node instead, which
+// npm put beside this project; under a fit one it loads the program into this very process. Plain old JavaScript on
+// purpose: an old node must be able to read it in order to say that it is too old.
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { existsSync } = require('node:fs');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+
+/** Types are stripped without a flag or a warning from this version on. */
+const OLDEST_NODE = 24;
+const FORWARDED_SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR2'];
+const ROOT = path.resolve(__dirname, '..');
+
+/** Runs the program: dist/ when built, else src/. `built` and `source` are paths from the project's root. */
+exports.run = function run(script, { built, source }) {
+  if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) return runPinned(script);
+  const compiled = path.join(ROOT, built);
+  const target = existsSync(compiled) ? compiled : path.join(ROOT, source);
+  return import(pathToFileURL(target).href).catch((error) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    fail(`a part is missing (${error.message.split('\n')[0]}): run "npm install" in ${ROOT}`);
+  });
+};
+
+function runPinned(script) {
+  const pinned = pinnedNode();
+  if (pinned === undefined) {
+    fail(`needs node ${OLDEST_NODE} or newer, this is ${process.version}: run "npm install" in ${ROOT}, ` +
+      'which brings a fit one');
+  }
+  const child = spawn(pinned, [script].concat(process.argv.slice(2)), { stdio: 'inherit' });
+  for (const signal of FORWARDED_SIGNALS) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => fail(`can not start ${pinned}: ${error.message}`));
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code);
+    for (const name of FORWARDED_SIGNALS) process.removeAllListeners(name);
+    process.kill(process.pid, signal);
+  });
+}
+
+function pinnedNode() {
+  let candidates = [];
+  try {
+    candidates = [path.join(path.dirname(require.resolve('node/package.json')), 'bin', 'node')];
+  } catch {
+    // Not installed: the message says what to do.
+  }
+  return candidates.find((file) => existsSync(file));
+}
+
+function fail(text) {
+  process.stderr.write(`${path.basename(process.argv[1] || 'dog')}: ${text}\n`);
+  process.exit(2);
+}
