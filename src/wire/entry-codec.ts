@@ -1,0 +1,145 @@
+// Bytes of the map log's entries, on the wire and on disk (docs/FORMATS.md, "Log entries"). Tags and the order of
+// fields are the format: append only. A new meaning gets a new tag; a new layout gets a new ENTRY_VERSION.
+
+import type {
+  ClusterId,
+  ConfigVersion,
+  Epoch,
+  FencingToken,
+  Incarnation,
+  MapIndex,
+  NodeId,
+  PeerKey,
+  PolicyId,
+  SessionId,
+  VolumeId,
+} from '../core/ids.ts';
+import type { EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
+import { MAX_PARTITIONS_PER_ENTRY } from '../core/log-entry.ts';
+import {
+  bool,
+  branded,
+  type Codec,
+  choice,
+  decode,
+  encode,
+  list,
+  str,
+  struct,
+  u8,
+  u16,
+  u32,
+  u48,
+  union,
+  variant,
+  versioned,
+} from './codec.ts';
+
+export const ENTRY_VERSION = 1;
+/** Bytes of UTF-8. */
+export const MAX_NAME_BYTES = 255;
+export const MAX_SETTING_BYTES = 4096;
+export const MAX_REASON_BYTES = 512;
+export const MAX_ADDRESS_BYTES = 256;
+export const MAX_ADDRESSES = 16;
+/** Members in one `nodesDown`, and in one list of voters. */
+export const MAX_NODES_PER_ENTRY = 2000;
+export const MAX_VOTERS = 7;
+
+export const nodeId = branded<NodeId>(u32);
+export const clusterId = branded<ClusterId>(str(64));
+export const peerKey = branded<PeerKey>(str(128));
+export const incarnation = branded<Incarnation>(u32);
+export const mapIndex = branded<MapIndex>(u48);
+export const epoch = branded<Epoch>(u48);
+export const configVersion = branded<ConfigVersion>(u32);
+export const token = branded<FencingToken>(u32);
+export const volumeId = branded<VolumeId>(u32);
+export const policyId = branded<PolicyId>(u16);
+export const addresses = list(str(MAX_ADDRESS_BYTES), MAX_ADDRESSES);
+export const zoneName = str(MAX_NAME_BYTES);
+const sessionId = branded<SessionId>(u32);
+const reason = str(MAX_REASON_BYTES);
+const name = str(MAX_NAME_BYTES);
+const voters = list(nodeId, MAX_VOTERS);
+
+export const partitionCas = struct({ policy: policyId, p: u16, cfg: configVersion });
+const partitions = list(partitionCas, MAX_PARTITIONS_PER_ENTRY);
+const promoted = list(
+  struct({ policy: policyId, p: u16, cfg: configVersion, source: nodeId, sourceApplied: mapIndex }),
+  MAX_PARTITIONS_PER_ENTRY,
+);
+
+const nodeUp = struct({
+  node: nodeId,
+  incarnation,
+  addresses,
+  storeGeneration: u32,
+  journalSeq: u48,
+  continues: incarnation,
+  cleanStop: bool,
+});
+const format = struct({
+  clusterId,
+  name,
+  partitions: u32,
+  copies: u8,
+  minCopies: u8,
+  strict: bool,
+  objectBytes: u32,
+  hashVersion: u16,
+});
+const nodesDown = struct({
+  nodes: list(struct({ node: nodeId, incarnation }), MAX_NODES_PER_ENTRY),
+  baseEpoch: epoch,
+});
+const volumeCreate = struct({
+  name,
+  policy: policyId,
+  sizeBytes: u48,
+  durability: choice(['durable']),
+  attachMode: choice(['handover']),
+});
+const lockAcquire = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
+
+export const entryBody: Codec<EntryBody> = union('type', {
+  noop: variant(0, struct({})),
+  format: variant(1, format),
+  policyCreate: variant(2, struct({ copies: u8, minCopies: u8, strict: bool })),
+  setting: variant(3, struct({ key: name, value: str(MAX_SETTING_BYTES) })),
+  audit: variant(4, struct({ atIndex: mapIndex, stateHash: str(128) })),
+  nodeJoin: variant(16, struct({ peerKey, addresses, zone: zoneName, weight: u32 })),
+  nodeUp: variant(17, nodeUp),
+  nodesDown: variant(18, nodesDown),
+  votersJoint: variant(32, struct({ old: voters, next: voters })),
+  votersFinal: variant(33, struct({ old: voters, next: voters })),
+  isrShrink: variant(48, struct({ partitions, node: nodeId, reason })),
+  isrJoin: variant(49, struct({ partitions, node: nodeId, incarnation })),
+  isrAbort: variant(50, struct({ partitions, node: nodeId })),
+  isrPromote: variant(51, struct({ partitions: promoted, node: nodeId, incarnation })),
+  isrRelease: variant(52, struct({ partitions, node: nodeId })),
+  purge: variant(53, struct({ partitions, node: nodeId })),
+  volumeCreate: variant(64, volumeCreate),
+  volumeDelete: variant(65, struct({ volume: volumeId, token })),
+  lockAcquire: variant(80, struct(lockAcquire)),
+  lockRelease: variant(81, struct({ volume: volumeId, token })),
+  takeover: variant(82, struct({ ...lockAcquire, reason, force: bool })),
+});
+
+export const entryOrigin: Codec<EntryOrigin> = struct({ node: nodeId, incarnation, counter: u48 });
+
+/** One entry with its own version byte: the same bytes in messages, in gossip and in the log on disk. */
+export const logEntry: Codec<LogEntry> = versioned(
+  ENTRY_VERSION,
+  struct({ index: mapIndex, term: u48, origin: entryOrigin, body: entryBody }),
+);
+
+/** Bytes of one entry. */
+export function encodeEntry(entry: LogEntry): Uint8Array {
+  return encode(logEntry, entry);
+}
+
+/** Throws 'bad-frame' for anything but the exact bytes of one entry. */
+export function decodeEntry(bytes: Uint8Array): LogEntry {
+  return decode(logEntry, bytes);
+}

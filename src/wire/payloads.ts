@@ -1,0 +1,180 @@
+// Payloads of block frames that are lists or records instead of block data (docs/FORMATS.md, "Data channel
+// payloads"). Each starts with PAYLOAD_VERSION and fits, full, into one frame.
+
+import type {
+  ClusterId,
+  ConfigVersion,
+  FamilyId,
+  GenerationId,
+  Incarnation,
+  MapIndex,
+  NodeId,
+  ObjectId,
+  PartitionId,
+  Version,
+} from '../core/ids.ts';
+import {
+  branded,
+  type Codec,
+  choice,
+  decode,
+  encode,
+  list,
+  struct,
+  u8,
+  u16,
+  u32,
+  u48,
+  versioned,
+} from './codec.ts';
+import {
+  clusterId,
+  configVersion,
+  incarnation,
+  mapIndex,
+  nodeId,
+  policyId,
+  token,
+} from './entry-codec.ts';
+
+export const PAYLOAD_VERSION = 1;
+/** 8 bytes each: all partitions of one policy in one SEAL. */
+export const MAX_PARTITIONS_PER_FRAME = 65536;
+/** 51 bytes each. More rows are further pages. */
+export const MAX_ROWS_PER_FRAME = 16384;
+/** 8 bytes each. */
+export const MAX_NAMES_PER_FRAME = 65536;
+/** 59 bytes each. */
+export const MAX_EQUALISE_PER_FRAME = 16384;
+/** 14 bytes each. */
+export const MAX_CLOSES_PER_FRAME = 65536;
+
+/** (p, cfg) of a policy: SEAL, ENSURE, CONFIRM, LIST. */
+export interface PartitionCfg extends PartitionId {
+  readonly cfg: ConfigVersion;
+}
+
+/** What a replica's table says of one object: storage's Row, as it travels. */
+export interface RowImage {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly family: FamilyId;
+  /** partitionKey(policy, p). */
+  readonly partition: number;
+  readonly verToken: number;
+  readonly verCount: number;
+  readonly kind: 'data' | 'zero';
+  readonly ownLow: number;
+  readonly ownHigh: number;
+  readonly closed: number;
+  readonly openLow: number;
+  readonly openHigh: number;
+}
+
+/** "Be exactly at this version, as `source` has it" (4.5 step 2). */
+export interface EqualiseItem {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly family: FamilyId;
+  readonly partition: number;
+  readonly version: Version;
+  readonly source: NodeId;
+  readonly kind: 'data' | 'zero';
+  readonly ownLow: number;
+  readonly ownHigh: number;
+  readonly closed: number;
+  readonly openLow: number;
+  readonly openHigh: number;
+}
+
+/** R6: writes of this object up to `count` are durable on the whole write set. */
+export interface CloseItem extends ObjectId {
+  readonly count: number;
+}
+
+/** What PING and its reply carry (C1.2, C1.9). */
+export interface PingInfo {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  readonly appliedIndex: MapIndex;
+  /** Worst event loop lag of the last 10 s, at most 65535. */
+  readonly lagMs: number;
+  readonly storeGeneration: number;
+  readonly journalSeq: number;
+}
+
+/** First frame both ways on a data channel. */
+export interface Hello {
+  /** FRAME_VERSION of the sender. */
+  readonly version: number;
+  readonly clusterId: ClusterId;
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  /** Bytes of requests that the sender takes in flight on this channel. */
+  readonly creditsBytes: number;
+}
+
+const generation = branded<GenerationId>(u32);
+const family = branded<FamilyId>(u32);
+const kind = choice(['data', 'zero']);
+const regions = { ownLow: u32, ownHigh: u32, closed: u48, openLow: u32, openHigh: u32 };
+const place = { generation, index: u32, family, partition: u32 };
+
+const partitionCfgs: Codec<readonly PartitionCfg[]> = versioned(
+  PAYLOAD_VERSION,
+  list(struct({ p: u16, policy: policyId, cfg: configVersion }), MAX_PARTITIONS_PER_FRAME),
+);
+const rows: Codec<readonly RowImage[]> = versioned(
+  PAYLOAD_VERSION,
+  list(struct({ ...place, verToken: u32, verCount: u48, kind, ...regions }), MAX_ROWS_PER_FRAME),
+);
+const objectNames: Codec<readonly ObjectId[]> = versioned(
+  PAYLOAD_VERSION,
+  list(struct({ generation, index: u32 }), MAX_NAMES_PER_FRAME),
+);
+const version: Codec<Version> = struct({ token, count: u48 });
+const equaliseItems: Codec<readonly EqualiseItem[]> = versioned(
+  PAYLOAD_VERSION,
+  list(struct({ ...place, version, source: nodeId, kind, ...regions }), MAX_EQUALISE_PER_FRAME),
+);
+const closeItems: Codec<readonly CloseItem[]> = versioned(
+  PAYLOAD_VERSION,
+  list(struct({ generation, index: u32, count: u48 }), MAX_CLOSES_PER_FRAME),
+);
+const pingInfo: Codec<PingInfo> = versioned(
+  PAYLOAD_VERSION,
+  struct({
+    freeBytes: u48,
+    totalBytes: u48,
+    appliedIndex: mapIndex,
+    lagMs: u16,
+    storeGeneration: u32,
+    journalSeq: u48,
+  }),
+);
+const hello: Codec<Hello> = versioned(
+  PAYLOAD_VERSION,
+  struct({ version: u8, clusterId, node: nodeId, incarnation, creditsBytes: u32 }),
+);
+
+// All decoders throw OperatingError 'bad-frame' and nothing else.
+export const encodePartitionCfgs = (items: readonly PartitionCfg[]): Uint8Array =>
+  encode(partitionCfgs, items);
+export const decodePartitionCfgs = (bytes: Uint8Array): readonly PartitionCfg[] =>
+  decode(partitionCfgs, bytes);
+export const encodeRows = (items: readonly RowImage[]): Uint8Array => encode(rows, items);
+export const decodeRows = (bytes: Uint8Array): readonly RowImage[] => decode(rows, bytes);
+export const encodeObjectNames = (items: readonly ObjectId[]): Uint8Array =>
+  encode(objectNames, items);
+export const decodeObjectNames = (bytes: Uint8Array): readonly ObjectId[] =>
+  decode(objectNames, bytes);
+export const encodeEqualise = (items: readonly EqualiseItem[]): Uint8Array =>
+  encode(equaliseItems, items);
+export const decodeEqualise = (bytes: Uint8Array): readonly EqualiseItem[] =>
+  decode(equaliseItems, bytes);
+export const encodeCloses = (items: readonly CloseItem[]): Uint8Array => encode(closeItems, items);
+export const decodeCloses = (bytes: Uint8Array): readonly CloseItem[] => decode(closeItems, bytes);
+export const encodePingInfo = (info: PingInfo): Uint8Array => encode(pingInfo, info);
+export const decodePingInfo = (bytes: Uint8Array): PingInfo => decode(pingInfo, bytes);
+export const encodeHello = (value: Hello): Uint8Array => encode(hello, value);
+export const decodeHello = (bytes: Uint8Array): Hello => decode(hello, bytes);

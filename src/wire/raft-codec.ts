@@ -1,0 +1,38 @@
+// Bytes of the messages between voters and learners. Tags are the format: append only.
+
+import type { RaftMessage } from '../core/raft/state.ts';
+import { MAX_APPEND_ENTRIES } from '../core/raft/state.ts';
+import { bool, type Codec, list, struct, u48, union, variant } from './codec.ts';
+import { logEntry } from './entry-codec.ts';
+
+const lastEntry = { term: u48, lastIndex: u48, lastTerm: u48 };
+const granted = { term: u48, granted: bool };
+
+/** One Raft message, inside a control message. */
+export const raftMessage: Codec<RaftMessage> = union('type', {
+  preVote: variant(1, struct(lastEntry)),
+  preVoteReply: variant(2, struct(granted)),
+  vote: variant(3, struct(lastEntry)),
+  voteReply: variant(4, struct(granted)),
+  append: variant(
+    5,
+    struct({
+      term: u48,
+      prevIndex: u48,
+      prevTerm: u48,
+      entries: list(logEntry, MAX_APPEND_ENTRIES),
+      commit: u48,
+    }),
+  ),
+  appendReply: variant(
+    6,
+    struct({
+      term: u48,
+      ok: bool,
+      prevIndex: u48,
+      matchIndex: u48,
+      conflictIndex: u48,
+      conflictTerm: u48,
+    }),
+  ),
+});
