@@ -1,0 +1,234 @@
+// The Disk port on node:fs: one folder of the machine, and nothing outside it. Every error of the file system becomes an
+// OperatingError ('no-space' or 'io') that names the path. Nothing here makes anything durable but `sync` and
+// `syncFolder`. It knows nothing of what the files hold.
+
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { OperatingError } from '../core/errors.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Disk, DiskFile } from '../ports/ports.ts';
+
+/** Files and folders are for the account of the node only. */
+const FILE_MODE = 0o600;
+const FOLDER_MODE = 0o700;
+/** Most pieces handed to one writev call; more go in further calls. IOV_MAX of Linux. */
+const MAX_PIECES_PER_CALL = 1024;
+/** Codes of the system that mean: full. */
+const FULL_CODES = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string } | null)?.code ?? '';
+}
+
+function operatingError(error: unknown, doing: string, name: string): OperatingError {
+  const full = FULL_CODES.has(codeOf(error));
+  const text = error instanceof Error ? error.message : String(error);
+  return new OperatingError(full ? 'no-space' : 'io', `${doing} ${name}: ${text}`, {
+    remedy: full ? 'free space on this file system' : 'check the disk and the kernel log',
+    cause: error,
+  });
+}
+
+/** Runs a call of the file system; what it throws names the path. */
+function guarded<T>(doing: string, name: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw operatingError(error, doing, name);
+  }
+}
+
+/**
+ * Opens a folder as a Disk; makes it when absent.
+ * @throws OperatingError 'io' when the folder can not be made or is no folder
+ */
+export function openFileDisk(root: string): Disk {
+  const top = path.resolve(root);
+  guarded('make folder', top, () => fs.mkdirSync(top, { recursive: true, mode: FOLDER_MODE }));
+  return new FileDisk(top);
+}
+
+class FileDisk implements Disk {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  open(name: string, options: { readonly create: boolean }): DiskFile | undefined {
+    const full = this.#resolve(name);
+    const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
+    try {
+      return new OpenFile(full, fs.openSync(full, flags, FILE_MODE));
+    } catch (error) {
+      if (!options.create && codeOf(error) === 'ENOENT') return undefined;
+      throw operatingError(error, 'open', full);
+    }
+  }
+
+  makeFolder(name: string): void {
+    const full = this.#resolve(name);
+    guarded('make folder', full, () => fs.mkdirSync(full, { recursive: true, mode: FOLDER_MODE }));
+  }
+
+  list(name: string): readonly string[] {
+    const full = this.#resolve(name);
+    try {
+      return fs.readdirSync(full).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw operatingError(error, 'list', full);
+    }
+  }
+
+  rename(from: string, to: string): void {
+    const source = this.#resolve(from);
+    const target = this.#resolve(to);
+    guarded('rename', source, () => fs.renameSync(source, target));
+  }
+
+  remove(name: string): void {
+    const full = this.#resolve(name);
+    guarded('remove', full, () => fs.rmSync(full, { force: true }));
+  }
+
+  syncFolder(name: string, done: (error: Error | undefined) => void): void {
+    const full = this.#resolve(name);
+    fs.open(full, fs.constants.O_RDONLY, (openError, fd) => {
+      if (openError !== null) return done(operatingError(openError, 'sync folder', full));
+      fs.fsync(fd, (syncError) => {
+        fs.close(fd, () => {
+          done(syncError ? operatingError(syncError, 'sync folder', full) : undefined);
+        });
+      });
+    });
+  }
+
+  space(): { readonly totalBytes: number; readonly freeBytes: number } {
+    const stat = guarded('space of', this.#root, () => fs.statfsSync(this.#root));
+    return { totalBytes: stat.blocks * stat.bsize, freeBytes: stat.bavail * stat.bsize };
+  }
+
+  /** @throws OperatingError 'io' for a path that leaves the root */
+  #resolve(name: string): string {
+    const full = path.resolve(this.#root, name);
+    const inside = full === this.#root || full.startsWith(this.#root + path.sep);
+    if (path.isAbsolute(name) || !inside || name.includes('\0')) {
+      throw new OperatingError('io', `path leaves the data directory: ${JSON.stringify(name)}`);
+    }
+    return full;
+  }
+}
+
+class OpenFile implements DiskFile {
+  readonly #name: string;
+  readonly #fd: number;
+  #isOpen = true;
+
+  constructor(name: string, fd: number) {
+    this.#name = name;
+    this.#fd = fd;
+  }
+
+  readSync(target: Uint8Array, at: number, length: number, position: number): number {
+    this.#check(target, at, length, position);
+    let count = 0;
+    try {
+      while (count < length) {
+        const got = fs.readSync(this.#fd, target, at + count, length - count, position + count);
+        if (got === 0) break;
+        count += got;
+      }
+    } catch (error) {
+      throw operatingError(error, 'read', this.#name);
+    }
+    return count;
+  }
+
+  read(
+    target: Uint8Array,
+    at: number,
+    length: number,
+    position: number,
+    done: (error: Error | undefined, count: number) => void,
+  ): void {
+    this.#check(target, at, length, position);
+    const next = (count: number): void => {
+      fs.read(this.#fd, target, at + count, length - count, position + count, (error, got) => {
+        if (error !== null) return done(operatingError(error, 'read', this.#name), count);
+        if (got === 0 || count + got >= length) return done(undefined, count + got);
+        next(count + got);
+      });
+    };
+    next(0);
+  }
+
+  writeSync(bytes: Uint8Array, position: number): void {
+    this.#check(bytes, 0, bytes.length, position);
+    try {
+      let count = 0;
+      while (count < bytes.length) {
+        count += fs.writeSync(this.#fd, bytes, count, bytes.length - count, position + count);
+      }
+    } catch (error) {
+      throw operatingError(error, 'write', this.#name);
+    }
+  }
+
+  writevSync(pieces: readonly Uint8Array[], position: number): void {
+    invariant(this.#isOpen, 'the file is open');
+    let at = position;
+    for (let i = 0; i < pieces.length; i += MAX_PIECES_PER_CALL) {
+      at = this.#writeGroup(pieces.slice(i, i + MAX_PIECES_PER_CALL), at);
+    }
+  }
+
+  sizeSync(): number {
+    invariant(this.#isOpen, 'the file is open');
+    return guarded('size of', this.#name, () => fs.fstatSync(this.#fd).size);
+  }
+
+  truncateSync(bytes: number): void {
+    invariant(this.#isOpen, 'the file is open');
+    invariant(Number.isSafeInteger(bytes) && bytes >= 0, 'a size is not negative');
+    guarded('truncate', this.#name, () => fs.ftruncateSync(this.#fd, bytes));
+  }
+
+  sync(done: (error: Error | undefined) => void): void {
+    invariant(this.#isOpen, 'the file is open');
+    fs.fdatasync(this.#fd, (error) => {
+      done(error ? operatingError(error, 'sync', this.#name) : undefined);
+    });
+  }
+
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    guarded('close', this.#name, () => fs.closeSync(this.#fd));
+  }
+
+  /** Writes one group with one call; what the system left over goes piece by piece. Returns the next position. */
+  #writeGroup(group: readonly Uint8Array[], position: number): number {
+    let total = 0;
+    for (const piece of group) total += piece.length;
+    let written = guarded('write', this.#name, () => fs.writevSync(this.#fd, group, position));
+    if (written === total) return position + total;
+    let at = position;
+    for (const piece of group) {
+      const already = Math.min(written, piece.length);
+      if (already < piece.length) this.writeSync(piece.subarray(already), at + already);
+      written -= already;
+      at += piece.length;
+    }
+    return at;
+  }
+
+  #check(bytes: Uint8Array, at: number, length: number, position: number): void {
+    invariant(this.#isOpen, 'the file is open');
+    invariant(
+      at >= 0 && length >= 0 && at + length <= bytes.length,
+      'the range lies in the buffer',
+    );
+    invariant(Number.isSafeInteger(position) && position >= 0, 'a position is not negative');
+  }
+}
