@@ -6,7 +6,7 @@
 import type { NodeId } from '../ids.ts';
 import { invariant } from '../invariant.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../log-entry.ts';
-import { type VoterSet, isVoter, voterSetsOf } from './voters.ts';
+import { isVoter, type VoterSet, voterSetsOf } from './voters.ts';
 
 // ------------------------------------------------------------------------------------------------ bounds
 
@@ -267,7 +267,10 @@ export function createRaft(options: {
 }): RaftState {
   const { self, hardState, entries, commit } = options;
   const last = entries.length;
-  invariant(entries.every((entry, at) => entry.index === at + 1), 'the log starts at 1 without gaps');
+  invariant(
+    entries.every((entry, at) => entry.index === at + 1),
+    'the log starts at 1 without gaps',
+  );
   invariant(commit <= last, 'the log holds what is committed (A3)');
   invariant((entries[last - 1]?.term ?? 0) <= hardState.term, 'no entry is younger than the term');
   const voterSets = voterSetsOf(entries);

@@ -21,7 +21,8 @@ export const FIRST_VOTERS: readonly NodeId[] = [1 as NodeId];
 /** The voter set that this entry makes; undefined for all other entries. `format` counts at index 1 only. */
 export function voterSetOf(entry: LogEntry): VoterSet | undefined {
   const { index, body } = entry;
-  if (body.type === 'format' && index === 1) return { index, voters: FIRST_VOTERS, next: undefined };
+  if (body.type === 'format' && index === 1)
+    return { index, voters: FIRST_VOTERS, next: undefined };
   if (body.type === 'votersJoint') return { index, voters: body.old, next: body.next };
   if (body.type === 'votersFinal') return { index, voters: body.next, next: undefined };
   return undefined;
@@ -52,7 +53,9 @@ export function allVoters(set: VoterSet | undefined): readonly NodeId[] {
 /** True when the nodes that `counts` says yes to are a majority of every part. False for an empty log. */
 export function hasQuorum(set: VoterSet | undefined, counts: (node: NodeId) => boolean): boolean {
   if (set === undefined) return false;
-  return hasMajority(set.voters, counts) && (set.next === undefined || hasMajority(set.next, counts));
+  return (
+    hasMajority(set.voters, counts) && (set.next === undefined || hasMajority(set.next, counts))
+  );
 }
 
 function hasMajority(voters: readonly NodeId[], counts: (node: NodeId) => boolean): boolean {
@@ -80,7 +83,8 @@ export function isLegalChange(set: VoterSet | undefined, commit: number, body: E
   if (set === undefined || set.index > commit || !isSameSet(set.voters, body.old)) return false;
   if (body.type === 'votersFinal') return set.next !== undefined && isSameSet(set.next, body.next);
   const { next } = body;
-  const isWellFormed = next.length > 0 && next.length <= MAX_VOTERS && new Set(next).size === next.length;
+  const isWellFormed =
+    next.length > 0 && next.length <= MAX_VOTERS && new Set(next).size === next.length;
   return set.next === undefined && isWellFormed;
 }
 
