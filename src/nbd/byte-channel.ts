@@ -1,0 +1,26 @@
+// The socket as an NBD connection needs it. nbd-server.ts gives real ones, tests and the simulator pairs in memory.
+
+/** What a connection does with its socket. */
+export interface ByteChannel {
+  /** Bytes written that the system has not taken yet. 0 = every buffer given to `write` may be used again. */
+  readonly queuedBytes: number;
+  /** Sends in order. `bytes` is kept by reference until sent. Ignored when closed. */
+  write(bytes: Uint8Array): void;
+  /** Stops and restarts `onData`. One chunk more may still come after `pause`. */
+  pause(): void;
+  resume(): void;
+  /** Closes after all that was written. `onClose` follows. */
+  end(): void;
+  /** Closes at once. `onClose` follows. */
+  destroy(): void;
+}
+
+/** What a socket tells its connection. */
+export interface ByteReceiver {
+  /** `chunk` belongs to the socket and is overwritten after the call: copy what has to last. */
+  onData(chunk: Uint8Array): void;
+  /** What was queued has been sent. */
+  onDrain(): void;
+  /** Called once, last. */
+  onClose(): void;
+}

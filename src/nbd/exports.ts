@@ -1,0 +1,107 @@
+// Names to volumes: what a client may attach, and who shares a session. An export's name is its volume's name; the empty
+// name means the only volume there is. All connections of one export on this node share one session (and its lock).
+
+import { OperatingError } from '../core/errors.ts';
+import type { VolumeSession } from '../datapath/volume-session.ts';
+import type { NodeHandle } from '../node-handle.ts';
+
+/** Requests in flight of one session, over all its connections; at the bound they stop reading their sockets. */
+export const MAX_SESSION_REQUESTS = 1024;
+/** Characters of a name that an error text repeats. */
+const MAX_QUOTED_CHARACTERS = 64;
+
+export interface ExportInfo {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** Where exports come from: a node, or a test's volume. */
+export interface ExportSource {
+  volumes(): readonly ExportInfo[];
+  volume(name: string): ExportInfo | undefined;
+  /** The session of this volume, not yet counted. Throws OperatingError. */
+  open(name: string): VolumeSession;
+}
+
+/** The exports of a node: its cluster's volumes. A node without a cluster has none. */
+export function exportsOf(node: Pick<NodeHandle, 'view' | 'openVolume'>): ExportSource {
+  return {
+    volumes: () => [...(node.view()?.volumes.values() ?? [])],
+    volume: (name) => node.view()?.volumeByName(name),
+    open: (name) => node.openVolume(name),
+  };
+}
+
+/** A connection's hold on a session. */
+export interface Attachment {
+  readonly session: VolumeSession;
+  /** Calls `wake` once when the session, full now, has room again. */
+  whenRoom(wake: () => void): void;
+  /** A request of this session has ended: those who wait for room are woken. */
+  requestEnded(): void;
+  /** The connection is gone and its requests have ended. Resolves when the session knows. */
+  release(): Promise<void>;
+}
+
+export class Exports {
+  readonly #source: ExportSource;
+  /** Who waits for room, per session in use. Bounded by the server's connections. */
+  readonly #waiting = new Map<VolumeSession, { count: number; wakes: Set<() => void> }>();
+
+  constructor(source: ExportSource) {
+    this.#source = source;
+  }
+
+  /** All exports, in the order of their names. */
+  list(): readonly ExportInfo[] {
+    const byName = (a: ExportInfo, b: ExportInfo) => (a.name < b.name ? -1 : 1);
+    return [...this.#source.volumes()].sort(byName);
+  }
+
+  /** The export a client means. Throws 'missing' with a text for people. */
+  find(name: string): ExportInfo {
+    if (name !== '') {
+      const found = this.#source.volume(name);
+      if (found !== undefined) return found;
+      throw new OperatingError('missing', `no volume ${quote(name)}; see dog vdi list`);
+    }
+    const all = this.#source.volumes();
+    const only = all[0];
+    if (all.length === 1 && only !== undefined) return only;
+    const why = all.length === 0 ? 'there is no volume' : `there are ${all.length} volumes`;
+    throw new OperatingError('missing', `${why}: name the one you mean; see dog vdi list`);
+  }
+
+  /** Opens by the name that `find` gave, and counts the connection. Throws what the node says. */
+  attach(name: string): Attachment {
+    const session = this.#source.open(name);
+    session.connect();
+    const shared = this.#waiting.get(session) ?? { count: 0, wakes: new Set() };
+    shared.count += 1;
+    this.#waiting.set(session, shared);
+    return {
+      session,
+      whenRoom: (wake) => shared.wakes.add(wake),
+      requestEnded: () => {
+        if (shared.wakes.size > 0 && session.inFlight < MAX_SESSION_REQUESTS) wakeAll(shared.wakes);
+      },
+      release: () => {
+        shared.count -= 1;
+        if (shared.count === 0) this.#waiting.delete(session);
+        return session.disconnect();
+      },
+    };
+  }
+}
+
+function wakeAll(wakes: Set<() => void>): void {
+  const all = [...wakes];
+  wakes.clear();
+  for (const wake of all) wake();
+}
+
+/** A client's name in a text: short, and without control characters. */
+function quote(name: string): string {
+  const clean = name.replace(/\p{C}/gu, '?');
+  return `"${clean.length > MAX_QUOTED_CHARACTERS ? `${clean.slice(0, MAX_QUOTED_CHARACTERS)}...` : clean}"`;
+}

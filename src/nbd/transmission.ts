@@ -1,0 +1,433 @@
+// The request loop of one attached connection: parse, check, hand to the session, answer out of order. Bytes are parsed
+// where they lie in the socket's buffer; a write's payload is copied once, into the buffer that travels on; a read that
+// the session can serve now lands in the reply buffer, and all replies of a tick leave together. No promise per request.
+//
+// Bounded: at MAX_CONNECTION_REQUESTS or MAX_CONNECTION_BYTES (requests in flight and replies not yet sent) parsing stops
+// and so does the socket; what was read already is kept (one chunk of the socket) until there is room.
+
+import type { OperatingError } from '../core/errors.ts';
+import { KIB, MIB } from '../core/units.ts';
+import type { VolumeSession } from '../datapath/volume-session.ts';
+import type { Clock } from '../ports/ports.ts';
+import type { ByteChannel } from './byte-channel.ts';
+import { type Attachment, MAX_SESSION_REQUESTS } from './exports.ts';
+import type { Agreement } from './handshake.ts';
+import {
+  COMMAND,
+  COMMAND_FLAG,
+  type Cookie,
+  decodeRequest,
+  ERRNO,
+  emptyRequest,
+  encodeErrorChunk,
+  errnoOf,
+  MAX_REQUEST_BYTES,
+  putReadChunk,
+  putSimpleReply,
+  READ_CHUNK_BYTES,
+  REQUEST_BYTES,
+  SIMPLE_REPLY_BYTES,
+} from './nbd-codec.ts';
+import { ReplyBatch } from './reply-batch.ts';
+
+/** Requests in flight of one connection; QEMU sends 16, nbdcopy 64. */
+export const MAX_CONNECTION_REQUESTS = 128;
+/** Payloads in flight and replies not yet sent, of one connection. One more request may lie on top. Bytes. */
+export const MAX_CONNECTION_BYTES = 32 * MIB;
+/** A refused write's payload up to this is read and dropped, so that the connection lives on; above, it is closed. */
+export const MAX_SKIPPED_BYTES = 128 * MIB;
+/** Reads up to this are tried straight into the shared reply buffer. Bytes. */
+const MAX_INLINE_READ_BYTES = 64 * KIB;
+
+const NOTHING = new Uint8Array(0);
+
+export interface TransmissionOptions {
+  readonly channel: ByteChannel;
+  readonly clock: Clock;
+  /** The stream is no NBD any more (a reason), or the client said DISC (undefined) and all is answered. */
+  readonly onEnd: (reason: string | undefined) => void;
+}
+
+export class Transmission {
+  readonly #channel: ByteChannel;
+  readonly #clock: Clock;
+  readonly #onEnd: (reason: string | undefined) => void;
+  readonly #session: VolumeSession;
+  readonly #attachment: Attachment;
+  readonly #sizeBytes: number;
+  readonly #isStructured: boolean;
+  readonly #readHeadBytes: number;
+  readonly #replies: ReplyBatch;
+
+  // --- parser: the header in hand, and where its bytes go
+  readonly #request = emptyRequest();
+  readonly #head = new Uint8Array(REQUEST_BYTES);
+  #headHave = 0;
+  /** Payload of the write in hand; empty between writes. */
+  #payload: Uint8Array = NOTHING;
+  #payloadHave = 0;
+  #toSkip = 0;
+  /** Sent once the refused write's payload is gone. */
+  #refusal: { readonly errno: number; readonly text: string } | undefined;
+
+  // --- bounds
+  #inFlight = 0;
+  #bytesInFlight = 0;
+  /** Bytes read but not parsed, while there is no room. */
+  #held: Uint8Array = NOTHING;
+  #isStalled = false;
+  #wakePlanned = false;
+  /** One function for ever: a set of those who wait holds it once. */
+  readonly #wake = () => this.#planWake();
+
+  /** open: takes requests. ending: answers ESHUTDOWN. deaf: takes nothing. All three answer what is in flight. */
+  #state: 'open' | 'ending' | 'deaf' = 'open';
+  #isEnded = false;
+  #isGone = false;
+  #onIdle: (() => void) | undefined;
+
+  constructor(agreement: Agreement, options: TransmissionOptions) {
+    this.#attachment = agreement.attachment;
+    this.#session = agreement.attachment.session;
+    this.#sizeBytes = this.#session.volume.sizeBytes;
+    this.#isStructured = agreement.structuredReplies;
+    this.#readHeadBytes = this.#isStructured ? READ_CHUNK_BYTES : SIMPLE_REPLY_BYTES;
+    this.#channel = options.channel;
+    this.#clock = options.clock;
+    this.#onEnd = options.onEnd;
+    this.#replies = new ReplyBatch(options.channel, options.clock, this.#wake);
+  }
+
+  /** Ends what is in flight, answers the rest with ESHUTDOWN, then calls `onEnd`. */
+  shutDown(): void {
+    if (this.#state === 'open') this.#state = 'ending';
+    this.#endIfIdle();
+  }
+
+  /** The socket is gone. `idle` is called once no request of it is in flight any more. */
+  onGone(idle: () => void): void {
+    this.#isGone = true;
+    this.#state = 'deaf';
+    this.#held = NOTHING;
+    if (this.#inFlight === 0) idle();
+    else this.#onIdle = idle;
+  }
+
+  onDrain(): void {
+    this.#wake();
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.#state === 'deaf') return;
+    if (!this.#isStalled) {
+      this.#parse(chunk, 'socket');
+      return;
+    }
+    const joined = new Uint8Array(this.#held.length + chunk.length); // the chunk that was on its way at `pause`
+    joined.set(this.#held);
+    joined.set(chunk, this.#held.length);
+    this.#held = joined;
+  }
+
+  // ------------------------------------------------------------------------------------------- parser
+
+  /** A chunk of the socket is overwritten after the call, one that was held is ours. */
+  #parse(chunk: Uint8Array, owner: 'socket' | 'us'): void {
+    let at = 0;
+    while (at < chunk.length && this.#state !== 'deaf') {
+      if (this.#payload.length > 0) at += this.#takePayload(chunk, at);
+      else if (this.#toSkip > 0) at += this.#skip(chunk.length - at);
+      else if (!this.#hasRoom()) {
+        const rest = chunk.subarray(at);
+        this.#stall(owner === 'us' ? rest : new Uint8Array(rest));
+        return;
+      } else at += this.#takeHeader(chunk, at);
+    }
+  }
+
+  /** Returns how many bytes it took: a whole header where it lies, or a part of one that is cut by the chunk's end. */
+  #takeHeader(chunk: Uint8Array, at: number): number {
+    if (this.#headHave === 0 && chunk.length - at >= REQUEST_BYTES) {
+      this.#headerArrived(chunk, at);
+      return REQUEST_BYTES;
+    }
+    const taken = Math.min(REQUEST_BYTES - this.#headHave, chunk.length - at);
+    this.#head.set(chunk.subarray(at, at + taken), this.#headHave);
+    this.#headHave += taken;
+    if (this.#headHave === REQUEST_BYTES) {
+      this.#headHave = 0;
+      this.#headerArrived(this.#head, 0);
+    }
+    return taken;
+  }
+
+  #takePayload(chunk: Uint8Array, at: number): number {
+    const taken = Math.min(this.#payload.length - this.#payloadHave, chunk.length - at);
+    this.#payload.set(chunk.subarray(at, at + taken), this.#payloadHave);
+    this.#payloadHave += taken;
+    if (this.#payloadHave === this.#payload.length) {
+      const data = this.#payload;
+      this.#payload = NOTHING;
+      this.#startWrite(data);
+    }
+    return taken;
+  }
+
+  #skip(available: number): number {
+    const skipped = Math.min(this.#toSkip, available);
+    this.#toSkip -= skipped;
+    if (this.#toSkip === 0 && this.#refusal !== undefined) {
+      this.#fail(this.#request, this.#refusal.errno, this.#refusal.text);
+    }
+    return skipped;
+  }
+
+  #headerArrived(bytes: Uint8Array, at: number): void {
+    const request = this.#request;
+    if (!decodeRequest(bytes, at, request)) {
+      this.#giveUp('not an NBD request');
+      return;
+    }
+    if (request.type === COMMAND.disc) {
+      this.#state = 'deaf';
+      this.#endIfIdle();
+      return;
+    }
+    const refusal = this.#judge();
+    if (request.type === COMMAND.write) {
+      this.#writeAnnounced(refusal);
+      return;
+    }
+    if (refusal !== undefined) {
+      this.#fail(request, refusal.errno, refusal.text);
+      return;
+    }
+    if (request.type === COMMAND.read) {
+      this.#startRead();
+      return;
+    }
+    this.#startOther();
+  }
+
+  /** A lost stream has no next request: close. */
+  #giveUp(reason: string): void {
+    this.#state = 'deaf';
+    this.#isEnded = true;
+    this.#onEnd(reason);
+  }
+
+  // ------------------------------------------------------------------------------------------- checks
+
+  /** Why the request in hand is refused before anything is done; undefined when it is in order. */
+  #judge(): { errno: number; text: string } | undefined {
+    const { type, flags, length, offset } = this.#request;
+    if (this.#state === 'ending') return refusal(ERRNO.ESHUTDOWN, 'this node is shutting down');
+    const allowed = this.#flagsOf(type);
+    if (allowed === undefined) return refusal(ERRNO.EINVAL, `unknown command ${type}`);
+    if ((flags & ~allowed) !== 0)
+      return refusal(ERRNO.EINVAL, `command flags ${flags} not allowed`);
+    if (type === COMMAND.flush) {
+      const isPlain = offset === 0 && length === 0;
+      return isPlain ? undefined : refusal(ERRNO.EINVAL, 'FLUSH takes no offset and no length');
+    }
+    if (length === 0) return refusal(ERRNO.EINVAL, 'a length of 0');
+    const hasData = type === COMMAND.read || type === COMMAND.write;
+    if (hasData && length > MAX_REQUEST_BYTES) {
+      return refusal(ERRNO.EINVAL, `at most ${MAX_REQUEST_BYTES} bytes per request`);
+    }
+    if (offset + length <= this.#sizeBytes) return undefined;
+    const isFull = type === COMMAND.write || type === COMMAND.writeZeroes;
+    const errno = isFull ? ERRNO.ENOSPC : ERRNO.EINVAL;
+    return refusal(errno, `beyond the volume's end at ${this.#sizeBytes} bytes`);
+  }
+
+  /** Flags that a command may carry; undefined for a command that is not served. FUA is legal on all. */
+  #flagsOf(type: number): number | undefined {
+    switch (type) {
+      case COMMAND.read:
+        return COMMAND_FLAG.fua | (this.#isStructured ? COMMAND_FLAG.df : 0);
+      case COMMAND.writeZeroes:
+        return COMMAND_FLAG.fua | COMMAND_FLAG.noHole;
+      case COMMAND.write:
+      case COMMAND.trim:
+      case COMMAND.flush:
+        return COMMAND_FLAG.fua;
+      default:
+        return undefined;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------- commands
+
+  #startRead(): void {
+    const { offset, length } = this.#request;
+    const head = this.#readHeadBytes;
+    if (length <= MAX_INLINE_READ_BYTES) {
+      const at = this.#replies.reserve(head + length);
+      if (this.#session.tryRead(offset, length, this.#replies.buffer, at + head)) {
+        this.#putReadHead(this.#replies.buffer, at, this.#request);
+        return;
+      }
+      this.#replies.giveBack(head + length);
+    }
+    const reply: Uint8Array = Buffer.allocUnsafeSlow(head + length);
+    if (length > MAX_INLINE_READ_BYTES && this.#session.tryRead(offset, length, reply, head)) {
+      this.#putReadHead(reply, 0, this.#request);
+      this.#replies.add(reply);
+      return;
+    }
+    const request = { ...this.#request };
+    this.#begin(reply.length);
+    this.#session.read(offset, length, reply, head, (error) => {
+      this.#ended(reply.length);
+      if (error !== undefined) return this.#failBy(request, error);
+      this.#putReadHead(reply, 0, request);
+      this.#replies.add(reply);
+    });
+  }
+
+  #putReadHead(
+    out: Uint8Array,
+    at: number,
+    request: Cookie & { readonly offset: number; readonly length: number },
+  ): void {
+    if (this.#isStructured) putReadChunk(out, at, request, request);
+    else putSimpleReply(out, at, request, 0);
+  }
+
+  /** A write's payload follows its header, refused or not. */
+  #writeAnnounced(refused: { errno: number; text: string } | undefined): void {
+    const { length } = this.#request;
+    if (refused === undefined) {
+      this.#payload = Buffer.allocUnsafeSlow(length);
+      this.#payloadHave = 0;
+      return;
+    }
+    if (length > MAX_SKIPPED_BYTES) {
+      this.#giveUp('a write of an absurd length');
+      return;
+    }
+    if (length === 0) {
+      this.#fail(this.#request, refused.errno, refused.text);
+      return;
+    }
+    this.#toSkip = length;
+    this.#refusal = refused;
+  }
+
+  #startWrite(data: Uint8Array): void {
+    const { offset, cookieHigh, cookieLow } = this.#request;
+    this.#begin(data.length);
+    // Done = durable on the whole write set (R3, R4), with FUA or without.
+    this.#session.write(offset, data, (error) => {
+      this.#ended(data.length);
+      this.#answer({ cookieHigh, cookieLow }, error);
+    });
+  }
+
+  #startOther(): void {
+    const { type, flags, offset, length, cookieHigh, cookieLow } = this.#request;
+    const session = this.#session;
+    this.#begin(0);
+    const finish = (error: OperatingError | undefined) => {
+      this.#ended(0);
+      this.#answer({ cookieHigh, cookieLow }, error);
+    };
+    if (type === COMMAND.flush) {
+      session.flush(finish);
+      return;
+    }
+    const done = (error: OperatingError | undefined) => {
+      if (error === undefined && (flags & COMMAND_FLAG.fua) !== 0) session.flush(finish);
+      else finish(error);
+    };
+    if (type === COMMAND.trim) session.trim(offset, length, done);
+    else session.writeZeroes(offset, length, done);
+  }
+
+  // ------------------------------------------------------------------------------------------- answers
+
+  #answer(cookie: Cookie, error: OperatingError | undefined): void {
+    if (error !== undefined) {
+      this.#failBy(cookie, error);
+      return;
+    }
+    const at = this.#replies.reserve(SIMPLE_REPLY_BYTES);
+    putSimpleReply(this.#replies.buffer, at, cookie, 0);
+  }
+
+  #failBy(cookie: Cookie, error: OperatingError): void {
+    const text = error.remedy === '' ? error.message : `${error.message}; ${error.remedy}`;
+    this.#fail(cookie, errnoOf(error.code), text);
+  }
+
+  #fail(cookie: Cookie, errno: number, text: string): void {
+    if (this.#isStructured) {
+      this.#replies.add(encodeErrorChunk(cookie, errno, text));
+      return;
+    }
+    const at = this.#replies.reserve(SIMPLE_REPLY_BYTES);
+    putSimpleReply(this.#replies.buffer, at, cookie, errno);
+  }
+
+  // ------------------------------------------------------------------------------------------- bounds
+
+  #begin(bytes: number): void {
+    this.#inFlight += 1;
+    this.#bytesInFlight += bytes;
+  }
+
+  /** Called before the answer is made: replies count as queued from then on. */
+  #ended(bytes: number): void {
+    this.#inFlight -= 1;
+    this.#bytesInFlight -= bytes;
+    this.#attachment.requestEnded();
+    if (this.#isStalled) this.#planWake();
+    if (this.#inFlight > 0) return;
+    if (this.#isGone) this.#onIdle?.();
+    else if (this.#state !== 'open') this.#clock.soon(() => this.#endIfIdle());
+  }
+
+  #hasRoom(): boolean {
+    if (this.#inFlight >= MAX_CONNECTION_REQUESTS) return false;
+    const bytes = this.#bytesInFlight + this.#replies.queuedBytes + this.#channel.queuedBytes;
+    return bytes < MAX_CONNECTION_BYTES && this.#session.inFlight < MAX_SESSION_REQUESTS;
+  }
+
+  #stall(rest: Uint8Array): void {
+    this.#held = rest;
+    if (this.#isStalled) return;
+    this.#isStalled = true;
+    this.#channel.pause();
+    // The session may be full of other connections' requests: then nothing of ours would ever wake us.
+    if (this.#session.inFlight >= MAX_SESSION_REQUESTS) {
+      this.#attachment.whenRoom(this.#wake);
+    }
+  }
+
+  /** Parsing goes on at the end of this tick, never inside a completion. */
+  #planWake(): void {
+    if (!this.#isStalled || this.#wakePlanned) return;
+    this.#wakePlanned = true;
+    this.#clock.soon(() => {
+      this.#wakePlanned = false;
+      if (this.#state === 'deaf' || !this.#isStalled) return;
+      this.#isStalled = false;
+      const held = this.#held;
+      this.#held = NOTHING;
+      this.#parse(held, 'us');
+      if (!this.#isStalled) this.#channel.resume();
+    });
+  }
+
+  #endIfIdle(): void {
+    if (this.#state === 'open' || this.#inFlight > 0 || this.#isEnded) return;
+    this.#isEnded = true;
+    this.#replies.flush();
+    this.#onEnd(undefined);
+  }
+}
+
+function refusal(errno: number, text: string): { errno: number; text: string } {
+  return { errno, text };
+}

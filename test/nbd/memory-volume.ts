@@ -1,0 +1,108 @@
+// A volume in memory behind the VolumeSession interface, for tests and measurements of the NBD front: it really stores
+// bytes. `delayed` mode keeps completions until the test releases them, in any order.
+
+import type { OperatingError } from '../../src/core/errors.ts';
+import type { VolumeId } from '../../src/core/ids.ts';
+import { SECTOR_BYTES } from '../../src/core/units.ts';
+import type { Done, VolumeSession } from '../../src/datapath/volume-session.ts';
+import type { ExportSource } from '../../src/nbd/exports.ts';
+import { OperatingError as Failure } from '../../src/core/errors.ts';
+
+/** A request whose completion the test decides. */
+export interface Waiting {
+  readonly kind: 'read' | 'write' | 'zeroes' | 'trim' | 'flush';
+  readonly offset: number;
+  readonly finish: (error?: OperatingError) => void;
+}
+
+export class MemoryVolume implements VolumeSession {
+  readonly volume: { id: VolumeId; name: string; sizeBytes: number };
+  readonly bytes: Uint8Array;
+  /** true: requests wait in `waiting`; tryRead says no. */
+  delayed = false;
+  /** Set: every request fails with it. */
+  failure: OperatingError | undefined;
+  readonly waiting: Waiting[] = [];
+  readonly log: string[] = [];
+  connections = 0;
+  inFlight = 0;
+  peakInFlight = 0;
+
+  constructor(name: string, sizeBytes: number) {
+    this.volume = { id: 1 as VolumeId, name, sizeBytes };
+    this.bytes = new Uint8Array(sizeBytes);
+  }
+
+  connect(): void {
+    this.connections += 1;
+  }
+
+  disconnect(): Promise<void> {
+    this.connections -= 1;
+    return Promise.resolve();
+  }
+
+  tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean {
+    if (this.delayed || this.failure !== undefined) return false;
+    target.set(this.bytes.subarray(offset, offset + length), at);
+    return true;
+  }
+
+  read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void {
+    this.#run('read', offset, done, () => {
+      target.set(this.bytes.subarray(offset, offset + length), at);
+    });
+  }
+
+  write(offset: number, data: Uint8Array, done: Done): void {
+    this.#run('write', offset, done, () => this.bytes.set(data, offset));
+  }
+
+  writeZeroes(offset: number, length: number, done: Done): void {
+    this.#run('zeroes', offset, done, () => {
+      this.bytes.fill(0, offset, offset + length);
+    });
+  }
+
+  /** Whole sectors only, as the gateway does. */
+  trim(offset: number, length: number, done: Done): void {
+    const from = Math.ceil(offset / SECTOR_BYTES) * SECTOR_BYTES;
+    const end = offset + length;
+    const to = end === this.bytes.length ? end : end - (end % SECTOR_BYTES);
+    this.#run('trim', offset, done, () => {
+      if (to > from) this.bytes.fill(0, from, to);
+    });
+  }
+
+  flush(done: Done): void {
+    this.#run('flush', 0, done, () => {});
+  }
+
+  #run(kind: Waiting['kind'], offset: number, done: Done, work: () => void): void {
+    this.log.push(kind);
+    this.inFlight += 1;
+    this.peakInFlight = Math.max(this.peakInFlight, this.inFlight);
+    const finish = (error?: OperatingError) => {
+      this.inFlight -= 1;
+      const failed = error ?? this.failure;
+      if (failed === undefined) work();
+      done(failed);
+    };
+    if (this.delayed) this.waiting.push({ kind, offset, finish });
+    else finish();
+  }
+}
+
+/** Exports of volumes in memory. */
+export function memorySource(volumes: readonly MemoryVolume[]): ExportSource {
+  const find = (name: string) => volumes.find((one) => one.volume.name === name);
+  return {
+    volumes: () => volumes.map((one) => one.volume),
+    volume: (name) => find(name)?.volume,
+    open: (name) => {
+      const found = find(name);
+      if (found === undefined) throw new Failure('missing', `no volume ${name}`);
+      return found;
+    },
+  };
+}
