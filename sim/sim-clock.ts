@@ -1,0 +1,57 @@
+// The Clock port of one process: the run's time seen through an offset and a drift of its own. Monotonic.
+
+import type { Clock, TimerHandle } from '../src/ports/ports.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { Scheduled, World } from './world.ts';
+
+/** How one node's clock differs: what it showed at time 0, and by which factor it runs fast. */
+export interface ClockSkew {
+  readonly offsetMs: number;
+  readonly rate: number;
+}
+
+interface Timer {
+  readonly event: Scheduled;
+  isPending: boolean;
+}
+
+export class SimClock implements Clock {
+  readonly #world: World;
+  readonly #process: SimProcess;
+  readonly #skew: ClockSkew;
+
+  constructor(world: World, process: SimProcess, skew: ClockSkew) {
+    this.#world = world;
+    this.#process = process;
+    this.#skew = skew;
+  }
+
+  now(): number {
+    return this.#skew.offsetMs + this.#world.nowMs * this.#skew.rate;
+  }
+
+  setTimer(ms: number, fn: () => void): TimerHandle {
+    const delayMs = Math.max(0, ms) / this.#skew.rate;
+    const event = this.#world.schedule(delayMs, this.#process, () => {
+      timer.isPending = false;
+      this.#process.timerCount -= 1;
+      fn();
+    });
+    const timer: Timer = { event, isPending: true };
+    this.#process.timerCount += 1;
+    return timer as unknown as TimerHandle;
+  }
+
+  clearTimer(handle: TimerHandle): void {
+    const timer = handle as unknown as Timer;
+    if (!timer.isPending) return;
+    timer.isPending = false;
+    timer.event.cancelled = true;
+    this.#process.timerCount -= 1;
+  }
+
+  /** An event of the same instant, after those that are due. */
+  soon(fn: () => void): void {
+    this.#world.schedule(0, this.#process, fn);
+  }
+}

@@ -1,0 +1,186 @@
+// The Disk port of one process on a simulated disk. When the process is dead its calls change nothing.
+
+import { OperatingError } from '../src/core/errors.ts';
+import { invariant } from '../src/core/invariant.ts';
+import type { Disk, DiskFile } from '../src/ports/ports.ts';
+import type { SimDisk } from './sim-disk.ts';
+import { FileInode, FolderInode } from './sim-inode.ts';
+import type { SimProcess } from './sim-process.ts';
+
+export class SimDiskPort implements Disk {
+  readonly #disk: SimDisk;
+  readonly #process: SimProcess;
+
+  constructor(disk: SimDisk, process: SimProcess) {
+    this.#disk = disk;
+    this.#process = process;
+  }
+
+  open(path: string, options: { readonly create: boolean }): DiskFile | undefined {
+    const place = this.#disk.find(path);
+    if (place?.inode?.kind === 'folder') throw new OperatingError('io', `${path} is a folder`);
+    if (place?.inode !== undefined) return this.#fileOf(place.inode, path);
+    if (!options.create) return undefined;
+    if (place === undefined) throw new OperatingError('io', `no folder for ${path}`);
+    const inode = new FileInode();
+    if (this.#process.isAlive) {
+      this.#disk.change([{ folder: place.folder, name: place.name, inode }]);
+    }
+    return this.#fileOf(inode, path);
+  }
+
+  makeFolder(path: string): void {
+    if (!this.#process.isAlive) return;
+    let sub = '';
+    for (const part of path.split('/').filter((name) => name !== '')) {
+      sub = sub === '' ? part : `${sub}/${part}`;
+      const place = this.#disk.find(sub);
+      invariant(place !== undefined, 'parents were made first');
+      if (place.inode?.kind === 'file') throw new OperatingError('io', `${sub} is a file`);
+      if (place.inode !== undefined) continue;
+      this.#disk.change([{ folder: place.folder, name: part, inode: new FolderInode() }]);
+    }
+  }
+
+  list(path: string): readonly string[] {
+    return [...(this.#disk.folder(path)?.entries.keys() ?? [])].sort();
+  }
+
+  rename(from: string, to: string): void {
+    if (!this.#process.isAlive) return;
+    const source = this.#disk.find(from);
+    const target = this.#disk.find(to);
+    if (source?.inode === undefined || target === undefined) {
+      throw new OperatingError('io', `cannot rename ${from} to ${to}: no such file or folder`);
+    }
+    if (target.inode === source.inode) return;
+    if (target.inode?.kind === 'folder') throw new OperatingError('io', `${to} is a folder`);
+    this.#freePages(target.inode);
+    this.#disk.change([
+      { folder: source.folder, name: source.name, inode: undefined },
+      { folder: target.folder, name: target.name, inode: source.inode },
+    ]);
+  }
+
+  remove(path: string): void {
+    if (!this.#process.isAlive) return;
+    const place = this.#disk.find(path);
+    if (place?.inode === undefined) return;
+    this.#freePages(place.inode);
+    this.#disk.change([{ folder: place.folder, name: place.name, inode: undefined }]);
+  }
+
+  syncFolder(path: string, done: (error: Error | undefined) => void): void {
+    if (!this.#process.isAlive) return;
+    const folder = this.#disk.folder(path);
+    const changes = folder === undefined ? undefined : this.#disk.changesOf(folder);
+    this.#disk.world.schedule(this.#disk.syncTimeMs(), this.#process, () => {
+      if (changes === undefined) {
+        done(new OperatingError('io', `cannot sync ${path}: no such folder`));
+        return;
+      }
+      const failure = this.#disk.takeSyncFailure();
+      if (failure === undefined && !this.#disk.ignoresSync(path)) this.#disk.applyDurably(changes);
+      done(failure);
+    });
+  }
+
+  space(): { readonly totalBytes: number; readonly freeBytes: number } {
+    const totalBytes = this.#disk.capacityBytes;
+    return { totalBytes, freeBytes: Math.max(0, totalBytes - this.#disk.usedBytes) };
+  }
+
+  #fileOf(inode: FileInode, path: string): DiskFile {
+    return new SimFile(this.#disk, this.#process, inode, path);
+  }
+
+  #freePages(inode: FileInode | FolderInode | undefined): void {
+    if (inode?.kind === 'file') this.#disk.addUsedPages(-inode.pageCount);
+  }
+}
+
+class SimFile implements DiskFile {
+  readonly #disk: SimDisk;
+  readonly #process: SimProcess;
+  readonly #inode: FileInode;
+  readonly #path: string;
+  #isOpen = true;
+
+  constructor(disk: SimDisk, process: SimProcess, inode: FileInode, path: string) {
+    this.#disk = disk;
+    this.#process = process;
+    this.#inode = inode;
+    this.#path = path;
+  }
+
+  readSync(target: Uint8Array, at: number, length: number, position: number): number {
+    this.#checkOpen();
+    return this.#inode.read(target, at, length, position);
+  }
+
+  read(
+    target: Uint8Array,
+    at: number,
+    length: number,
+    position: number,
+    done: (error: Error | undefined, count: number) => void,
+  ): void {
+    this.#checkOpen();
+    if (!this.#process.isAlive) return;
+    this.#disk.world.schedule(this.#disk.readTimeMs(), this.#process, () => {
+      done(undefined, this.#inode.read(target, at, length, position));
+    });
+  }
+
+  writeSync(bytes: Uint8Array, position: number): void {
+    this.writevSync([bytes], position);
+  }
+
+  writevSync(pieces: readonly Uint8Array[], position: number): void {
+    this.#checkOpen();
+    if (!this.#process.isAlive) return;
+    if (this.#disk.failsWrites) throw new OperatingError('io', `write failed on ${this.#path}`);
+    let at = position;
+    for (const piece of pieces) {
+      if (piece.length === 0) continue;
+      const before = this.#inode.pageCount;
+      this.#disk.reserve(this.#inode.newPages(at, piece.length));
+      this.#inode.write(piece, at);
+      this.#disk.addUsedPages(this.#inode.pageCount - before);
+      at += piece.length;
+    }
+  }
+
+  sizeSync(): number {
+    this.#checkOpen();
+    return this.#inode.size;
+  }
+
+  truncateSync(bytes: number): void {
+    this.#checkOpen();
+    if (!this.#process.isAlive) return;
+    const before = this.#inode.pageCount;
+    this.#inode.truncate(bytes);
+    this.#disk.addUsedPages(this.#inode.pageCount - before);
+  }
+
+  sync(done: (error: Error | undefined) => void): void {
+    this.#checkOpen();
+    if (!this.#process.isAlive) return;
+    const frozen = this.#inode.freeze();
+    this.#disk.world.schedule(this.#disk.syncTimeMs(), this.#process, () => {
+      const failure = this.#disk.takeSyncFailure();
+      if (failure === undefined && !this.#disk.ignoresSync(this.#path))
+        this.#inode.makeDurable(frozen);
+      done(failure);
+    });
+  }
+
+  close(): void {
+    this.#isOpen = false;
+  }
+
+  #checkOpen(): void {
+    invariant(this.#isOpen || !this.#process.isAlive, `a closed file is not used: ${this.#path}`);
+  }
+}

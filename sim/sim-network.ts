@@ -1,0 +1,150 @@
+// The simulated network: the cable between all hosts, and each process's Network port on it. It is the weakest network
+// that ports.ts allows: control messages ordered until the link breaks, gossip lost, doubled and out of order, data
+// channels ordered until they break. A dead process answers "refused" at once while its host has power; a host without
+// power, or behind a cut, is silent. See SIMULATOR.md, section 2.
+
+import type { PeerKey } from '../src/core/ids.ts';
+import type { Host } from './sim-host.ts';
+import { SimPaths } from './sim-paths.ts';
+import { SimPipe } from './sim-pipe.ts';
+import type { SimRandom } from './sim-random.ts';
+import type { World } from './world.ts';
+
+/** Mean delay of one gossip delivery. */
+const GOSSIP_MEAN_MS = 10;
+
+/** Rewrites what goes over the wire, for mutants: undefined = the message vanishes. */
+export type Tamper = (message: {
+  readonly from: string;
+  readonly to: string;
+  readonly plane: 'control' | 'data';
+  readonly bytes: Uint8Array;
+}) => Uint8Array | undefined;
+
+export class Cable {
+  readonly world: World;
+  readonly paths: SimPaths;
+  /** Probability that a gossip message reaches one receiver, and that it comes twice. */
+  gossipRate = 0.95;
+  gossipTwiceRate = 0.05;
+  tamper: Tamper = ({ bytes }) => bytes;
+  readonly #random: SimRandom;
+  readonly #gossipRandom: SimRandom;
+  readonly #hosts = new Map<string, Host>();
+  readonly #pipes = new Set<SimPipe>();
+  /** Control links by "from>to". */
+  readonly #links = new Map<string, SimPipe>();
+
+  constructor(world: World) {
+    this.world = world;
+    this.#random = world.random.fork('network');
+    this.#gossipRandom = world.random.fork('gossip');
+    this.paths = new SimPaths(this.#random.fork('paths'));
+    this.paths.onChange = () => {
+      for (const pipe of this.#pipes) pipe.release();
+    };
+  }
+
+  addHost(host: Host): void {
+    this.#hosts.set(host.name, host);
+  }
+
+  get hosts(): readonly Host[] {
+    return [...this.#hosts.values()];
+  }
+
+  hostOfPeer(peer: PeerKey): Host | undefined {
+    return this.hosts.find((host) => host.peer === peer);
+  }
+
+  hostOfAddress(address: string): Host | undefined {
+    return this.hosts.find((host) => host.address === address);
+  }
+
+  /** One way of a link, kept so that healing can release it. */
+  makePipe(
+    place: { readonly plane: 'control' | 'data'; readonly from: string; readonly to: string },
+    deliver: (bytes: Uint8Array) => void,
+    onBreak: () => void,
+  ): SimPipe {
+    const receive = (bytes: Uint8Array): void => {
+      const seen = this.tamper({ ...place, bytes });
+      if (seen === undefined) return;
+      this.world.noteDelivery(place.to, place.plane, seen);
+      deliver(seen);
+    };
+    const pipe: SimPipe = new SimPipe(this.world, this.paths, place, receive, () => {
+      this.#pipes.delete(pipe);
+      onBreak();
+    });
+    this.#pipes.add(pipe);
+    return pipe;
+  }
+
+  /** Both ends of its link are gone. */
+  dropPipe(pipe: SimPipe): void {
+    pipe.isBroken = true;
+    this.#pipes.delete(pipe);
+  }
+
+  get pipeCount(): number {
+    return this.#pipes.size;
+  }
+
+  /** Queues a control message; false when the link broke by it. */
+  sendControl(from: Host, to: Host, bytes: Uint8Array): boolean {
+    const key = `${from.name}>${to.name}`;
+    let link = this.#links.get(key);
+    if (link === undefined || link.isBroken) {
+      link = this.makePipe(
+        { plane: 'control', from: from.name, to: to.name },
+        (message) => to.network?.receiveControl(from.peer, message),
+        () => this.#links.delete(key),
+      );
+      this.#links.set(key, link);
+    }
+    return link.send(bytes);
+  }
+
+  /** A process ended or left: its control links break, what is under way is lost. */
+  breakLinksOf(host: Host): void {
+    for (const [key, link] of [...this.#links]) {
+      const [from, to] = key.split('>');
+      if (from === host.name || to === host.name) link.break();
+    }
+  }
+
+  /** Breaks one control link in both directions, losing the tail. */
+  breakLink(a: string, b: string): void {
+    this.#links.get(`${a}>${b}`)?.break();
+    this.#links.get(`${b}>${a}`)?.break();
+  }
+
+  /** Whether a packet and its answer can pass now. */
+  isReachable(a: Host, b: Host, plane: 'control' | 'data'): boolean {
+    const { paths } = this;
+    return (
+      b.isPowered && !paths.isCut(a.name, b.name, plane) && !paths.isCut(b.name, a.name, plane)
+    );
+  }
+
+  /** Time for a packet and its answer. */
+  roundTripMs(a: Host, b: Host): number {
+    return this.paths.delayMs(a.name, b.name, 64) + this.paths.delayMs(b.name, a.name, 64);
+  }
+
+  /** To everybody else with luck, in any order, perhaps twice. */
+  gossip(from: Host, deliver: (to: Host) => void): void {
+    for (const to of this.#hosts.values()) {
+      if (to === from) continue;
+      const times = this.#gossipRandom.chance(this.gossipTwiceRate) ? 2 : 1;
+      for (let i = 0; i < times; i += 1) {
+        const delayMs = this.#gossipRandom.exponential(GOSSIP_MEAN_MS);
+        if (!this.#gossipRandom.chance(this.gossipRate)) continue;
+        this.world.schedule(delayMs, undefined, () => {
+          if (!this.paths.isCut(from.name, to.name, 'control')) deliver(to);
+        });
+      }
+    }
+  }
+}

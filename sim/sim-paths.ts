@@ -1,0 +1,75 @@
+// What lies between hosts: latency, loss (a lost packet is a late one: the links below are TCP), cuts by direction and
+// by plane. A pipe is one direction of one link: ordered until it breaks, held back while its path is cut.
+
+import type { SimRandom } from './sim-random.ts';
+
+/** `gossip` follows the control plane's cuts. */
+export type Plane = 'control' | 'data';
+
+/** Mean of the jitter on top of the base latency of a path. */
+const JITTER_MEAN_MS = 0.1;
+/** A lost packet is sent again after about this long. */
+const RESEND_MS = 200;
+/** 1 GB/s: a full frame of 1 MiB takes a millisecond. */
+const BYTES_PER_MS = 1_000_000;
+
+/** Which directions of which planes let nothing through, and how good the rest is. */
+export class SimPaths {
+  /** Probability that a packet is lost (and comes RESEND_MS later). */
+  lossRate = 0;
+  /** Probability that a control link or channel breaks at a delivery, losing the tail. */
+  breakRate = 0;
+  /** Factor on all latencies. */
+  slowness = 1;
+  /** Called when cuts changed: held pipes look again. */
+  onChange: () => void = () => {};
+  readonly #random: SimRandom;
+  readonly #cuts = new Set<string>();
+  readonly #baseMs = new Map<string, number>();
+
+  constructor(random: SimRandom) {
+    this.#random = random;
+  }
+
+  /** Cuts one direction; both planes unless one is named. */
+  cut(from: string, to: string, planes: readonly Plane[] = ['control', 'data']): void {
+    for (const plane of planes) this.#cuts.add(`${plane} ${from}>${to}`);
+    this.onChange();
+  }
+
+  heal(from: string, to: string): void {
+    this.#cuts.delete(`control ${from}>${to}`);
+    this.#cuts.delete(`data ${from}>${to}`);
+    this.onChange();
+  }
+
+  healAll(): void {
+    this.#cuts.clear();
+    this.onChange();
+  }
+
+  isCut(from: string, to: string, plane: Plane): boolean {
+    return this.#cuts.size > 0 && this.#cuts.has(`${plane} ${from}>${to}`);
+  }
+
+  /** A drawn time for `bytes` to get from one host to another. */
+  delayMs(from: string, to: string, bytes: number): number {
+    const jitter = this.#random.exponential(JITTER_MEAN_MS);
+    const resend = this.lossRate > 0 && this.#random.chance(this.lossRate) ? RESEND_MS : 0;
+    return (this.#base(from, to) + jitter + bytes / BYTES_PER_MS) * this.slowness + resend;
+  }
+
+  breaksNow(): boolean {
+    return this.breakRate > 0 && this.#random.chance(this.breakRate);
+  }
+
+  #base(from: string, to: string): number {
+    const key = from < to ? `${from} ${to}` : `${to} ${from}`;
+    let base = this.#baseMs.get(key);
+    if (base === undefined) {
+      base = 0.05 + this.#random.unit() * 0.4;
+      this.#baseMs.set(key, base);
+    }
+    return base;
+  }
+}
