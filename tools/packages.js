@@ -14,7 +14,7 @@ const INSTALL_TIMEOUT_MS = 10 * 60 * 1000;
 export function ensurePackages() {
   if (isInstalled()) return;
   process.stderr.write('Installing the packages of package-lock.json (once; half a minute or so) ...\n');
-  const options = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  const options = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
   const { command, args } = npmCommand(options);
   const result = spawnSync(command, args, {
     cwd: ROOT,
