@@ -66,6 +66,8 @@ export {
 export const MESSAGE_VERSION = 1;
 /** Entries in one message; its bytes are bounded by the message. */
 export const MAX_ENTRIES_PER_MESSAGE = 8192;
+/** Cut the text of a refusal to this: each character takes up to 3 bytes of MAX_REASON_BYTES. */
+export const MAX_REFUSAL_CHARS = 160;
 /** Members in a join reply. */
 export const MAX_MEMBERS_PER_REPLY = 2000;
 const MAX_SECRET_BYTES = 256;
