@@ -6,6 +6,7 @@
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { ByteChannel } from './byte-channel.ts';
 import type { Attachment, ExportInfo, Exports } from './exports.ts';
+import { encodeText, MAX_STRING_BYTES, readU32 } from './nbd-codec.ts';
 import {
   type BadOption,
   decodeInfoRequest,
@@ -18,17 +19,14 @@ import {
   encodeGreeting,
   encodeListEntry,
   encodeOptionReply,
-  encodeText,
   encodeTextInfo,
   FIXED_NEWSTYLE,
   INFO,
-  MAX_STRING_BYTES,
   NO_ZEROES,
   OPTION,
   OPTION_HEADER_BYTES,
   REPLY,
-  readU32,
-} from './nbd-codec.ts';
+} from './option-codec.ts';
 
 /** Longest option that is read: a name and a few queries of 4 KiB. A longer one is skipped: TOO_BIG. Bytes. */
 export const MAX_OPTION_BYTES = 16 * 1024;

@@ -17,11 +17,9 @@ import {
   COMMAND_FLAG,
   type Cookie,
   decodeRequest,
-  ERRNO,
   emptyRequest,
   encodeErrorChunk,
   errnoOf,
-  MAX_REQUEST_BYTES,
   putReadChunk,
   putSimpleReply,
   READ_CHUNK_BYTES,
@@ -29,6 +27,7 @@ import {
   SIMPLE_REPLY_BYTES,
 } from './nbd-codec.ts';
 import { ReplyBatch } from './reply-batch.ts';
+import { judgeRequest, type Refusal, type RequestRules, SHUTTING_DOWN } from './request-rules.ts';
 
 /** Requests in flight of one connection; QEMU sends 16, nbdcopy 64. */
 export const MAX_CONNECTION_REQUESTS = 128;
@@ -54,9 +53,9 @@ export class Transmission {
   readonly #onEnd: (reason: string | undefined) => void;
   readonly #session: VolumeSession;
   readonly #attachment: Attachment;
-  readonly #sizeBytes: number;
   readonly #isStructured: boolean;
   readonly #readHeadBytes: number;
+  readonly #rules: RequestRules;
   readonly #replies: ReplyBatch;
 
   // --- parser: the header in hand, and where its bytes go
@@ -68,7 +67,7 @@ export class Transmission {
   #payloadHave = 0;
   #toSkip = 0;
   /** Sent once the refused write's payload is gone. */
-  #refusal: { readonly errno: number; readonly text: string } | undefined;
+  #refusal: Refusal | undefined;
 
   // --- bounds
   #inFlight = 0;
@@ -89,8 +88,11 @@ export class Transmission {
   constructor(agreement: Agreement, options: TransmissionOptions) {
     this.#attachment = agreement.attachment;
     this.#session = agreement.attachment.session;
-    this.#sizeBytes = this.#session.volume.sizeBytes;
     this.#isStructured = agreement.structuredReplies;
+    this.#rules = {
+      sizeBytes: this.#session.volume.sizeBytes,
+      isStructured: this.#isStructured,
+    };
     this.#readHeadBytes = this.#isStructured ? READ_CHUNK_BYTES : SIMPLE_REPLY_BYTES;
     this.#channel = options.channel;
     this.#clock = options.clock;
@@ -193,7 +195,7 @@ export class Transmission {
       this.#endIfIdle();
       return;
     }
-    const refusal = this.#judge();
+    const refusal = this.#state === 'ending' ? SHUTTING_DOWN : judgeRequest(request, this.#rules);
     if (request.type === COMMAND.write) {
       this.#writeAnnounced(refusal);
       return;
@@ -214,47 +216,6 @@ export class Transmission {
     this.#state = 'deaf';
     this.#isEnded = true;
     this.#onEnd(reason);
-  }
-
-  // ------------------------------------------------------------------------------------------- checks
-
-  /** Why the request in hand is refused before anything is done; undefined when it is in order. */
-  #judge(): { errno: number; text: string } | undefined {
-    const { type, flags, length, offset } = this.#request;
-    if (this.#state === 'ending') return refusal(ERRNO.ESHUTDOWN, 'this node is shutting down');
-    const allowed = this.#flagsOf(type);
-    if (allowed === undefined) return refusal(ERRNO.EINVAL, `unknown command ${type}`);
-    if ((flags & ~allowed) !== 0)
-      return refusal(ERRNO.EINVAL, `command flags ${flags} not allowed`);
-    if (type === COMMAND.flush) {
-      const isPlain = offset === 0 && length === 0;
-      return isPlain ? undefined : refusal(ERRNO.EINVAL, 'FLUSH takes no offset and no length');
-    }
-    if (length === 0) return refusal(ERRNO.EINVAL, 'a length of 0');
-    const hasData = type === COMMAND.read || type === COMMAND.write;
-    if (hasData && length > MAX_REQUEST_BYTES) {
-      return refusal(ERRNO.EINVAL, `at most ${MAX_REQUEST_BYTES} bytes per request`);
-    }
-    if (offset + length <= this.#sizeBytes) return undefined;
-    const isFull = type === COMMAND.write || type === COMMAND.writeZeroes;
-    const errno = isFull ? ERRNO.ENOSPC : ERRNO.EINVAL;
-    return refusal(errno, `beyond the volume's end at ${this.#sizeBytes} bytes`);
-  }
-
-  /** Flags that a command may carry; undefined for a command that is not served. FUA is legal on all. */
-  #flagsOf(type: number): number | undefined {
-    switch (type) {
-      case COMMAND.read:
-        return COMMAND_FLAG.fua | (this.#isStructured ? COMMAND_FLAG.df : 0);
-      case COMMAND.writeZeroes:
-        return COMMAND_FLAG.fua | COMMAND_FLAG.noHole;
-      case COMMAND.write:
-      case COMMAND.trim:
-      case COMMAND.flush:
-        return COMMAND_FLAG.fua;
-      default:
-        return undefined;
-    }
   }
 
   // ------------------------------------------------------------------------------------------- commands
@@ -296,7 +257,7 @@ export class Transmission {
   }
 
   /** A write's payload follows its header, refused or not. */
-  #writeAnnounced(refused: { errno: number; text: string } | undefined): void {
+  #writeAnnounced(refused: Refusal | undefined): void {
     const { length } = this.#request;
     if (refused === undefined) {
       this.#payload = Buffer.allocUnsafeSlow(length);
@@ -426,8 +387,4 @@ export class Transmission {
     this.#replies.flush();
     this.#onEnd(undefined);
   }
-}
-
-function refusal(errno: number, text: string): { errno: number; text: string } {
-  return { errno, text };
 }

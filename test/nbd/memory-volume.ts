@@ -2,11 +2,11 @@
 // bytes. `delayed` mode keeps completions until the test releases them, in any order.
 
 import type { OperatingError } from '../../src/core/errors.ts';
+import { OperatingError as Failure } from '../../src/core/errors.ts';
 import type { VolumeId } from '../../src/core/ids.ts';
 import { SECTOR_BYTES } from '../../src/core/units.ts';
 import type { Done, VolumeSession } from '../../src/datapath/volume-session.ts';
 import type { ExportSource } from '../../src/nbd/exports.ts';
-import { OperatingError as Failure } from '../../src/core/errors.ts';
 
 /** A request whose completion the test decides. */
 export interface Waiting {
