@@ -9,6 +9,8 @@ import type { PartitionConfig } from './view.ts';
 
 /** Most partitions of a policy. */
 export const MAX_PARTITIONS = 65536;
+/** Most members of W = I + J: the confirmations of a write fit one integer as bits. */
+export const MAX_WRITE_SET = 31;
 
 /** True for a member that counts as live: up in the map. */
 export type IsLive = (node: NodeId) => boolean;
@@ -76,6 +78,7 @@ export function join(config: PartitionConfig, node: NodeId): ConfigChange {
   if (config.inSync.includes(node)) return `n${node} is in sync already`;
   if (config.joining.includes(node)) return `n${node} is joining already`;
   if (config.inSync.length === 0) return 'nobody is in sync yet';
+  if (config.inSync.length + config.joining.length >= MAX_WRITE_SET) return 'the write set is full';
   return changed(config, config.inSync, sorted([...config.joining, node]));
 }
 

@@ -90,6 +90,12 @@ export interface ClusterView {
   memberByKey(peer: PeerKey): Member | undefined;
   /** Highest generation id ever given: a higher one in a frame means that this view is behind. */
   readonly lastGeneration: GenerationId;
-  /** Config of one partition; O(1), no allocation when cached. */
+  /** Config of one partition; O(1), no allocation when cached. An unknown policy or p has an empty one, cfg 0. */
   partition(policy: PolicyId, p: number): PartitionConfig;
+  /** The partitions where I is not T or somebody joins, in no useful order; the others are at rest. */
+  explicitPartitions(policy: PolicyId): Iterable<number>;
+  /** Voters of a change that is decided but not final; empty at all other times. */
+  readonly nextVoters: readonly NodeId[];
+  /** The last audit point: a node whose own hash at that index differs has a broken state machine (C2.8). */
+  readonly audit: { readonly atIndex: MapIndex; readonly stateHash: string };
 }

@@ -1,0 +1,154 @@
+// Entries about volumes and their locks. The token rises by one with each grant and takeover, for ever (A6); what is
+// legal for a lock is lock.ts's to say.
+
+import type {
+  FamilyId,
+  FencingToken,
+  GenerationId,
+  Incarnation,
+  MapIndex,
+  NodeId,
+  SessionId,
+  VolumeId,
+} from './ids.ts';
+import { judgeAcquire, judgeRelease, judgeTakeover, type LockAnswer } from './lock.ts';
+import type { EntryBody } from './log-entry.ts';
+import {
+  type Applied,
+  accepted,
+  type ClusterState,
+  declined,
+  isUp,
+  withEntry,
+  withoutEntry,
+} from './state.ts';
+import type { Volume, VolumeLock } from './view.ts';
+import { MAX_VOLUMES, nameProblem, sizeProblem } from './volume.ts';
+
+type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
+
+const FRESH_LOCK: VolumeLock = {
+  state: 'free',
+  token: 0 as FencingToken,
+  grantedAt: 0 as MapIndex,
+  node: 0 as NodeId,
+  incarnation: 0 as Incarnation,
+  session: 0 as SessionId,
+  tookOver: false,
+};
+
+/** A new volume of a new family with a new head generation; `value` = its id. */
+export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'>): Applied {
+  const taken = state.volumeOfName.get(body.name);
+  if (taken !== undefined) return declined(state, 'exists', `"${body.name}" exists already`, taken);
+  const problem = nameProblem(body.name) ?? sizeProblem(body.sizeBytes);
+  if (problem !== undefined) return declined(state, 'refused', problem);
+  if (!state.policies.has(body.policy)) return declined(state, 'missing', 'no such policy');
+  if (state.volumes.size >= MAX_VOLUMES) return declined(state, 'full', 'too many volumes');
+  const { counters } = state;
+  const volume: Volume = {
+    id: (counters.volume + 1) as VolumeId,
+    name: body.name,
+    family: (counters.family + 1) as FamilyId,
+    policy: body.policy,
+    head: (counters.generation + 1) as GenerationId,
+    sizeBytes: body.sizeBytes,
+    durability: body.durability,
+    attachMode: body.attachMode,
+    lock: FRESH_LOCK,
+  };
+  const next: ClusterState = {
+    ...state,
+    volumes: withEntry(state.volumes, volume.id, volume),
+    volumeOfName: withEntry(state.volumeOfName, volume.name, volume.id),
+    volumeOfHead: withEntry(state.volumeOfHead, volume.head, volume.id),
+    counters: {
+      ...counters,
+      volume: volume.id,
+      family: volume.family,
+      generation: volume.head,
+    },
+  };
+  return accepted(next, volume.id);
+}
+
+/** Removes the record of a volume whose lock is free. Its generation stays below the counter: GONE (S5). */
+export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const { lock } = volume;
+  if (lock.state === 'held') {
+    return declined(state, 'held', `"${volume.name}" is in use through n${lock.node}`, lock.node);
+  }
+  if (lock.token !== body.token) return declined(state, 'stale', 'it was used since', lock.token);
+  const next: ClusterState = {
+    ...state,
+    volumes: withoutEntry(state.volumes, volume.id),
+    volumeOfName: withoutEntry(state.volumeOfName, volume.name),
+    volumeOfHead: withoutEntry(state.volumeOfHead, volume.head),
+  };
+  return accepted(next, volume.id);
+}
+
+/** Grants a free lock. The same session asking again has it already. */
+export function applyLockAcquire(state: ClusterState, body: Body<'lockAcquire'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const isTakerUp = isUp(state, body.node, body.incarnation);
+  const answer = judgeAcquire(volume.lock, body, isTakerUp);
+  return answer === undefined ? granted(state, volume, body, false) : refused(state, answer);
+}
+
+/** Takes the lock of a holder whose life is over, or any by force. The new holder owes the barrier (F3). */
+export function applyTakeover(state: ClusterState, body: Body<'takeover'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const { lock } = volume;
+  const context = {
+    isTakerUp: isUp(state, body.node, body.incarnation),
+    isHolderDead: !isUp(state, lock.node, lock.incarnation),
+    force: body.force,
+  };
+  const answer = judgeTakeover(lock, body, context);
+  return answer === undefined ? granted(state, volume, body, true) : refused(state, answer);
+}
+
+/** Frees the lock after a drain; the token stays as the last one given. */
+export function applyLockRelease(state: ClusterState, body: Body<'lockRelease'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const answer = judgeRelease(volume.lock, body.token);
+  if (answer !== undefined) return refused(state, answer);
+  const lock: VolumeLock = { ...volume.lock, state: 'free' };
+  return accepted(withLock(state, volume, lock), lock.token);
+}
+
+function granted(
+  state: ClusterState,
+  volume: Volume,
+  to: { node: NodeId; incarnation: Incarnation; session: SessionId },
+  tookOver: boolean,
+): Applied {
+  const token = (volume.lock.token + 1) as FencingToken;
+  const { node, incarnation, session } = to;
+  // `state.index` is that of this entry: see applyEntry.
+  const grantedAt = state.index;
+  const lock: VolumeLock = {
+    state: 'held',
+    token,
+    grantedAt,
+    node,
+    incarnation,
+    session,
+    tookOver,
+  };
+  return accepted(withLock(state, volume, lock), token);
+}
+
+function withLock(state: ClusterState, volume: Volume, lock: VolumeLock): ClusterState {
+  return { ...state, volumes: withEntry(state.volumes, volume.id, { ...volume, lock }) };
+}
+
+function refused(state: ClusterState, answer: LockAnswer): Applied {
+  return declined(state, answer.code, answer.detail, answer.value);
+}

@@ -1,0 +1,167 @@
+// The state machine of the map log. `applyEntry` is deterministic and total: an illegal entry is a no-op with a result
+// code, never an exception, so that no proposal can bring nodes down; every entry moves the index. Equal entries give
+// equal states on every node (A4, `hashOf`).
+
+import {
+  applyAudit,
+  applyFormat,
+  applyNodeJoin,
+  applyNodesDown,
+  applyNodeUp,
+  applyPolicyCreate,
+  applySetting,
+  applyVotersFinal,
+  applyVotersJoint,
+} from './apply-members.ts';
+import {
+  applyIsrAbort,
+  applyIsrJoin,
+  applyIsrPromote,
+  applyIsrRelease,
+  applyIsrShrink,
+  applyPurge,
+} from './apply-partitions.ts';
+import {
+  applyLockAcquire,
+  applyLockRelease,
+  applyTakeover,
+  applyVolumeCreate,
+  applyVolumeDelete,
+} from './apply-volumes.ts';
+import type { GenerationId, PolicyId } from './ids.ts';
+import { unreachable } from './invariant.ts';
+import type { EntryBody, LogEntry } from './log-entry.ts';
+import { configOf } from './policy-state.ts';
+import { recall, remember } from './proposals.ts';
+import { type Applied, accepted, type ClusterState, declined } from './state.ts';
+import type { ClusterView, PartitionConfig, Policy } from './view.ts';
+
+export { type Applied, type ClusterState, emptyState } from './state.ts';
+export { hashOf } from './state-hash.ts';
+
+/**
+ * Applies the next entry. An entry that is not the next one (index = state.index + 1) changes nothing at all: the
+ * caller applies in order.
+ */
+export function applyEntry(state: ClusterState, entry: LogEntry): Applied {
+  if (entry.index !== state.index + 1) {
+    return declined(state, 'refused', `entry ${entry.index} does not follow ${state.index}`);
+  }
+  const moved: ClusterState = { ...state, index: entry.index };
+  const { origin, body } = entry;
+  // A new leader's noop is its own and proposed by nobody.
+  if (body.type === 'noop') return accepted(moved, 0);
+  const known = recall(moved, origin);
+  if (known !== undefined) return { state: moved, result: known };
+  return remember(applyBody(moved, body), origin);
+}
+
+function applyBody(state: ClusterState, body: EntryBody): Applied {
+  if (state.clusterId === '' && body.type !== 'format') {
+    return declined(state, 'refused', 'the cluster is not formatted');
+  }
+  switch (body.type) {
+    case 'noop':
+      return accepted(state, 0);
+    case 'format':
+      return applyFormat(state, body);
+    case 'policyCreate':
+      return applyPolicyCreate(state, body);
+    case 'setting':
+      return applySetting(state, body);
+    case 'audit':
+      return applyAudit(state, body);
+    case 'nodeJoin':
+      return applyNodeJoin(state, body);
+    case 'nodeUp':
+      return applyNodeUp(state, body);
+    case 'nodesDown':
+      return applyNodesDown(state, body);
+    case 'votersJoint':
+      return applyVotersJoint(state, body);
+    case 'votersFinal':
+      return applyVotersFinal(state, body);
+    default:
+      return applyUse(state, body);
+  }
+}
+
+/** The rest of the table: entries about in-sync sets, volumes and locks. */
+function applyUse(
+  state: ClusterState,
+  body: Extract<
+    EntryBody,
+    { partitions: readonly unknown[] } | { volume: unknown } | { type: 'volumeCreate' }
+  >,
+): Applied {
+  switch (body.type) {
+    case 'isrShrink':
+      return applyIsrShrink(state, body);
+    case 'isrJoin':
+      return applyIsrJoin(state, body);
+    case 'isrAbort':
+      return applyIsrAbort(state, body);
+    case 'isrPromote':
+      return applyIsrPromote(state, body);
+    case 'isrRelease':
+      return applyIsrRelease(state, body);
+    case 'purge':
+      return applyPurge(state, body);
+    case 'volumeCreate':
+      return applyVolumeCreate(state, body);
+    case 'volumeDelete':
+      return applyVolumeDelete(state, body);
+    case 'lockAcquire':
+      return applyLockAcquire(state, body);
+    case 'lockRelease':
+      return applyLockRelease(state, body);
+    case 'takeover':
+      return applyTakeover(state, body);
+    default:
+      return unreachable(body);
+  }
+}
+
+const NO_CONFIG: PartitionConfig = configOf(
+  {
+    policy: { id: 0 as PolicyId, copies: 1, minCopies: 1, strict: false },
+    cfg: new Uint32Array(0),
+    targets: [],
+    explicit: new Map(),
+    cache: [],
+  },
+  0,
+);
+
+/** What the other floors see of a state. Cheap: everything is shared with the state. */
+export function viewOf(state: ClusterState): ClusterView {
+  const policies = new Map<PolicyId, Policy>();
+  for (const [id, { policy }] of state.policies) policies.set(id, policy);
+  return {
+    index: state.index,
+    epoch: state.epoch,
+    clusterId: state.clusterId,
+    name: state.name,
+    partitions: state.partitions,
+    members: state.members,
+    voters: state.voters,
+    nextVoters: state.nextVoters,
+    policies,
+    volumes: state.volumes,
+    settings: state.settings,
+    audit: state.audit,
+    lastGeneration: state.counters.generation as GenerationId,
+    volumeOfGeneration: (generation) => lookUp(state.volumes, state.volumeOfHead.get(generation)),
+    volumeByName: (name) => lookUp(state.volumes, state.volumeOfName.get(name)),
+    memberByKey: (peer) => lookUp(state.members, state.nodeOfKey.get(peer)),
+    partition(policy, p) {
+      const known = state.policies.get(policy);
+      return known === undefined ? NO_CONFIG : configOf(known, p);
+    },
+    explicitPartitions: (policy) => state.policies.get(policy)?.explicit.keys() ?? [],
+  };
+}
+
+function lookUp<K, V>(map: ReadonlyMap<K, V>, key: K | undefined): V | undefined {
+  return key === undefined ? undefined : map.get(key);
+}

@@ -1,0 +1,153 @@
+// What the state machine keeps of one policy: cfg(p) of every p, T(p), and (I, J) only where I != T or J is not empty
+// (C2.8). Values are immutable; a change goes through a `PolicyDraft`, which copies what it touches once. cfg never
+// restarts (I11).
+//
+// How a partition gets its first in-sync set: I(p) is empty only while T(p) has been empty ever since the policy was
+// made, that is before the first member came up. Then nothing can have been stored, and the first T(p) that is not
+// empty fills I(p) with its live part. From then on I(p) is never empty and never filled again (A7, A8).
+
+import type { ConfigVersion, NodeId } from './ids.ts';
+import { invariant } from './invariant.ts';
+import { containsAll, type IsLive, isAtRest } from './partition.ts';
+import { type Ring, type TargetSet, targetTable } from './ring.ts';
+import type { PartitionConfig, Policy } from './view.ts';
+
+export interface PolicyState {
+  readonly policy: Policy;
+  /** cfg(p) of every p. */
+  readonly cfg: Uint32Array;
+  readonly targets: readonly TargetSet[];
+  readonly explicit: ReadonlyMap<number, ExplicitSets>;
+  /** Filled by `configOf`; says nothing that the fields above do not say. */
+  readonly cache: (PartitionConfig | undefined)[];
+}
+
+/** I(p) and J(p), sorted. */
+export interface ExplicitSets {
+  readonly inSync: readonly NodeId[];
+  readonly joining: readonly NodeId[];
+}
+
+const NOBODY: readonly NodeId[] = [];
+const NO_CONFIG: PartitionConfig = {
+  cfg: 0 as ConfigVersion,
+  targets: NOBODY,
+  inSync: NOBODY,
+  joining: NOBODY,
+};
+
+/** A new policy: I(p) = the live part of T(p), or all of T(p) where none of it is live: nothing is stored yet. */
+export function createPolicy(
+  policy: Policy,
+  ring: Ring,
+  context: { partitions: number; isLive: IsLive },
+): PolicyState {
+  const targets = targetTable(ring, policy, context.partitions);
+  const explicit = new Map<number, ExplicitSets>();
+  for (let p = 0; p < targets.length; p += 1) {
+    const wanted = targets[p] as TargetSet;
+    const inSync = firstInSync(wanted, context.isLive);
+    if (inSync.length !== wanted.sorted.length) explicit.set(p, { inSync, joining: NOBODY });
+  }
+  const cfg = new Uint32Array(context.partitions).fill(1);
+  return { policy, cfg, targets, explicit, cache: [] };
+}
+
+function firstInSync(wanted: TargetSet, isLive: IsLive): readonly NodeId[] {
+  const live = wanted.sorted.filter(isLive);
+  return live.length === 0 ? wanted.sorted : live;
+}
+
+/** Config of one partition; an empty one with cfg 0 when p is out of range. */
+export function configOf(state: PolicyState, p: number): PartitionConfig {
+  const cached = state.cache[p];
+  if (cached !== undefined) return cached;
+  const targets = state.targets[p];
+  if (targets === undefined) return NO_CONFIG;
+  const sets = state.explicit.get(p);
+  const config: PartitionConfig = {
+    cfg: state.cfg[p] as ConfigVersion,
+    targets: targets.walk,
+    inSync: sets?.inSync ?? targets.sorted,
+    joining: sets?.joining ?? NOBODY,
+  };
+  state.cache[p] = config;
+  return config;
+}
+
+/**
+ * The same policy under another ring. T changes alone; cfg stays, for (I, J) stay: each I that differs from the new T
+ * becomes explicit in the same step. Only the first T after "no member at all" fills I, and raises cfg.
+ */
+export function withRing(state: PolicyState, ring: Ring, isLive: IsLive): PolicyState {
+  const targets = targetTable(ring, state.policy, state.cfg.length);
+  const explicit = new Map<number, ExplicitSets>();
+  const cfg = state.cfg.slice();
+  for (let p = 0; p < targets.length; p += 1) {
+    const wanted = targets[p] as TargetSet;
+    const before = configOf(state, p);
+    let inSync = before.inSync;
+    if (inSync.length === 0 && wanted.walk.length > 0) {
+      inSync = firstInSync(wanted, isLive);
+      cfg[p] = raised(before.cfg);
+    }
+    const after = { cfg: before.cfg, targets: wanted.walk, inSync, joining: before.joining };
+    if (!isAtRest(after)) explicit.set(p, { inSync, joining: before.joining });
+  }
+  return { policy: state.policy, cfg, targets, explicit, cache: [] };
+}
+
+/** Gathers changes of many partitions; each copies its array or map once. */
+export class PolicyDraft {
+  readonly #base: PolicyState;
+  readonly #cfg: Uint32Array;
+  readonly #explicit: Map<number, ExplicitSets>;
+  readonly #cache: (PartitionConfig | undefined)[];
+  #changes = 0;
+
+  constructor(base: PolicyState) {
+    this.#base = base;
+    this.#cfg = base.cfg.slice();
+    this.#explicit = new Map(base.explicit);
+    this.#cache = base.cache.slice();
+  }
+
+  config(p: number): PartitionConfig {
+    return this.#cache[p] ?? configOf(this.#base, p);
+  }
+
+  /** Replaces a config by the one that a change of partition.ts made of it. */
+  set(p: number, config: PartitionConfig): void {
+    const before = this.config(p);
+    invariant(config.cfg === before.cfg + 1, 'cfg rises by one with each change (I11)');
+    invariant(containsAll(before.targets, config.targets), 'a change of sets leaves T alone');
+    this.#cfg[p] = raised(before.cfg);
+    this.#cache[p] = config;
+    if (isAtRest(config)) this.#explicit.delete(p);
+    else this.#explicit.set(p, { inSync: config.inSync, joining: config.joining });
+    this.#changes += 1;
+  }
+
+  /** The policy after the changes; the old one when there was none. */
+  finish(): PolicyState {
+    if (this.#changes === 0) return this.#base;
+    const { policy, targets } = this.#base;
+    return { policy, targets, cfg: this.#cfg, explicit: this.#explicit, cache: this.#cache };
+  }
+}
+
+/** Partitions whose W holds one of these nodes. */
+export function partitionsWith(state: PolicyState, nodes: ReadonlySet<NodeId>): number[] {
+  const found: number[] = [];
+  for (let p = 0; p < state.targets.length; p += 1) {
+    const config = configOf(state, p);
+    if (config.inSync.some((node) => nodes.has(node))) found.push(p);
+    else if (config.joining.some((node) => nodes.has(node))) found.push(p);
+  }
+  return found;
+}
+
+function raised(cfg: number): number {
+  invariant(cfg < 0xffffffff, 'cfg fits 32 bits (I11)');
+  return cfg + 1;
+}

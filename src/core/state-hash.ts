@@ -1,0 +1,78 @@
+// The hash of a state: equal index means equal hash on every node (A4, `audit`). Everything that decides how a later
+// entry applies is in it, in one order that does not depend on how the state was reached; caches are not.
+
+import { createHash, type Hash } from 'node:crypto';
+import type { PolicyState } from './policy-state.ts';
+import type { ClusterState, ProposalWindow } from './state.ts';
+import type { Member, Volume } from './view.ts';
+
+const U32_BYTES = 4;
+
+/** sha256 as 64 hex digits. */
+export function hashOf(state: ClusterState): string {
+  const hash = createHash('sha256');
+  const { counters, audit } = state;
+  feed(hash, [state.index, state.epoch, state.clusterId, state.name, state.partitions]);
+  feed(hash, [counters.node, counters.volume, counters.family, counters.generation]);
+  feed(hash, [state.voters, state.nextVoters, audit.atIndex, audit.stateHash]);
+  feed(
+    hash,
+    byKey(state.members).map(([, member]) => partsOfMember(member)),
+  );
+  feed(
+    hash,
+    byKey(state.volumes).map(([, volume]) => partsOfVolume(volume)),
+  );
+  // The order of settings counts: the oldest invite goes first.
+  feed(hash, [...state.settings]);
+  feed(
+    hash,
+    byKey(state.proposals).map(([node, window]) => partsOfWindow(node, window)),
+  );
+  for (const [, policy] of byKey(state.policies)) feedPolicy(hash, policy);
+  return hash.digest('hex');
+}
+
+/** Lines of JSON: no text can pass for the end of its field. */
+function feed(hash: Hash, parts: readonly unknown[]): void {
+  hash.update(JSON.stringify(parts));
+  hash.update('\n');
+}
+
+function feedPolicy(hash: Hash, state: PolicyState): void {
+  const { id, copies, minCopies, strict } = state.policy;
+  feed(hash, [id, copies, minCopies, strict]);
+  const bytes = new Uint8Array(state.cfg.length * U32_BYTES);
+  const writer = new DataView(bytes.buffer);
+  for (let p = 0; p < state.cfg.length; p += 1) {
+    writer.setUint32(p * U32_BYTES, state.cfg[p] as number, true);
+  }
+  hash.update(bytes);
+  feed(
+    hash,
+    byKey(state.explicit).map(([p, sets]) => [p, sets.inSync, sets.joining]),
+  );
+}
+
+function partsOfMember(member: Member): unknown[] {
+  const { node, peerKey, addresses, zone, weight, state, incarnation, since } = member;
+  return [node, peerKey, addresses, zone, weight, state, incarnation, since];
+}
+
+function partsOfVolume(volume: Volume): unknown[] {
+  const { id, name, family, policy, head, sizeBytes, durability, attachMode, lock } = volume;
+  const { state, token, grantedAt, node, incarnation, session, tookOver } = lock;
+  const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver];
+  return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts];
+}
+
+function partsOfWindow(node: number, window: ProposalWindow): unknown[] {
+  const results = byKey(window.results).map(([counter, result]) => {
+    return [counter, result.code, result.value, result.detail];
+  });
+  return [node, window.incarnation, window.highest, results];
+}
+
+function byKey<K extends number, V>(map: ReadonlyMap<K, V>): [K, V][] {
+  return [...map].sort(([a], [b]) => a - b);
+}
