@@ -1,0 +1,117 @@
+// The routes under /v1: what `dog` can ask one node. Each handler reads the view or calls the NodeHandle, and answers
+// with a document of core/admin-shapes.ts. Errors are thrown; http-server.ts turns them into answers.
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { AdminAnswer, Warning } from '../core/admin-shapes.ts';
+import { OperatingError } from '../core/errors.ts';
+import type { ClusterView, Volume } from '../core/view.ts';
+import type { FormatOptions, NodeHandle } from '../node-handle.ts';
+import { healthWarnings, policyWarnings } from './health.ts';
+import {
+  clusterData,
+  clusterPartitions,
+  nodesData,
+  statusData,
+  volumeData,
+  volumeDetail,
+} from './report.ts';
+import { parseCreate, parseEmpty, parseFormat } from './requests.ts';
+
+/** Copies of a cluster formatted without -c. */
+const DEFAULT_COPIES = 3;
+const DEFAULT_CLUSTER_NAME = 'sheepdog';
+
+type Named = FastifyRequest<{ Params: { name: string } }>;
+
+export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
+  const say = <Data>(schema: string, data: Data, warnings: readonly Warning[] = []) =>
+    answer(handle, schema, data, warnings);
+
+  app.get('/v1/status', async () => say('status', statusData(handle.status(), process.pid)));
+  app.get('/v1/cluster', async () => {
+    const data = clusterData(viewOf(handle), handle.status());
+    return say('cluster', data, warningsOf(handle));
+  });
+  app.get('/v1/health', async () => {
+    const warnings = warningsOf(handle);
+    const status = warnings[0]?.severity ?? 'fine';
+    return say('health', { status }, warnings);
+  });
+  app.get('/v1/nodes', async () => say('nodes', nodesData(viewOf(handle), handle.status())));
+  app.post('/v1/cluster/format', async (request) => {
+    await handle.format(formatOptions(request.body));
+    return say('status', statusData(handle.status(), process.pid));
+  });
+  app.post('/v1/cluster/invite', async (request) => {
+    parseEmpty(request.body);
+    return say('invite', { token: await handle.invite() });
+  });
+  addVolumeRoutes(app, handle);
+}
+
+function addVolumeRoutes(app: FastifyInstance, handle: NodeHandle): void {
+  app.get('/v1/volumes', async () => {
+    const view = viewOf(handle);
+    const volumes = [...view.volumes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return answer(
+      handle,
+      'volumes',
+      volumes.map((volume) => volumeData(view, volume)),
+    );
+  });
+  app.get('/v1/volumes/:name', async (request: Named) => {
+    const view = viewOf(handle);
+    return answer(handle, 'volume', volumeDetail(view, volumeNamed(view, request.params.name)));
+  });
+  app.post('/v1/volumes', async (request, reply) => {
+    const options = parseCreate(request.body);
+    viewOf(handle);
+    await handle.createVolume(options);
+    reply.code(201);
+    const view = viewOf(handle);
+    const volume = volumeNamed(view, options.name);
+    const policy = view.policies.get(volume.policy);
+    const warnings = policy === undefined ? [] : policyWarnings(view, policy);
+    return answer(handle, 'volume', volumeDetail(view, volume), warnings);
+  });
+  app.delete('/v1/volumes/:name', async (request: Named) => {
+    viewOf(handle);
+    await handle.deleteVolume(request.params.name);
+    return answer(handle, 'deleted', { name: request.params.name });
+  });
+}
+
+function formatOptions(body: unknown): FormatOptions {
+  const request = parseFormat(body);
+  return { name: DEFAULT_CLUSTER_NAME, copies: DEFAULT_COPIES, ...request };
+}
+
+function answer<Data>(
+  handle: NodeHandle,
+  schema: string,
+  data: Data,
+  warnings: readonly Warning[] = [],
+): AdminAnswer<Data> {
+  return { schema: `sheep/${schema}/1`, epoch: handle.view()?.epoch ?? 0, data, warnings };
+}
+
+function warningsOf(handle: NodeHandle): readonly Warning[] {
+  const view = viewOf(handle);
+  return healthWarnings(view, handle.status(), clusterPartitions(view));
+}
+
+function viewOf(handle: NodeHandle): ClusterView {
+  const view = handle.view();
+  if (view !== undefined) return view;
+  throw new OperatingError('not-formatted', 'this node belongs to no cluster yet', {
+    remedy: 'make one with "dog cluster format", or start it with "sheep --join TOKEN"',
+  });
+}
+
+function volumeNamed(view: ClusterView, name: string): Volume {
+  const volume = view.volumeByName(name);
+  if (volume !== undefined) return volume;
+  throw new OperatingError('missing', `there is no volume "${name}"`, {
+    remedy: 'list them with "dog vdi list"',
+  });
+}

@@ -1,0 +1,185 @@
+// What the cluster looks like from one node's view, as the documents of the admin API. Pure: a view and a status in,
+// plain data out. It knows nothing of HTTP.
+
+import type {
+  ClusterData,
+  HolderData,
+  NodeData,
+  PartitionCounts,
+  StatusData,
+  VolumeData,
+  VolumeDetail,
+} from '../core/admin-shapes.ts';
+import type { NodeId } from '../core/ids.ts';
+import { partitionOf } from '../core/partition.ts';
+import { divideUp, OBJECT_BYTES } from '../core/units.ts';
+import type { ClusterView, PartitionConfig, Policy, Volume } from '../core/view.ts';
+import type { NodeStatus } from '../node-handle.ts';
+import { nextSteps } from './health.ts';
+
+export function nodeName(node: NodeId | undefined): string {
+  return node === undefined || node === 0 ? '' : `n${node}`;
+}
+
+export function statusData(status: NodeStatus, pid: number): StatusData {
+  return {
+    pid,
+    phase: status.phase,
+    name: nodeName(status.node),
+    node: status.node ?? null,
+    clusterId: status.clusterId ?? null,
+    appliedIndex: status.appliedIndex,
+    leader: nodeName(status.leader),
+    role: status.role,
+    waitingFor: status.waitingFor,
+    space: spaceData(status),
+    objects: status.objects,
+    catchUp: status.catchUp,
+  };
+}
+
+export function clusterData(view: ClusterView, status: NodeStatus): ClusterData {
+  const members = [...view.members.values()];
+  const up = members.filter((member) => member.state === 'up').length;
+  const policy = view.policies.get(0 as Policy['id']);
+  return {
+    name: view.name,
+    clusterId: view.clusterId,
+    epoch: view.epoch,
+    appliedIndex: view.index,
+    copies: policy?.copies ?? 0,
+    minCopies: policy?.minCopies ?? 0,
+    strict: policy?.strict ?? false,
+    members: { total: members.length, up, down: members.length - up },
+    zones: [...new Set(members.map((member) => member.zone))].sort(),
+    voters: view.voters.map(nodeName),
+    leader: nodeName(status.leader),
+    volumes: view.volumes.size,
+    partitions: clusterPartitions(view),
+    space: spaceData(status),
+    answeredBy: nodeName(status.node),
+    next: nextSteps(view, status),
+  };
+}
+
+export function nodesData(view: ClusterView, status: NodeStatus): readonly NodeData[] {
+  return [...view.members.values()]
+    .sort((a, b) => a.node - b.node)
+    .map((member) => ({
+      name: nodeName(member.node),
+      node: member.node,
+      addresses: member.addresses,
+      zone: member.zone,
+      weight: member.weight,
+      state: member.state,
+      sinceEpoch: member.since,
+      incarnation: member.incarnation,
+      isVoter: view.voters.includes(member.node),
+      isLeader: member.node === status.leader,
+      peerKey: member.peerKey,
+    }));
+}
+
+export function volumeData(view: ClusterView, volume: Volume): VolumeData {
+  const policy = policyOf(view, volume);
+  return {
+    name: volume.name,
+    id: volume.id,
+    sizeBytes: volume.sizeBytes,
+    copies: policy.copies,
+    minCopies: policy.minCopies,
+    strict: policy.strict,
+    mode: volume.durability,
+    attach: volume.attachMode,
+    state: worstState(volumePartitions(view, volume)),
+    holder: holderData(view, volume),
+  };
+}
+
+export function volumeDetail(view: ClusterView, volume: Volume): VolumeDetail {
+  return {
+    ...volumeData(view, volume),
+    family: volume.family,
+    generation: volume.head,
+    policy: volume.policy,
+    objects: divideUp(volume.sizeBytes, OBJECT_BYTES),
+    partitions: volumePartitions(view, volume),
+  };
+}
+
+/** Partitions of the default policy and of each policy that a volume uses. */
+export function clusterPartitions(view: ClusterView): PartitionCounts {
+  const used = new Set([0, ...[...view.volumes.values()].map((volume) => volume.policy as number)]);
+  const tally = emptyTally();
+  for (const policy of view.policies.values()) {
+    if (!used.has(policy.id)) continue;
+    for (let p = 0; p < view.partitions; p += 1) {
+      count(tally, view, view.partition(policy.id, p), policy);
+    }
+  }
+  return tally;
+}
+
+/** The partitions that objects of this volume fall into; stops looking when it has seen all. */
+export function volumePartitions(view: ClusterView, volume: Volume): PartitionCounts {
+  const policy = policyOf(view, volume);
+  const tally = emptyTally();
+  const seen = new Uint8Array(view.partitions);
+  const objects = divideUp(volume.sizeBytes, OBJECT_BYTES);
+  for (let index = 0; index < objects && tally.total < view.partitions; index += 1) {
+    const p = partitionOf(volume.family, index, view.partitions);
+    if (seen[p] === 1) continue;
+    seen[p] = 1;
+    count(tally, view, view.partition(policy.id, p), policy);
+  }
+  return tally;
+}
+
+type Tally = { -readonly [Key in keyof PartitionCounts]: number };
+
+function emptyTally(): Tally {
+  return { total: 0, clean: 0, joining: 0, degraded: 0, halted: 0, settled: 0 };
+}
+
+function count(tally: Tally, view: ClusterView, config: PartitionConfig, policy: Policy): void {
+  const isUp = (node: NodeId) => view.members.get(node)?.state === 'up';
+  const live = config.inSync.filter(isUp);
+  const isPlaced = config.targets.every((node) => live.includes(node));
+  const isAtRest = config.joining.length === 0 && isPlaced && config.targets.length > 0;
+  tally.total += 1;
+  if (isAtRest) tally.settled += 1;
+  if (live.length < policy.minCopies) tally.halted += 1;
+  else if (live.length < policy.copies) tally.degraded += 1;
+  else if (!isAtRest) tally.joining += 1;
+  else tally.clean += 1;
+}
+
+function worstState(counts: PartitionCounts): VolumeData['state'] {
+  if (counts.halted > 0) return 'halted';
+  if (counts.degraded > 0) return 'degraded';
+  return counts.joining > 0 ? 'joining' : 'ok';
+}
+
+function holderData(view: ClusterView, volume: Volume): HolderData | null {
+  const { lock } = volume;
+  if (lock.state === 'free') return null;
+  const member = view.members.get(lock.node);
+  return {
+    node: nodeName(lock.node),
+    state: member === undefined ? 'unknown' : member.state,
+    incarnation: lock.incarnation,
+    session: lock.session,
+    token: lock.token,
+    sinceIndex: lock.grantedAt,
+  };
+}
+
+function policyOf(view: ClusterView, volume: Volume): Policy {
+  const none = { id: volume.policy, copies: 0, minCopies: 0, strict: false };
+  return view.policies.get(volume.policy) ?? none;
+}
+
+function spaceData(status: NodeStatus): ClusterData['space'] {
+  const { total, free, used } = status.spaceBytes;
+  return { totalBytes: total, freeBytes: free, usedBytes: used };
+}

@@ -1,0 +1,86 @@
+// What a request's body may say. Whatever comes from the network is checked here: unknown keys, wrong types and values
+// out of range are refused with a sentence, never passed on.
+
+import type { CreateRequest, FormatRequest } from '../core/admin-shapes.ts';
+import { OperatingError } from '../core/errors.ts';
+
+/** Longest text of any field, in UTF-16 units. */
+const MAX_TEXT = 255;
+const MAX_COPIES = 64;
+const MAX_PARTITIONS = 65536;
+
+type Rule = 'text' | 'flag' | { readonly from: number; readonly to: number };
+type Rules = Readonly<Record<string, Rule>>;
+
+const COPIES: Rule = { from: 1, to: MAX_COPIES };
+const POLICY: Rules = { copies: COPIES, minCopies: COPIES, strict: 'flag' };
+const FORMAT: Rules = {
+  ...POLICY,
+  name: 'text',
+  partitions: { from: 1, to: MAX_PARTITIONS },
+  force: 'flag',
+};
+const CREATE: Rules = {
+  ...POLICY,
+  name: 'text',
+  sizeBytes: { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER },
+};
+
+/** @throws OperatingError 'usage' */
+export function parseFormat(body: unknown): FormatRequest {
+  const request = checked(body ?? {}, FORMAT) as FormatRequest;
+  checkMinCopies(request);
+  return request;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseCreate(body: unknown): CreateRequest {
+  const request = checked(body, CREATE) as unknown as CreateRequest;
+  if (request.name === undefined) throw usage('the field "name" is missing');
+  if (request.sizeBytes === undefined) throw usage('the field "sizeBytes" is missing');
+  checkMinCopies(request);
+  return request;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseEmpty(body: unknown): void {
+  checked(body ?? {}, {});
+}
+
+function checked(body: unknown, rules: Rules): Record<string, unknown> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw usage('the body must be a JSON object');
+  }
+  for (const [key, value] of Object.entries(body)) {
+    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
+    if (rule === undefined) {
+      const known = Object.keys(rules).join(', ') || 'none';
+      throw usage(`unknown field "${key.slice(0, MAX_TEXT)}"; known: ${known}`);
+    }
+    checkValue(key, value, rule);
+  }
+  return body as Record<string, unknown>;
+}
+
+function checkValue(key: string, value: unknown, rule: Rule): void {
+  if (rule === 'flag') {
+    if (typeof value !== 'boolean') throw usage(`"${key}" must be true or false`);
+  } else if (rule === 'text') {
+    if (typeof value !== 'string' || value.length > MAX_TEXT) {
+      throw usage(`"${key}" must be a text of at most ${MAX_TEXT} characters`);
+    }
+  } else if (!Number.isSafeInteger(value) || Number(value) < rule.from || Number(value) > rule.to) {
+    throw usage(`"${key}" must be a whole number from ${rule.from} to ${rule.to}`);
+  }
+}
+
+function checkMinCopies(request: { readonly copies?: number; readonly minCopies?: number }): void {
+  const { copies, minCopies } = request;
+  if (minCopies !== undefined && minCopies > (copies ?? MAX_COPIES)) {
+    throw usage(`minCopies (${minCopies}) can not exceed copies (${copies})`);
+  }
+}
+
+function usage(message: string): OperatingError {
+  return new OperatingError('usage', message, { remedy: 'see "dog --help"' });
+}
