@@ -15,7 +15,6 @@ import {
   encodeFileHeader,
   encodeRecord,
   type LogRecord,
-  MAP_LOG_ALIGN,
   MAP_LOG_PATH,
   MAP_LOG_STEP_BYTES,
   MAX_LOG_BATCH_BYTES,
