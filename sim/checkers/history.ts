@@ -1,0 +1,181 @@
+// C-lin, C-writer: the history of one volume, block by block (4 KiB), is that of a register with crash semantics. Every
+// written block has a value of its own, so a check by zones (Gibbons and Korach) is linear after a sort. Zeroes have no
+// value of their own: a read of zeroes only has to have some zeroing, or the beginning, that it can have seen.
+// Times are places in the order of the run, not milliseconds: no two are equal.
+
+/** One request, for one block. `value` 0 = zeroes. */
+export interface BlockOp {
+  readonly kind: 'write' | 'zero' | 'read';
+  readonly block: number;
+  /** Write: what it wrote. Read: what it saw, set when it ends. */
+  value: number;
+  readonly session: number;
+  readonly start: number;
+  /** Infinity = never answered, or answered with an error: it may have happened or not. */
+  end: number;
+  isOk: boolean;
+}
+
+interface SessionNote {
+  /** Place at which a later session's first request was done; writes issued after it must fail. */
+  supersededAt: number;
+}
+
+interface Zone {
+  readonly value: number;
+  readonly left: number;
+  readonly right: number;
+}
+
+/** All that guests of one volume did and saw. */
+export class History {
+  acknowledgedWrites = 0;
+  unresolvedWrites = 0;
+  reads = 0;
+  #place = 0;
+  readonly #sessions: SessionNote[] = [];
+  readonly #blocks = new Map<number, BlockOp[]>();
+
+  /** The number of a new session; it supersedes the ones before it once a request of it was done. */
+  openSession(): number {
+    this.#sessions.push({ supersededAt: Number.POSITIVE_INFINITY });
+    return this.#sessions.length - 1;
+  }
+
+  begin(op: Pick<BlockOp, 'kind' | 'block' | 'value' | 'session'>): BlockOp {
+    this.#place += 1;
+    const started: BlockOp = {
+      ...op,
+      start: this.#place,
+      end: Number.POSITIVE_INFINITY,
+      isOk: false,
+    };
+    const ops = this.#blocks.get(op.block);
+    if (ops === undefined) this.#blocks.set(op.block, [started]);
+    else ops.push(started);
+    return started;
+  }
+
+  end(op: BlockOp, isOk: boolean): void {
+    this.#place += 1;
+    op.isOk = isOk;
+    if (op.kind !== 'read') {
+      if (isOk) this.acknowledgedWrites += 1;
+      else this.unresolvedWrites += 1;
+    } else if (isOk) this.reads += 1;
+    if (!isOk) return;
+    op.end = this.#place;
+    for (const older of this.#sessions.slice(0, op.session)) {
+      older.supersededAt = Math.min(older.supersededAt, this.#place);
+    }
+  }
+
+  /** Blocks that anybody ever wrote, sorted. */
+  get blocks(): readonly number[] {
+    return [...this.#blocks.keys()].sort((a, b) => a - b);
+  }
+
+  /** Whether this value was ever written to this block. */
+  wasWritten(block: number, value: number): boolean {
+    return (this.#blocks.get(block) ?? []).some((op) => op.kind === 'write' && op.value === value);
+  }
+
+  /** The first violation as a sentence, or undefined. */
+  check(): string | undefined {
+    for (const block of this.blocks) {
+      const ops = this.#blocks.get(block) ?? [];
+      const wrong = this.#checkFencing(ops) ?? this.#checkBlock(block, ops);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  }
+
+  #checkFencing(ops: readonly BlockOp[]): string | undefined {
+    const late = ops.find(
+      (op) => op.kind !== 'read' && op.isOk && op.start > this.#supersededAt(op.session),
+    );
+    if (late === undefined) return undefined;
+    return `C-writer: block ${late.block}: session ${late.session} had a write acknowledged that it issued after a later session's first request was done`;
+  }
+
+  #supersededAt(session: number): number {
+    return this.#sessions[session]?.supersededAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  #checkBlock(block: number, all: readonly BlockOp[]): string | undefined {
+    // Reads of a superseded session may be stale (SIMULATOR.md, C-lin); those that failed saw nothing.
+    const reads = all.filter(
+      (op) => op.kind === 'read' && op.isOk && op.start < this.#supersededAt(op.session),
+    );
+    const writes = all.filter((op) => op.kind !== 'read');
+    for (const read of reads) {
+      const wrong = read.value === 0 ? zeroIsStale(read, writes) : cameFromNowhere(read, writes);
+      if (wrong !== undefined) return `C-lin: block ${block}: ${wrong}`;
+    }
+    const zones = writes
+      .map((write) => this.#zoneOf(write, reads, all))
+      .filter((zone) => zone !== undefined);
+    const wrong = overlapOf(zones);
+    return wrong === undefined ? undefined : `C-lin: block ${block}: ${wrong}`;
+  }
+
+  /** Undefined for a write that nobody saw and that was never acknowledged: it need not have happened. */
+  #zoneOf(write: BlockOp, reads: readonly BlockOp[], all: readonly BlockOp[]): Zone | undefined {
+    const seen = write.kind === 'write' ? reads.filter((read) => read.value === write.value) : [];
+    if (!write.isOk && seen.length === 0) return undefined;
+    let latestStart = write.start;
+    let earliestEnd = write.isOk ? write.end : this.#boundOf(write, all);
+    for (const read of seen) {
+      latestStart = Math.max(latestStart, read.start);
+      earliestEnd = Math.min(earliestEnd, read.end);
+    }
+    return { value: write.value, left: earliestEnd, right: latestStart };
+  }
+
+  /** An unresolved write of a session that ended cannot happen after a later session used the block (A11b). */
+  #boundOf(write: BlockOp, all: readonly BlockOp[]): number {
+    let bound = Number.POSITIVE_INFINITY;
+    for (const op of all)
+      if (op.session > write.session && op.isOk) bound = Math.min(bound, op.end);
+    return bound;
+  }
+}
+
+function cameFromNowhere(read: BlockOp, writes: readonly BlockOp[]): string | undefined {
+  const write = writes.find((op) => op.kind === 'write' && op.value === read.value);
+  if (write === undefined) return `read value ${read.value}, which nobody wrote`;
+  if (write.start > read.end) return `read value ${read.value} before it was written`;
+  return undefined;
+}
+
+function zeroIsStale(read: BlockOp, writes: readonly BlockOp[]): string | undefined {
+  const sources = writes
+    .filter((op) => op.kind === 'zero' && op.start < read.end)
+    .map((op) => op.end);
+  const latest = Math.max(0, ...sources);
+  const between = writes.find((op) => op.isOk && op.start > latest && op.end < read.start);
+  if (between === undefined) return undefined;
+  return `read zeroes, but the acknowledged write of ${between.value} came after the last zeroing`;
+}
+
+/** A zone with left < right: the value was there all that time. The others only need one instant inside. */
+function overlapOf(zones: readonly Zone[]): string | undefined {
+  const forward = zones.filter((zone) => zone.left < zone.right).sort((a, b) => a.left - b.left);
+  for (const [i, zone] of forward.entries()) {
+    const next = forward[i + 1];
+    if (next !== undefined && next.left < zone.right) {
+      return `values ${zone.value} and ${next.value} were both the content for a time`;
+    }
+  }
+  for (const point of zones.filter((zone) => zone.left > zone.right)) {
+    const around = forward.find((zone) => zone.left < point.right && point.left < zone.right);
+    if (around !== undefined) {
+      return `${describe(point.value)} was written, yet ${describe(around.value)} was read after it as before`;
+    }
+  }
+  return undefined;
+}
+
+function describe(value: number): string {
+  return value === 0 ? 'zeroes' : `value ${value}`;
+}

@@ -1,0 +1,48 @@
+// C-ring: when one node joins, T'(p) minus T(p) is {} or {new}, at most one old target makes room, and nothing else
+// moves. Exact, per partition. The share that moves must also be near the new node's share of the ring.
+
+import type { NodeId } from '../../src/core/ids.ts';
+import type { ClusterView } from '../../src/core/view.ts';
+
+/** Placements: targets of every partition of the default policy. */
+export type Placements = readonly (readonly NodeId[])[];
+
+/** How many standard deviations of the binomial the share may be off; virtual nodes are random, too. */
+const SIGMAS = 4;
+/** Spread of a member's ring share with 128 virtual nodes, relative. */
+const RING_SPREAD = 0.3;
+
+export function placementsOf(view: ClusterView): Placements {
+  const [policy] = view.policies.values();
+  if (policy === undefined) return [];
+  return Array.from({ length: view.partitions }, (_, p) => view.partition(policy.id, p).targets);
+}
+
+/** @returns the first placement that moved without a reason, as a sentence */
+export function checkJoinMoves(
+  before: Placements,
+  after: Placements,
+  joined: NodeId,
+): string | undefined {
+  for (const [p, old] of before.entries()) {
+    const now = after[p] ?? [];
+    const newcomers = now.filter((node) => !old.includes(node));
+    const gone = old.filter((node) => !now.includes(node));
+    if (newcomers.some((node) => node !== joined) || newcomers.length > 1) {
+      return `C-ring: partition ${p}: ${old.join(',')} became ${now.join(',')} when node ${joined} joined`;
+    }
+    if (gone.length > newcomers.length)
+      return `C-ring: partition ${p} lost targets ${gone.join(',')}`;
+  }
+  return undefined;
+}
+
+/** @returns a sentence when the share of placements on the newcomer is not about its share of the ring */
+export function checkShare(after: Placements, joined: NodeId, share: number): string | undefined {
+  const total = after.reduce((sum, targets) => sum + targets.length, 0);
+  const moved = after.filter((targets) => targets.includes(joined)).length;
+  const expected = total * share;
+  const allowed = SIGMAS * Math.sqrt(expected) + RING_SPREAD * expected;
+  if (Math.abs(moved - expected) <= allowed) return undefined;
+  return `C-ring: ${moved} of ${total} placements went to node ${joined}, about ${expected.toFixed(1)} is its share`;
+}

@@ -1,0 +1,123 @@
+// Looks at every view that any node publishes: A4 (equal index, equal hash), A5 and C-epoch (an epoch has one content),
+// A6 (tokens rise, one holder per token), A7 (in-sync sets never empty, keep a member), A10 (the applied index never
+// falls, also across restarts), I6 (no change leaves fewer than minCopies in sync), I11 (cfg rises with each change).
+
+import type { NodeId } from '../../src/core/ids.ts';
+import { partitionKey } from '../../src/core/ids.ts';
+import type { ClusterView, PartitionConfig } from '../../src/core/view.ts';
+
+/** Remembers what every node said; `note` gives the first contradiction as a sentence. */
+export class ViewChecker {
+  readonly #hashAt = new Map<number, string>();
+  readonly #epochs = new Map<number, string>();
+  readonly #tokens = new Map<string, string>();
+  readonly #configs = new Map<string, string>();
+  readonly #lastView = new Map<string, ClusterView>();
+
+  /** @param node the name of the host, so that restarts are seen as one node */
+  note(node: string, view: ClusterView, stateHash: string): string | undefined {
+    const before = this.#lastView.get(node);
+    this.#lastView.set(node, view);
+    return (
+      contradiction(this.#hashAt, view.index, stateHash, `A4: index ${view.index}: state hash`) ??
+      contradiction(
+        this.#epochs,
+        view.epoch,
+        membersOf(view),
+        `A5: epoch ${view.epoch}: members`,
+      ) ??
+      this.#checkTokens(view) ??
+      this.#checkPartitions(view, before) ??
+      fellBack(node, before, view)
+    );
+  }
+
+  /** A wiped disk is another node: what it said before counts no more. */
+  forget(node: string): void {
+    this.#lastView.delete(node);
+  }
+
+  #checkTokens(view: ClusterView): string | undefined {
+    for (const { id, lock } of view.volumes.values()) {
+      if (lock.token === 0) continue;
+      const holder = `${lock.node}/${lock.session}@${lock.grantedAt}`;
+      const claim = `A6: volume ${id}, token ${lock.token}: holder`;
+      if (lock.state === 'free') continue;
+      // The incarnation may change under one token (C4.2), node and session may not.
+      const wrong = contradiction(this.#tokens, `${id} ${lock.token}`, holder, claim);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  }
+
+  #checkPartitions(view: ClusterView, before: ClusterView | undefined): string | undefined {
+    for (const policy of view.policies.values()) {
+      for (let p = 0; p < view.partitions; p += 1) {
+        const config = view.partition(policy.id, p);
+        const old =
+          before?.policies.has(policy.id) === true ? before.partition(policy.id, p) : undefined;
+        if (old === config) continue;
+        const key = `${partitionKey(policy.id, p)} cfg ${config.cfg}`;
+        const sets = `I=${config.inSync.join(',')} J=${config.joining.join(',')}`;
+        const wrong =
+          contradiction(this.#configs, key, sets, `I11: partition ${key}`) ??
+          changeIsIllegal(key, old, config, policy.minCopies);
+        if (wrong !== undefined) return wrong;
+      }
+    }
+    return undefined;
+  }
+}
+
+function contradiction<K>(
+  said: Map<K, string>,
+  key: K,
+  text: string,
+  claim: string,
+): string | undefined {
+  const before = said.get(key);
+  if (before === undefined) said.set(key, text);
+  else if (before !== text) return `${claim} is ${text} here and ${before} elsewhere`;
+  return undefined;
+}
+
+function membersOf(view: ClusterView): string {
+  return [...view.members.values()]
+    .filter((member) => member.state !== 'joined')
+    .sort((a, b) => a.node - b.node)
+    .map((member) => `${member.node}:${member.state}:${member.weight}:${member.zone}`)
+    .join(' ');
+}
+
+function changeIsIllegal(
+  key: string,
+  old: PartitionConfig | undefined,
+  now: PartitionConfig,
+  minCopies: number,
+): string | undefined {
+  if (now.inSync.length === 0 && (old === undefined || old.inSync.length > 0)) {
+    return old === undefined ? undefined : `A7: partition ${key}: the in-sync set became empty`;
+  }
+  if (old === undefined) return undefined;
+  if (now.cfg < old.cfg) return `I11: partition ${key}: cfg fell from ${old.cfg}`;
+  if (now.inSync.length < Math.min(minCopies, old.inSync.length)) {
+    return `I6: partition ${key}: ${old.inSync.join(',')} shrank to ${now.inSync.join(',')}`;
+  }
+  return undefined;
+}
+
+function fellBack(
+  node: string,
+  before: ClusterView | undefined,
+  now: ClusterView,
+): string | undefined {
+  if (before === undefined || now.index >= before.index) return undefined;
+  return `A10: ${node} had applied ${before.index} and is at ${now.index}`;
+}
+
+/** Names of members by id, for messages. */
+export function membersUp(view: ClusterView): readonly NodeId[] {
+  return [...view.members.values()]
+    .filter((member) => member.state === 'up')
+    .map((member) => member.node);
+}

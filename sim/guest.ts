@@ -1,0 +1,259 @@
+// A guest: writes tagged blocks through a node's VolumeSession, reads, zeroes, flushes, and remembers in a History what
+// was acknowledged, what was seen, and what stayed unresolved. When its gateway dies it can be attached through another.
+
+import type { OperatingError } from '../src/core/errors.ts';
+import type { VolumeSession } from '../src/datapath/volume-session.ts';
+import type { BlockOp, History } from './checkers/history.ts';
+import { BLOCK_BYTES, blockValue, fillBlock } from './guest-block.ts';
+import type { SimNode } from './sim-node.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { SimRandom } from './sim-random.ts';
+import { RunFailure, type World } from './world.ts';
+
+/** A volume as its guests know it: several guests may share one history. */
+export interface GuestVolume {
+  readonly id: number;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly history: History;
+  /** Gives the next unique value. */
+  nextValue: number;
+}
+
+/** What a guest does in its life. */
+export interface Workload {
+  readonly blockBytes: number;
+  /** Requests in flight. */
+  readonly depth: number;
+  /** Longest request, in blocks. */
+  readonly maxBlocks: number;
+  /** Blocks that it works on; the rest of the volume is left alone. */
+  readonly workingSet: number;
+  readonly thinkMs: number;
+}
+
+const DEFAULT_WORKLOAD: Workload = {
+  blockBytes: BLOCK_BYTES,
+  depth: 4,
+  maxBlocks: 4,
+  workingSet: 256,
+  thinkMs: 5,
+};
+/** A guest that is told to stop waits this long for its last answers. */
+const STOP_LIMIT_SECONDS = 60;
+const READ_BACK_BLOCKS = 64;
+
+interface Request {
+  readonly kind: 'write' | 'zero' | 'read';
+  readonly block: number;
+  readonly count: number;
+}
+
+export class Guest {
+  readonly volume: GuestVolume;
+  /** Codes of errors that requests were answered with. */
+  readonly errors: string[] = [];
+  /** Longest time between asking and answer of a request that was answered. */
+  longestWaitMs = 0;
+  readonly #world: World;
+  readonly #random: SimRandom;
+  #session: VolumeSession | undefined;
+  #sessionNumber = 0;
+  #process: SimProcess | undefined;
+  #workload: Workload = DEFAULT_WORKLOAD;
+  #isWorking = false;
+  /** Rises with each attach: answers of an older one are of the past. */
+  #attachment = 0;
+  #inFlight = 0;
+
+  constructor(world: World, volume: GuestVolume, random: SimRandom) {
+    this.#world = world;
+    this.volume = volume;
+    this.#random = random;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get gatewayIsAlive(): boolean {
+    return this.#process?.isAlive === true;
+  }
+
+  /** Attaches through this node; what is in flight elsewhere stays unresolved for ever. */
+  attach(node: SimNode): void {
+    const { handle, process } = node.running();
+    this.#attachment += 1;
+    this.#inFlight = 0;
+    this.#process = process;
+    this.#sessionNumber = this.volume.history.openSession();
+    this.#world.enter(process, () => {
+      this.#session = handle.openVolume(this.volume.name);
+      this.#session.connect();
+    });
+  }
+
+  /** Keeps `depth` requests in flight until `stop`. */
+  writeForever(changes: Partial<Workload> = {}): void {
+    this.#workload = { ...DEFAULT_WORKLOAD, ...changes };
+    this.#isWorking = true;
+    for (let i = 0; i < this.#workload.depth; i += 1) this.#next();
+  }
+
+  /** Issues nothing more and waits for the answers; not for those of a dead gateway. */
+  async stop(): Promise<void> {
+    this.#isWorking = false;
+    const isIdle = (): boolean => this.#inFlight === 0 || !this.gatewayIsAlive;
+    if (await this.#world.runUntil(isIdle, STOP_LIMIT_SECONDS * 1000)) return;
+    throw new RunFailure(
+      `guest of ${this.volume.name}: ${this.#inFlight} requests were never answered`,
+    );
+  }
+
+  /** Stops issuing at once; what is in flight is left to its fate. */
+  freeze(): void {
+    this.#isWorking = false;
+  }
+
+  /** Ends the session in order. */
+  async detach(): Promise<void> {
+    const session = this.#session;
+    if (session === undefined || !this.gatewayIsAlive) return;
+    this.#session = undefined;
+    await this.#world.wait('detach', session.disconnect(), { seconds: STOP_LIMIT_SECONDS });
+  }
+
+  /** Writes every block of the working set once, in order, and waits. */
+  async fill(blocks: number): Promise<void> {
+    for (let block = 0; block < blocks; block += 16) {
+      await this.#one({ kind: 'write', block, count: Math.min(16, blocks - block) });
+    }
+  }
+
+  /** One write that must be acknowledged. */
+  async write(block: number, count = 1): Promise<void> {
+    await this.#one({ kind: 'write', block, count });
+  }
+
+  /** Starts one write and does not wait. */
+  startWrite(block: number, count = 1, done: (isOk: boolean) => void = () => {}): void {
+    this.#issue({ kind: 'write', block, count }, done);
+  }
+
+  /** Reads every block that was ever written; what it sees goes into the history. */
+  async readAll(): Promise<void> {
+    const chunks = new Set(
+      this.volume.history.blocks.map((block) => Math.floor(block / READ_BACK_BLOCKS)),
+    );
+    for (const chunk of chunks) {
+      const block = chunk * READ_BACK_BLOCKS;
+      const count = Math.min(READ_BACK_BLOCKS, this.volume.sizeBytes / BLOCK_BYTES - block);
+      await this.#one({ kind: 'read', block, count });
+    }
+  }
+
+  async #one(request: Request): Promise<void> {
+    let outcome: boolean | undefined;
+    this.#issue(request, (isOk) => {
+      outcome = isOk;
+    });
+    const { kind, block } = request;
+    await this.#world.runUntil(() => outcome !== undefined, STOP_LIMIT_SECONDS * 1000);
+    if (outcome === true) return;
+    const why = outcome === undefined ? 'was never answered' : `failed: ${this.errors.at(-1)}`;
+    throw new RunFailure(`guest of ${this.volume.name}: ${kind} of block ${block} ${why}`);
+  }
+
+  #next(): void {
+    const attachment = this.#attachment;
+    const thinkMs = this.#random.exponential(this.#workload.thinkMs);
+    this.#world.schedule(thinkMs, undefined, () => {
+      if (!this.#isWorking || attachment !== this.#attachment || !this.gatewayIsAlive) return;
+      this.#issue(this.#draw(), () => this.#next());
+    });
+  }
+
+  #draw(): Request {
+    const { maxBlocks, workingSet } = this.#workload;
+    const count = this.#random.between(1, maxBlocks);
+    const block = this.#random.between(0, workingSet - count);
+    const dice = this.#random.unit();
+    return { kind: dice < 0.65 ? 'write' : dice < 0.95 ? 'read' : 'zero', block, count };
+  }
+
+  #issue(request: Request, onAnswer: (isOk: boolean) => void): void {
+    const { kind, block, count } = request;
+    const session = this.#session;
+    const process = this.#process;
+    if (session === undefined || process === undefined)
+      throw new RunFailure('guest is not attached');
+    const buffer = new Uint8Array(count * BLOCK_BYTES);
+    const ops = this.#begin(request, buffer);
+    const attachment = this.#attachment;
+    const askedMs = this.#world.nowMs;
+    let isAnswered = false;
+    this.#inFlight += 1;
+    const done = (error: OperatingError | undefined): void => {
+      if (isAnswered) this.#world.fail(`a ${kind} was answered twice`);
+      isAnswered = true;
+      this.#world.schedule(0, undefined, () => {
+        if (attachment === this.#attachment) this.#inFlight -= 1;
+        this.#finish(request, ops, buffer, error, askedMs);
+        onAnswer(error === undefined);
+      });
+    };
+    this.#world.enter(process, () => {
+      if (kind === 'write') session.write(block * BLOCK_BYTES, buffer, done);
+      else if (kind === 'zero') session.trim(block * BLOCK_BYTES, count * BLOCK_BYTES, done);
+      else readInto(session, block * BLOCK_BYTES, buffer, done);
+    });
+  }
+
+  #begin({ kind, block, count }: Request, buffer: Uint8Array): readonly BlockOp[] {
+    const ops: BlockOp[] = [];
+    for (let i = 0; i < count; i += 1) {
+      const value = kind === 'write' ? this.volume.nextValue++ : 0;
+      if (kind === 'write') {
+        fillBlock(buffer, i * BLOCK_BYTES, { volume: this.volume.id, block: block + i, value });
+      }
+      const { history } = this.volume;
+      ops.push(history.begin({ kind, block: block + i, value, session: this.#sessionNumber }));
+    }
+    return ops;
+  }
+
+  #finish(
+    { kind, block }: Request,
+    ops: readonly BlockOp[],
+    buffer: Uint8Array,
+    error: OperatingError | undefined,
+    askedMs: number,
+  ): void {
+    this.longestWaitMs = Math.max(this.longestWaitMs, this.#world.nowMs - askedMs);
+    if (error !== undefined) this.errors.push(error.code);
+    const outcome = error === undefined ? 'ok' : error.code;
+    this.#world.note('guest', kind, `${this.volume.name} block=${block} ${outcome}`);
+    for (const [i, op] of ops.entries()) {
+      if (kind === 'read' && error === undefined) {
+        const value = blockValue(buffer, i * BLOCK_BYTES, {
+          volume: this.volume.id,
+          block: op.block,
+        });
+        if (value === undefined)
+          this.#world.fail(`I8: block ${op.block} read as bytes nobody wrote there`);
+        op.value = value ?? 0;
+      }
+      this.volume.history.end(op, error === undefined);
+    }
+  }
+}
+
+function readInto(
+  session: VolumeSession,
+  offset: number,
+  buffer: Uint8Array,
+  done: (error: OperatingError | undefined) => void,
+): void {
+  if (session.tryRead(offset, buffer.length, buffer, 0)) done(undefined);
+  else session.read(offset, buffer.length, buffer, 0, done);
+}

@@ -1,0 +1,31 @@
+// Every story that `npm run sim` and the smoke test run.
+
+import type { Scenario } from './scenario.ts';
+import { fourthJoins } from './scenarios/fourth-joins.ts';
+import { gatewayLost } from './scenarios/gateway-lost.ts';
+import { gossipSilent } from './scenarios/gossip-silent.ts';
+import { lostChannel } from './scenarios/lost-channel.ts';
+import { oneNodeLost } from './scenarios/one-node-lost.ts';
+import { oneWayCut } from './scenarios/one-way-cut.ts';
+import { powerLossAll } from './scenarios/power-loss-all.ts';
+import { rollingRestart } from './scenarios/rolling-restart.ts';
+import { split } from './scenarios/split.ts';
+import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
+
+export const SCENARIOS: readonly Scenario[] = [
+  threeNodesWrite,
+  fourthJoins,
+  oneNodeLost,
+  gatewayLost,
+  powerLossAll,
+  split,
+  rollingRestart,
+  gossipSilent,
+  oneWayCut,
+  lostChannel,
+];
+
+/** Finds a story by name. */
+export function scenarioNamed(name: string): Scenario | undefined {
+  return SCENARIOS.find((story) => story.name === name);
+}

@@ -1,0 +1,327 @@
+// What a scenario sees of its run: nodes that start, die and return, a network that can be cut, volumes with guests, and
+// the checks. The safety checkers of views run all the time; the others when the story asks for them.
+
+import type { NodeConfig } from '../src/config.ts';
+import type { NodeId } from '../src/core/ids.ts';
+import { MIB, OBJECT_BYTES } from '../src/core/units.ts';
+import type { ClusterView } from '../src/core/view.ts';
+import type { Ports } from '../src/ports/ports.ts';
+import { checkBounds } from './checkers/bounds.ts';
+import { whatIsMissing } from './checkers/convergence.ts';
+import { History } from './checkers/history.ts';
+import {
+  checkContent,
+  checkPlaces,
+  type ReadPiece,
+  type ReplicaUnderTest,
+} from './checkers/replicas.ts';
+import { ViewChecker } from './checkers/views.ts';
+import { Guest, type GuestVolume } from './guest.ts';
+import { Cable } from './sim-network.ts';
+import { type BuildNode, type NodePlan, SimNode } from './sim-node.ts';
+import type { SimRandom } from './sim-random.ts';
+import { RunFailure, type World } from './world.ts';
+
+/** How often a waited-for condition is looked at. */
+const LOOK_EVERY_MS = 20;
+const READ_PIECE_BYTES = MIB;
+
+export interface StageOptions {
+  readonly nodes: number;
+  readonly copies: number;
+  /** Few, so that a small volume fills them. */
+  readonly partitions: number;
+  readonly config: NodeConfig;
+}
+
+/** Wraps a node's ports, for mutants. */
+export type WrapPorts = (name: string, ports: Ports, stage: Stage) => Ports;
+
+export class Stage {
+  readonly world: World;
+  readonly cable: Cable;
+  readonly options: StageOptions;
+  /** What the story draws: moments, victims. */
+  readonly random: SimRandom;
+  readonly nodes: SimNode[] = [];
+  readonly check = new Checks(this);
+  /** Views by node name, the last each. */
+  readonly views = new Map<string, ClusterView>();
+  readonly #build: BuildNode;
+  readonly #wrapPorts: WrapPorts;
+  readonly #viewChecker = new ViewChecker();
+  readonly volumes: GuestVolume[] = [];
+
+  constructor(world: World, build: BuildNode, options: StageOptions, wrapPorts: WrapPorts) {
+    this.world = world;
+    this.options = options;
+    this.#build = build;
+    this.#wrapPorts = wrapPorts;
+    this.random = world.random.fork('story');
+    this.cable = new Cable(world);
+    for (let i = 0; i < options.nodes; i += 1) this.addNode();
+  }
+
+  /** One more host, not started. */
+  addNode(): SimNode {
+    const number = this.nodes.length + 1;
+    const node = new SimNode(this.cable, number, this.#plan(`z${number}`));
+    this.nodes.push(node);
+    return node;
+  }
+
+  #plan(zone: string): NodePlan {
+    return {
+      build: this.#build,
+      config: { ...this.options.config, zone },
+      wrapPorts: (name, ports) => this.#wrapPorts(name, ports, this),
+      onView: (node, view, stateHash) => {
+        this.views.set(node.name, view);
+        this.world.note(node.name, 'view', `e${view.epoch} i${view.index} ${stateHash}`);
+        const wrong = this.#viewChecker.note(node.name, view, stateHash);
+        if (wrong !== undefined) this.world.fail(wrong);
+      },
+      onTrace: () => {},
+    };
+  }
+
+  node(name: string): SimNode {
+    const node = this.nodes.find((each) => each.name === name);
+    if (node === undefined) throw new RunFailure(`no ${name} in this scenario`);
+    return node;
+  }
+
+  get running(): readonly SimNode[] {
+    return this.nodes.filter((node) => node.isRunning);
+  }
+
+  /** Any node that runs, by a draw. */
+  anyRunning(except?: SimNode): SimNode {
+    return this.random.pick(this.running.filter((node) => node !== except));
+  }
+
+  // ------------------------------------------------------------------------------------------- the cluster
+
+  /** Starts all nodes, formats on the first, joins the others one by one, waits until all is in sync. */
+  async form(): Promise<void> {
+    const [first, ...others] = this.nodes;
+    if (first === undefined) return;
+    await first.start();
+    const { copies, partitions } = this.options;
+    await this.#ask(first, 'format', (handle) =>
+      handle.format({ name: 'sim', copies, partitions }),
+    );
+    await this.until('the first node is up', () => isUp(first), { seconds: 30 });
+    for (const node of others) await this.join(node);
+    await this.check.converges({ seconds: 60 });
+  }
+
+  /** Starts a blank node and lets it knock with a fresh token. */
+  async join(node: SimNode): Promise<void> {
+    const member = this.running.find((each) => each !== node && isUp(each));
+    if (member === undefined) throw new RunFailure('nobody can invite');
+    await node.start();
+    const token = await this.#ask(member, 'invite', (handle) => handle.invite());
+    const place = { zone: `z${this.nodes.indexOf(node) + 1}`, weight: 1 };
+    await this.#ask(node, 'join', (handle) => handle.join(token, place));
+    await this.until(`${node.name} is up`, () => isUp(node), { seconds: 30 });
+  }
+
+  #ask<T>(
+    node: SimNode,
+    what: string,
+    call: (handle: ReturnType<SimNode['running']>['handle']) => Promise<T>,
+  ): Promise<T> {
+    const { process, handle } = node.running();
+    let promise: Promise<T> | undefined;
+    this.world.enter(process, () => {
+      promise = call(handle);
+    });
+    if (promise === undefined) throw new RunFailure(`${what} at ${node.name} threw`);
+    return this.world.wait(`${what} at ${node.name}`, promise, { seconds: 30 });
+  }
+
+  /** Cuts a group from the rest, both ways, both planes. */
+  partition(group: readonly SimNode[]): void {
+    for (const inside of group) {
+      for (const outside of this.nodes) {
+        if (group.includes(outside)) continue;
+        this.cable.paths.cut(inside.name, outside.name);
+        this.cable.paths.cut(outside.name, inside.name);
+      }
+    }
+    this.world.note('stage', 'partition', group.map((node) => node.name).join(','));
+  }
+
+  heal(): void {
+    this.cable.paths.healAll();
+    this.world.note('stage', 'heal', '');
+  }
+
+  // ------------------------------------------------------------------------------------------- guests
+
+  /** Creates a volume and a guest that is attached through a node (the first one that runs unless given). */
+  async createVolume(options: {
+    readonly name: string;
+    readonly sizeMiB: number;
+    readonly at?: SimNode;
+  }): Promise<Guest> {
+    const node = options.at ?? this.running[0];
+    if (node === undefined) throw new RunFailure('no node runs');
+    const { name } = options;
+    const sizeBytes = options.sizeMiB * MIB;
+    const id = await this.#ask(node, 'create volume', (handle) =>
+      handle.createVolume({ name, sizeBytes }),
+    );
+    const volume: GuestVolume = { id, name, sizeBytes, history: new History(), nextValue: 1 };
+    this.volumes.push(volume);
+    const guest = this.guestOf(volume);
+    guest.attach(node);
+    return guest;
+  }
+
+  /** One more guest of a volume, not attached yet. */
+  guestOf(volume: GuestVolume): Guest {
+    return new Guest(this.world, volume, this.world.random.fork(`guest ${volume.name}`));
+  }
+
+  // ------------------------------------------------------------------------------------------- time
+
+  run(time: { readonly seconds: number }): Promise<void> {
+    return this.world.run(time);
+  }
+
+  /** Waits for a condition that is looked at every 20 ms. Its sentence, when it gives one, is in the failure. */
+  async until(
+    what: string,
+    condition: () => boolean | string | undefined,
+    limit: { readonly seconds: number },
+  ): Promise<void> {
+    const endMs = this.world.nowMs + limit.seconds * 1000;
+    for (;;) {
+      const answer = condition();
+      if (answer === true || answer === undefined) return;
+      if (this.world.nowMs >= endMs) {
+        const detail = typeof answer === 'string' ? `: ${answer}` : '';
+        throw new RunFailure(`${what}: not within ${limit.seconds} s${detail}`);
+      }
+      await this.world.runUntil(() => false, LOOK_EVERY_MS);
+    }
+  }
+}
+
+/** The questions that a scenario can end with. */
+export class Checks {
+  readonly #stage: Stage;
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+  }
+
+  /** C-conv within this much simulated time. */
+  async converges(limit: { readonly seconds: number }): Promise<void> {
+    await this.#stage.until('C-conv', () => this.#missing(), limit);
+  }
+
+  #missing(): string | undefined {
+    return whatIsMissing(
+      this.#stage.running.map((node) => {
+        const { handle } = node.running();
+        return { name: node.name, status: handle.status(), view: handle.view() };
+      }),
+    );
+  }
+
+  /** C-dur, C-lin, C-writer: reads every block that was ever written through `guest`, then judges the history. */
+  async everyAcknowledgedWriteIsReadable(guest: Guest): Promise<void> {
+    await guest.readAll();
+    this.historyIsLinearizable();
+  }
+
+  historyIsLinearizable(): void {
+    for (const { name, history } of this.#stage.volumes) {
+      const wrong = history.check();
+      if (wrong !== undefined) throw new RunFailure(`${name}: ${wrong}`);
+    }
+  }
+
+  /** At rest: all copies are equal, and where the ring says. Waits for the purge of surplus copies. */
+  async replicasAreIdentical(limit: { readonly seconds: number } = { seconds: 60 }): Promise<void> {
+    await this.converges(limit);
+    await this.#stage.until('copies are where the ring says', () => this.#misplaced(), limit);
+    const view = this.#view();
+    const read: ReadPiece = (replica, oid, offset) => this.#read(replica, oid, offset);
+    const wrong = await checkContent(view, this.#replicas(), read);
+    if (wrong !== undefined) throw new RunFailure(wrong);
+    this.bounds();
+  }
+
+  bounds(): void {
+    const nodes = this.#stage.running.map((node) => ({
+      name: node.name,
+      timerCount: node.running().process.timerCount,
+      usedBytes: node.disk.usedBytes,
+      capacityBytes: node.disk.capacityBytes,
+    }));
+    const wrong = checkBounds(nodes, this.#stage.cable.pipeCount);
+    if (wrong !== undefined) throw new RunFailure(wrong);
+  }
+
+  #misplaced(): string | undefined {
+    return checkPlaces(this.#view(), this.#replicas());
+  }
+
+  #view(): ClusterView {
+    const view = this.#stage.running[0]?.running().handle.view();
+    if (view === undefined) throw new RunFailure('no node has a view');
+    return view;
+  }
+
+  #replicas(): readonly ReplicaUnderTest[] {
+    const replicas: ReplicaUnderTest[] = [];
+    for (const { name, running } of this.#stage.running.map((node) => ({
+      name: node.name,
+      running: node.running(),
+    }))) {
+      const { store } = running.handle.inspect();
+      const node: NodeId | undefined = running.handle.status().node;
+      if (store !== undefined && node !== undefined) replicas.push({ name, node, store });
+    }
+    return replicas;
+  }
+
+  #read(
+    replica: ReplicaUnderTest,
+    oid: {
+      readonly generation: Parameters<ReplicaUnderTest['store']['row']>[0];
+      readonly index: number;
+    },
+    offset: number,
+  ): Promise<{ readonly sums: Uint8Array; readonly data: Uint8Array }> {
+    const { world } = this.#stage;
+    const { process } = this.#stage.node(replica.name).running();
+    const count = Math.min(READ_PIECE_BYTES, OBJECT_BYTES - offset);
+    const promise = new Promise<{ readonly sums: Uint8Array; readonly data: Uint8Array }>(
+      (resolve, reject) => {
+        world.enter(process, () => {
+          replica.store.readForCopy(
+            oid.generation,
+            oid.index,
+            offset,
+            count,
+            (error, sums, data) => {
+              if (error === undefined) resolve({ sums: sums.slice(), data: data.slice() });
+              else
+                reject(new RunFailure(`${replica.name}: a copy can not be read: ${error.message}`));
+            },
+          );
+        });
+      },
+    );
+    return world.wait(`read of a copy on ${replica.name}`, promise, { seconds: 30 });
+  }
+}
+
+function isUp(node: SimNode): boolean {
+  return node.isRunning && node.running().handle.status().phase === 'up';
+}
