@@ -1,10 +1,17 @@
 // The sockets of the NBD front: listens on unix sockets and loopback TCP, gives each client a Connection, ends them in
 // order. Bounded in connections; TCP in the clear is refused on every address but loopback (TLS comes later).
 
-import net from 'node:net';
-import { OperatingError } from '../core/errors.ts';
+import { isIPv4, type Socket } from 'node:net';
+import { hasCode, OperatingError } from '../core/errors.ts';
+import {
+  connectFast,
+  type FastListener,
+  FastSocket,
+  listenFast,
+  type SocketAddress,
+} from '../io/fast-socket.ts';
 import type { Clock, Trace } from '../ports/ports.ts';
-import type { ByteChannel, ByteReceiver } from './byte-channel.ts';
+import type { ByteChannel } from './byte-channel.ts';
 import { Connection } from './connection.ts';
 import { type ExportSource, Exports } from './exports.ts';
 
@@ -14,8 +21,8 @@ export const MAX_CONNECTIONS = 256;
 export const SHUTDOWN_MS = 5_000;
 /** Longest path of a unix socket; the system's own limit. Bytes. */
 export const MAX_SOCKET_PATH_BYTES = 107;
-/** TCP keep-alive starts after this silence: a vanished host must not hold its volume for ever. Milliseconds. */
-const KEEP_ALIVE_MS = 30_000;
+/** How long a process that holds a unix socket has to answer before it counts as living. Milliseconds. */
+const PROBE_MS = 1_000;
 const MAX_PORT = 65_535;
 
 /** Where to listen. Port 0 = any free one. */
@@ -50,7 +57,7 @@ export interface NbdServerOptions {
 export class NbdServer {
   readonly #options: NbdServerOptions;
   readonly #exports: Exports;
-  readonly #servers: net.Server[] = [];
+  readonly #listeners: FastListener[] = [];
   readonly #connections = new Map<Connection, ByteChannel>();
   #isStopping = false;
   #onEmpty: (() => void) | undefined;
@@ -76,9 +83,7 @@ export class NbdServer {
       return address;
     }
     const host = checkedLoopback(address.host);
-    const server = await this.#open({ host, port: address.port });
-    const bound = server.address();
-    const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+    const { port } = await this.#open({ host, port: address.port });
     return { kind: 'tcp', host, port };
   }
 
@@ -86,7 +91,7 @@ export class NbdServer {
   async stop(): Promise<void> {
     this.#isStopping = true;
     const { clock, trace } = this.#options;
-    const closed = this.#servers.map((server) => new Promise((done) => server.close(done)));
+    const closed = this.#listeners.map((listener) => listener.close());
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
       if (this.#connections.size === 0) resolve();
@@ -106,8 +111,8 @@ export class NbdServer {
     try {
       await this.#open({ path });
     } catch (error) {
-      if (systemCode(error) !== 'EADDRINUSE') throw listenError(error, path);
-      if (await isServed(path)) {
+      if (!isAddressInUse(error)) throw error;
+      if (await isServed(path, this.#options.clock)) {
         throw new OperatingError('locked', `another process serves the socket ${path}`, {
           remedy: 'stop that process, or choose another path',
         });
@@ -117,41 +122,36 @@ export class NbdServer {
     }
   }
 
-  #open(where: { path: string } | { host: string; port: number }): Promise<net.Server> {
-    const server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    return new Promise((resolve, reject) => {
-      server.once('error', (error) => {
-        reject('path' in where ? error : listenError(error, `${where.host}:${where.port}`));
-      });
-      server.listen(where, () => {
-        server.on('error', (error) => {
-          this.#options.trace.warn('nbd.accept-failed', { error: error.message });
-        });
-        this.#servers.push(server);
-        resolve(server);
-      });
-    });
+  async #open(address: SocketAddress): Promise<FastListener> {
+    const onSocket = (socket: Socket) => this.#accept(socket);
+    const listener = await listenFast(address, { maxSockets: MAX_CONNECTIONS, onSocket });
+    this.#listeners.push(listener);
+    return listener;
   }
 
-  #accept(socket: net.Socket): void {
+  #accept(accepted: Socket): void {
     if (this.#isStopping || this.#connections.size >= MAX_CONNECTIONS) {
       this.#options.trace.warn('nbd.refused', { connections: this.#connections.size });
-      socket.destroy();
+      accepted.destroy();
       return;
     }
-    socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    const channel = new SocketChannel(socket);
-    const connection = new Connection(channel, {
+    const { clock, trace } = this.#options;
+    const socket = new FastSocket(accepted, {
+      clock,
+      onData: (chunk) => connection.onData(chunk),
+      onClose: () => connection.onClose(),
+    });
+    socket.onDrain(() => connection.onDrain());
+    const connection = new Connection(socket, {
       exports: this.#exports,
-      clock: this.#options.clock,
-      trace: this.#options.trace,
+      clock,
+      trace,
       onFinished: () => {
         this.#connections.delete(connection);
         if (this.#connections.size === 0) this.#onEmpty?.();
       },
     });
-    this.#connections.set(connection, channel);
-    channel.serve(connection);
+    this.#connections.set(connection, socket);
   }
 }
 
@@ -169,7 +169,7 @@ function checkedPath(path: string): string {
 
 function checkedLoopback(host: string): string {
   if (host === 'localhost') return '127.0.0.1';
-  if ((net.isIPv4(host) && host.startsWith('127.')) || host === '::1') return host;
+  if ((isIPv4(host) && host.startsWith('127.')) || host === '::1') return host;
   throw new OperatingError(
     'usage',
     `NBD over TCP is in the clear and ${host} is not a loopback address`,
@@ -180,69 +180,19 @@ function checkedLoopback(host: string): string {
   );
 }
 
-function systemCode(error: unknown): string {
-  const isCoded = error instanceof Error && 'code' in error && typeof error.code === 'string';
-  return isCoded ? String(error.code) : '';
+function isAddressInUse(error: unknown): boolean {
+  const cause = error instanceof OperatingError ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
 }
 
-function listenError(error: unknown, where: string): OperatingError {
-  const code = systemCode(error);
-  const why = code === 'EADDRINUSE' ? 'the port is in use' : code || String(error);
-  const remedy = code === 'EADDRINUSE' ? 'stop the other process, or choose another port' : '';
-  return new OperatingError('io', `can not listen for NBD on ${where}: ${why}`, {
-    remedy,
-    cause: error,
-  });
-}
-
-/** Whether somebody answers on a unix socket. */
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = net.connect({ path });
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', (error) => resolve(systemCode(error) !== 'ECONNREFUSED'));
-  });
-}
-
-/** A Node socket as a ByteChannel. */
-class SocketChannel implements ByteChannel {
-  readonly #socket: net.Socket;
-
-  constructor(socket: net.Socket) {
-    this.#socket = socket;
-  }
-
-  get queuedBytes(): number {
-    return this.#socket.writableLength;
-  }
-
-  serve(receiver: ByteReceiver): void {
-    this.#socket.on('data', (chunk: Buffer) => receiver.onData(chunk));
-    this.#socket.on('drain', () => receiver.onDrain());
-    this.#socket.on('error', () => {}); // 'close' follows and says all there is to say
-    this.#socket.on('close', () => receiver.onClose());
-  }
-
-  write(bytes: Uint8Array): void {
-    if (this.#socket.writable) this.#socket.write(bytes);
-  }
-
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    this.#socket.resume();
-  }
-
-  end(): void {
-    this.#socket.end();
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
+/** Whether somebody answers on a unix socket. Only a refusal is proof that nobody does. */
+async function isServed(path: string, clock: Clock): Promise<boolean> {
+  const ignore = { onData: () => undefined, onClose: () => undefined };
+  try {
+    const probe = await connectFast({ path }, { clock, timeoutMs: PROBE_MS, ...ignore });
+    probe.destroy();
+    return true;
+  } catch (error) {
+    return !hasCode(error, 'refused');
   }
 }

@@ -77,7 +77,7 @@ export class MemoryChannel implements ByteChannel {
 
   write(bytes: Uint8Array): void {
     this.writes += 1;
-    this.#sent.push(new Uint8Array(bytes));
+    this.#sent.push(this.isStuck ? bytes : new Uint8Array(bytes)); // stuck: by reference, as a socket does
     if (this.isStuck) this.queuedBytes += bytes.length;
   }
 

@@ -306,6 +306,20 @@ test('a client that reads no replies is not read either', (t) => {
   t.false(rig.channel.isPaused);
 });
 
+test('a reply that the socket has not taken yet is never overwritten by a later one', (t) => {
+  const volume = disk();
+  const rig = attachedRig(volume, 'simple');
+  rig.channel.isStuck = true;
+  const count = 200; // more than one shared buffer of replies
+  for (let i = 0; i < count; i += 1) {
+    volume.bytes.fill(i, 0, 4096);
+    rig.send(request('read', { cookieLow: i, length: 4096 }));
+  }
+  const replies = simple(rig, 4096);
+  t.is(replies.length, count);
+  for (const { cookie, data } of replies) t.true(data.every((byte) => byte === cookie % 256));
+});
+
 test('a write of an absurd length and garbage end the connection, not the node', (t) => {
   const absurd = attachedRig(disk(), 'simple');
   absurd.send(request('write', { length: MAX_SKIPPED_BYTES + 1 }));
