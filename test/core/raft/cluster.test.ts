@@ -12,8 +12,10 @@ function trouble(cluster: RaftCluster): void {
   const dice = cluster.random();
   const leader = cluster.leader()?.id;
   const victim = leader !== undefined && cluster.random() < 0.4 ? leader : pick();
-  if (dice < 0.3) {
+  if (dice < 0.2) {
     crashForAWhile(cluster, victim);
+  } else if (dice < 0.3) {
+    storm(cluster);
   } else if (dice < 0.45) {
     cluster.cut(pick(), victim);
     cluster.after(cluster.int(3000), () => cluster.cuts.clear());
@@ -28,6 +30,20 @@ function trouble(cluster: RaftCluster): void {
     cluster.faults.loss = cluster.random() * 0.2;
     cluster.faults.maxDelayMs = cluster.random() < 0.7 ? 10 : 400;
     cluster.faults.maxSyncMs = cluster.random() < 0.5 ? 10 : 300;
+  }
+}
+
+/** Everybody wants to be elected at about the same time; somebody forgets in the middle of it what it did not sync. */
+function storm(cluster: RaftCluster): void {
+  for (const node of cluster.nodes.values()) {
+    cluster.feed(node, { type: 'electionTimeout' });
+    cluster.after(cluster.random() * 3, () => cluster.feed(node, { type: 'electionTimeout' }));
+    if (cluster.random() < 0.5) continue;
+    cluster.after(cluster.random() * 15, () => {
+      cluster.crash(node.id);
+      cluster.start(node.id);
+      if (cluster.random() < 0.5) cluster.feed(node, { type: 'electionTimeout' });
+    });
   }
 }
 
