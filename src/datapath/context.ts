@@ -1,0 +1,89 @@
+// What the data path gets from its builder, and the one way its parts ask a replica: this node's own by direct call,
+// the others through their data channel. Replies come by callback, exactly once each.
+
+import type { MapIndex, NodeId, VolumeId } from '../core/ids.ts';
+import { partitionOf } from '../core/partition.ts';
+import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
+import type { Clock, Random, Trace } from '../ports/ports.ts';
+import type { ObjectStore } from '../storage/store-types.ts';
+import { emptyFrame, type Frame } from '../wire/frame.ts';
+import type { OpenVolume } from './open-volume.ts';
+import type { ViewCell } from './view-cell.ts';
+
+/** Frames to other nodes; `p2p/rpc-client.ts` fits. */
+export interface PeerRequests {
+  /** `done` exactly once: the reply, or undefined when the channel broke, the deadline passed or there is no way. */
+  request(
+    node: NodeId,
+    frame: Frame,
+    deadlineMs: number,
+    done: (reply: Frame | undefined) => void,
+  ): void;
+}
+
+export interface DatapathContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly trace: Trace;
+  readonly self: NodeId;
+  readonly views: ViewCell;
+  readonly store: ObjectStore;
+  readonly peers: PeerRequests;
+  /** Asks the learner for the log up to `index`, first from this node; `views` changes later. Never waits. */
+  pull(index: MapIndex, from: NodeId): void;
+  /** The lock actor's ears. */
+  readonly lock: {
+    wanted(open: OpenVolume): void;
+    drained(open: OpenVolume): void;
+  };
+}
+
+export type AskReplica = (
+  node: NodeId,
+  frame: Frame,
+  deadlineMs: number,
+  done: (reply: Frame | undefined) => void,
+) => void;
+
+/** The context as its parts see it. */
+export interface Parts extends DatapathContext {
+  readonly ask: AskReplica;
+}
+
+/** A request at this node's applied index. */
+export function requestFrame(view: ClusterView, op: number): Frame {
+  const frame = emptyFrame();
+  frame.op = op;
+  frame.mapIndex = view.index;
+  return frame;
+}
+
+/** Hash part of the partition of one object of a volume. */
+export function partitionOfObject(view: ClusterView, volume: Volume, index: number): number {
+  return partitionOf(volume.family, index, view.partitions);
+}
+
+/** Config of one partition of a volume under the view known now. */
+export function configOf(view: ClusterView, volume: Volume, p: number): PartitionConfig {
+  return view.partition(volume.policy, p);
+}
+
+/** True while the map calls the node up. */
+export function isUp(view: ClusterView, node: NodeId): boolean {
+  return view.members.get(node)?.state === 'up';
+}
+
+/** The session of a volume that this node serves for others, if any (STANDBY reads). */
+export type SessionOf = (volume: VolumeId) => StandbyServer | undefined;
+
+export interface StandbyServer {
+  /** True while its session holds the lock, as far as this node knows. */
+  readonly isHolder: boolean;
+  read(
+    offset: number,
+    length: number,
+    target: Uint8Array,
+    at: number,
+    done: (error: Error | undefined) => void,
+  ): void;
+}

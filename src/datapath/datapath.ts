@@ -1,0 +1,121 @@
+// Wires the data path of one node: the replica's side, the sessions of attached volumes, catch-up and purge. The only
+// file that knows all parts.
+
+import { type NodeId, partitionOfKey, type SessionId, type VolumeId } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import type { ClusterView, Volume } from '../core/view.ts';
+import type { Frame } from '../wire/frame.ts';
+import { CatchUp } from './catch-up.ts';
+import type { DatapathContext, Parts } from './context.ts';
+import { Gateway } from './gateway.ts';
+import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
+import { OpenVolume } from './open-volume.ts';
+import { PeerCopies } from './peer-copies.ts';
+import { PeerService } from './peer-service.ts';
+import { Surplus } from './surplus.ts';
+
+export type { DatapathContext } from './context.ts';
+
+export interface DatapathStats {
+  /** Sessions that are not over. */
+  readonly sessions: number;
+  readonly objectsCopied: number;
+  readonly bytesCopied: number;
+}
+
+export interface Datapath {
+  /** The replica's side; `reply` exactly once. Frames of one sender come in the order in which it sent them. */
+  handleFrame(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void;
+  /** The session of this volume on this node: the present one while it can be shared, else a new one. */
+  openVolume(volume: Volume): Gateway;
+  /** Sessions that are not over, for an orderly stop. */
+  sessions(): readonly Gateway[];
+  readonly catchUp: CatchUp;
+  readonly surplus: Surplus;
+  readonly stats: DatapathStats;
+}
+
+/** Builds the data path of one node. `context` is kept; nothing is started. */
+export function createDatapath(context: DatapathContext): Datapath {
+  // Set below, before any frame: the parts ask this node's own service by direct call.
+  let service: PeerService | undefined;
+  const parts: Parts = {
+    ...context,
+    ask: (node, frame, deadlineMs, done) => {
+      if (node !== context.self) return context.peers.request(node, frame, deadlineMs, done);
+      invariant(service !== undefined, 'the own replica is there before the first request');
+      service.handleFrame(node, frame, done);
+    },
+  };
+  const gates = new ObjectGates();
+  const marks = new JoinMarks();
+  const fence = new CopyFence();
+  const catchUp = new CatchUp(parts, { gates, marks, fence });
+  const surplus = new Surplus(parts, gates);
+  const copies = new PeerCopies(parts, { gates, marks, fence });
+  const sessions = new Sessions(parts);
+  const sessionOf = (volume: VolumeId): Gateway | undefined => sessions.holderOf(volume);
+  service = new PeerService({ parts, gates, marks, copies, catchUp, sessionOf });
+  const served = service;
+  context.views.onChange((view) => forgetMarks(marks, view, context.self));
+  return {
+    handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
+    openVolume: (volume) => sessions.open(volume),
+    sessions: () => sessions.all(),
+    catchUp,
+    surplus,
+    get stats() {
+      const { objectsCopied, bytesCopied } = catchUp;
+      return { sessions: sessions.all().length, objectsCopied, bytesCopied };
+    },
+  };
+}
+
+/** Marks live as long as this node joins the partition. */
+function forgetMarks(marks: JoinMarks, view: ClusterView, self: NodeId): void {
+  for (const key of marks.partitions()) {
+    const { policy, p } = partitionOfKey(key);
+    const config = view.partition(policy, p);
+    if (!config.joining.includes(self)) marks.forget(key);
+  }
+}
+
+/** Sessions by number; several of one volume may be on their way out at once. */
+class Sessions {
+  readonly #parts: Parts;
+  readonly #gateways = new Map<SessionId, Gateway>();
+  #last = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  all(): readonly Gateway[] {
+    return [...this.#gateways.values()];
+  }
+
+  holderOf(volume: VolumeId): Gateway | undefined {
+    for (const gateway of this.#gateways.values()) {
+      if (gateway.volume.id === volume && gateway.isHolder) return gateway;
+    }
+    return undefined;
+  }
+
+  open(volume: Volume): Gateway {
+    for (const gateway of this.#gateways.values()) {
+      if (gateway.volume.id === volume.id && gateway.isUsable) return gateway;
+    }
+    this.#last += 1;
+    const sessionId = this.#last as SessionId;
+    const cell = new OpenVolume(
+      { sessionId, volume },
+      {
+        onWant: (open) => this.#parts.lock.wanted(open),
+        whenIndex: (index, fn) => this.#parts.views.whenIndex(index, fn),
+      },
+    );
+    const gateway = new Gateway(this.#parts, cell, () => this.#gateways.delete(sessionId));
+    this.#gateways.set(sessionId, gateway);
+    return gateway;
+  }
+}

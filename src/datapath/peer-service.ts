@@ -1,0 +1,274 @@
+// The replica's side of the data path: one request in, one reply out. It judges (judge.ts), applies a write only onto
+// its exact predecessor (R1), answers when that is durable (R4), and serves reads of its in-sync partitions (R7). A
+// joining member recovers a stack before the first write to it (4.6). Writes of one object are judged in the order in
+// which they arrived. Nothing a peer sends can bring the node down.
+
+import { firstBadSector } from '../core/checksum.ts';
+import { messageOf, OperatingError } from '../core/errors.ts';
+import type { NodeId, Version } from '../core/ids.ts';
+import { NO_VERSION, partitionKey } from '../core/ids.ts';
+import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { judgeWrite } from '../core/version.ts';
+import type { Row, StoreWrite } from '../storage/store-types.ts';
+import { FLAG, type Frame, OP, replyTo, STATUS, type Status } from '../wire/frame.ts';
+import type { CatchUp } from './catch-up.ts';
+import type { Parts, SessionOf } from './context.ts';
+import { isMember, judgeCfg, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
+import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
+import type { PeerCopies } from './peer-copies.ts';
+import { serveStandby } from './standby.ts';
+
+/** A request from the future waits this long for the map, then BUSY. */
+export const MAP_WAIT_MS = 1000;
+/** Requests that wait for the map at once. */
+export const MAX_MAP_WAITERS = 8192;
+
+export type Reply = (frame: Frame) => void;
+
+export interface PeerServiceParts {
+  readonly parts: Parts;
+  readonly gates: ObjectGates;
+  readonly marks: JoinMarks;
+  readonly copies: PeerCopies;
+  readonly catchUp: CatchUp;
+  readonly sessionOf: SessionOf;
+}
+
+export class PeerService {
+  readonly #parts: Parts;
+  readonly #gates: ObjectGates;
+  readonly #marks: JoinMarks;
+  readonly #copies: PeerCopies;
+  readonly #catchUp: CatchUp;
+  readonly #sessionOf: SessionOf;
+  #mapWaiters = 0;
+
+  constructor(options: PeerServiceParts) {
+    this.#parts = options.parts;
+    this.#gates = options.gates;
+    this.#marks = options.marks;
+    this.#copies = options.copies;
+    this.#catchUp = options.catchUp;
+    this.#sessionOf = options.sessionOf;
+  }
+
+  /** Judges and serves one request; `reply` exactly once. Frames of one sender must come in the order sent. */
+  handleFrame(from: NodeId, frame: Frame, reply: Reply): void {
+    const view = this.#parts.views.current();
+    if (frame.mapIndex > view.index) return this.#waitForMap(from, frame, reply);
+    try {
+      this.#serve(from, frame, reply);
+    } catch (error) {
+      // Only what the bytes of a peer can cause; a broken invariant goes on and ends the process.
+      if (!(error instanceof OperatingError)) throw error;
+      this.#parts.trace.warn('frame.refused', { from, op: frame.op, error: messageOf(error) });
+      reply(this.#answer(frame, STATUS.BAD));
+    }
+  }
+
+  /** F1, F2: who is behind the sender applies up to there, synced, before it judges. */
+  #waitForMap(from: NodeId, frame: Frame, reply: Reply): void {
+    const { clock, views, pull } = this.#parts;
+    if (this.#mapWaiters >= MAX_MAP_WAITERS) return reply(this.#answer(frame, STATUS.BUSY));
+    this.#mapWaiters += 1;
+    const timer = clock.setTimer(MAP_WAIT_MS, () => {
+      giveUp?.();
+      this.#mapWaiters -= 1;
+      reply(this.#answer(frame, STATUS.BUSY));
+    });
+    const giveUp = views.whenIndex(frame.mapIndex, () => {
+      clock.clearTimer(timer);
+      this.#mapWaiters -= 1;
+      this.handleFrame(from, frame, reply);
+    });
+    pull(frame.mapIndex, from);
+  }
+
+  #serve(from: NodeId, frame: Frame, reply: Reply): void {
+    switch (frame.op) {
+      case OP.WRITE:
+      case OP.ZERO:
+        return this.#write(from, frame, reply);
+      case OP.READ:
+        if ((frame.flags & FLAG.STANDBY) === 0) return this.#read(frame, reply);
+        return serveStandby(this.#parts, this.#sessionOf, frame, reply);
+      case OP.SEAL:
+      case OP.ENSURE:
+        return this.#copies.seal(frame, reply);
+      case OP.VERSIONS:
+        return this.#copies.versions(frame, reply);
+      case OP.EQUALISE:
+        return this.#copies.equalise(frame, reply);
+      case OP.CLOSE:
+        return this.#copies.close(frame, reply);
+      case OP.CONFIRM:
+        return this.#copies.confirm(frame, reply);
+      case OP.LIST:
+        return this.#copies.list(frame, reply);
+      case OP.FETCH:
+        return this.#copies.fetch(frame, reply);
+      default:
+        // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
+        return reply(this.#answer(frame, STATUS.BAD));
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------ writes
+
+  #write(from: NodeId, frame: Frame, reply: Reply): void {
+    const place = placeOf(this.#parts.views.current(), frame);
+    const status = typeof place === 'number' ? place : this.#judgeOwner(place, frame);
+    if (status !== STATUS.OK || typeof place === 'number') {
+      return reply(this.#answer(frame, status));
+    }
+    if (!isChangeSound(frame, from !== this.#parts.self)) {
+      return reply(this.#answer(frame, STATUS.BAD));
+    }
+    const key = objectKey(frame.generation, frame.index);
+    if (this.#gates.isBusy(key)) {
+      const waits = this.#gates.wait(key, () => this.handleFrame(from, frame, reply));
+      if (!waits) reply(this.#answer(frame, STATUS.BUSY));
+      return;
+    }
+    this.#judgeVersion(from, frame, reply, place);
+  }
+
+  /** F1, F2 and membership of a write. */
+  #judgeOwner(place: ObjectPlace, frame: Frame): Status {
+    const fenced = judgeToken(place.volume, frame.token);
+    if (fenced !== STATUS.OK) return fenced;
+    const stale = judgeCfg(place.config, frame.cfg);
+    if (stale !== STATUS.OK) return stale;
+    return isMember(place.config, this.#parts.self) ? STATUS.OK : STATUS.NOT_MEMBER;
+  }
+
+  #judgeVersion(from: NodeId, frame: Frame, reply: Reply, place: ObjectPlace): void {
+    const row = this.#parts.store.row(frame.generation, frame.index);
+    const own = versionOf(row);
+    const prev: Version = { token: frame.verToken, count: frame.verCount };
+    const next: Version = { token: frame.token, count: frame.verCount + 1 };
+    const verdict = judgeWrite(own, prev, next);
+    const partition = partitionKey(place.volume.policy, place.p);
+    const key = objectKey(frame.generation, frame.index);
+    const { cfg, joining } = place.config;
+    const isJoining = joining.includes(this.#parts.self);
+    if (verdict === 'apply' || verdict === 'duplicate') {
+      // Equal versions mean equal histories (V1): the stack needs no copy.
+      if (isJoining) this.#marks.set(partition, cfg, key);
+      if (verdict === 'apply') this.#apply(frame, reply, { place, partition, prev, next });
+      else this.#confirmDurable(frame, reply, own);
+      return;
+    }
+    if (isJoining && !this.#marks.isSynced(partition, cfg, key)) {
+      return this.#recoverThenWrite(from, frame, reply, place);
+    }
+    this.#parts.trace.count(`write.${verdict}`);
+    reply(this.#answer(frame, verdict === 'gap' ? STATUS.GAP : STATUS.DIVERGED, own));
+  }
+
+  #apply(
+    frame: Frame,
+    reply: Reply,
+    at: { place: ObjectPlace; partition: number; prev: Version; next: Version },
+  ): void {
+    const write: StoreWrite = {
+      generation: frame.generation,
+      index: frame.index,
+      family: at.place.volume.family,
+      partition: at.partition,
+      prev: at.prev,
+      next: at.next,
+      cfg: frame.cfg,
+      // Acknowledged writes only, and those are in this chain: never beyond what it is built on.
+      closed: Math.min(frame.closed, at.prev.count),
+      offset: frame.offset,
+      count: frame.count,
+    };
+    const done = (error: OperatingError | undefined): void => {
+      if (error === undefined) return reply(this.#answer(frame, STATUS.OK, at.next));
+      reply(this.#answer(frame, error.code === 'no-space' ? STATUS.NOSPC : STATUS.IO));
+    };
+    if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
+    else this.#parts.store.write(write, frame.payload, frame.sums, done);
+  }
+
+  /** It is in the chain; the answer says durable, so it waits for the journal. */
+  #confirmDurable(frame: Frame, reply: Reply, own: Version): void {
+    this.#parts.store.settled((error) => {
+      reply(this.#answer(frame, error === undefined ? STATUS.OK : STATUS.IO, own));
+    });
+  }
+
+  /** 4.6 step 4: the write waits, behind the gate, until the whole stack is copied from a member of I. */
+  #recoverThenWrite(from: NodeId, frame: Frame, reply: Reply, place: ObjectPlace): void {
+    const key = objectKey(frame.generation, frame.index);
+    const { policy } = place.volume;
+    this.#gates.enter(key);
+    this.#catchUp.recoverStack({ policy, p: place.p, cfg: place.config.cfg }, frame, (error) => {
+      if (error === undefined) {
+        return this.#gates.leave(key, () => this.handleFrame(from, frame, reply));
+      }
+      this.#parts.trace.count('recover.failed');
+      reply(this.#answer(frame, STATUS.BUSY));
+      this.#gates.leave(key);
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------ reads
+
+  #read(frame: Frame, reply: Reply): void {
+    const place = placeOf(this.#parts.views.current(), frame);
+    let status = typeof place === 'number' ? place : this.#judgeOwner(place, frame);
+    const isSound = frame.count <= MAX_PAYLOAD_BYTES && frame.offset + frame.count <= OBJECT_BYTES;
+    if (status === STATUS.OK && !isSound) status = STATUS.BAD;
+    if (status !== STATUS.OK || typeof place === 'number') {
+      return reply(this.#answer(frame, status));
+    }
+    // R7: only a member of I answers, and never with less than the holder acknowledged.
+    if (!place.config.inSync.includes(this.#parts.self)) {
+      return reply(this.#answer(frame, STATUS.NOT_MEMBER));
+    }
+    const { store } = this.#parts;
+    const { generation, index, offset, count } = frame;
+    const own = versionOf(store.row(generation, index));
+    if (own.count < frame.verCount) return reply(this.#answer(frame, STATUS.BEHIND, own));
+    const bytes = new Uint8Array(count);
+    const outcome = store.readSync(generation, index, offset, count, bytes, 0);
+    if (outcome !== 'cold') return reply(this.#data(frame, outcome, bytes, own));
+    store.read(generation, index, offset, count, bytes, 0, (found, error) => {
+      if (error !== undefined) return reply(this.#answer(frame, STATUS.IO, own));
+      reply(this.#data(frame, found, bytes, own));
+    });
+  }
+
+  #data(frame: Frame, outcome: 'ok' | 'suspect', bytes: Uint8Array, own: Version): Frame {
+    if (outcome === 'suspect') return this.#answer(frame, STATUS.SUSPECT, own);
+    const made = this.#answer(frame, STATUS.OK, own);
+    made.payload = bytes;
+    return made;
+  }
+
+  #answer(frame: Frame, status: Status, own: Version = NO_VERSION): Frame {
+    const made = replyTo(frame, status);
+    made.mapIndex = this.#parts.views.current().index;
+    made.verToken = own.token;
+    made.verCount = own.count;
+    return made;
+  }
+}
+
+function versionOf(row: Row | undefined): Version {
+  if (row === undefined) return NO_VERSION;
+  return { token: row.verToken as Version['token'], count: row.verCount };
+}
+
+/** The shape of a write or zero, and the sums of its sectors unless they never left this process (4.10). */
+function isChangeSound(frame: Frame, isForeign: boolean): boolean {
+  const { offset, count, payload, sums } = frame;
+  const isAligned = offset % SECTOR_BYTES === 0 && count % SECTOR_BYTES === 0 && count > 0;
+  if (!isAligned || offset + count > OBJECT_BYTES) return false;
+  if (frame.op === OP.ZERO) return payload.length === 0;
+  if (payload.length !== count || count > MAX_PAYLOAD_BYTES) return false;
+  if (sums.length !== (count / SECTOR_BYTES) * 4) return false;
+  return !isForeign || firstBadSector(frame.generation, frame.index, offset, payload, sums) === -1;
+}

@@ -1,0 +1,205 @@
+// Reads of a session: from this node's own copy when it is in sync, else from one member of I per partition, the next
+// one after an error (R7). The caller holds the range, so nothing in flight overlaps. Bytes passed their sums (I8).
+
+import { OperatingError } from '../core/errors.ts';
+import type { NodeId, Version } from '../core/ids.ts';
+import type { ClusterView, PartitionConfig } from '../core/view.ts';
+import { type Frame, OP, STATUS } from '../wire/frame.ts';
+import { configOf, isUp, type Parts, requestFrame } from './context.ts';
+import type { OpenVolume } from './open-volume.ts';
+import type { ObjectPipe } from './version-pipe.ts';
+import type { Done } from './volume-session.ts';
+
+/** After this the next member is asked; reads are idempotent. */
+export const READ_DEADLINE_MS = 2000;
+/** Pause after all members failed; doubles up to the maximum. */
+export const READ_RETRY_MIN_MS = 10;
+export const READ_RETRY_MAX_MS = 1000;
+
+/** Bytes of one object, at most MAX_PAYLOAD_BYTES, any alignment. */
+export interface ReadSlice {
+  readonly pipe: ObjectPipe;
+  readonly offset: number;
+  readonly count: number;
+  readonly target: Uint8Array;
+  readonly at: number;
+}
+
+interface ReadTry extends ReadSlice {
+  readonly done: Done;
+  /** Members still to ask in this round, and how many of those asked had a damaged copy. */
+  candidates: NodeId[];
+  asked: number;
+  suspect: number;
+  rounds: number;
+}
+
+export class ReplicaReader {
+  readonly #parts: Parts;
+  readonly #open: OpenVolume;
+  readonly #whenTouched: (p: number, then: () => void) => void;
+  /** How far the choice of a member was moved on by errors, per partition. Bounded by their number. */
+  readonly #skew = new Map<number, number>();
+
+  constructor(parts: Parts, open: OpenVolume, whenTouched: (p: number, then: () => void) => void) {
+    this.#parts = parts;
+    this.#open = open;
+    this.#whenTouched = whenTouched;
+  }
+
+  /** Fills the target once the partition is touched; asks round after round while the session is held. */
+  read(slice: ReadSlice, done: Done): void {
+    const job: ReadTry = { ...slice, done, candidates: [], asked: 0, suspect: 0, rounds: 0 };
+    this.#whenTouched(slice.pipe.p, () => this.#round(job));
+  }
+
+  /** The synchronous path; false = nothing was done. The caller has checked ranges and the touch. */
+  tryLocal(
+    pipe: ObjectPipe,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+  ): boolean {
+    const { self, store, views } = this.#parts;
+    const config = configOf(views.current(), this.#open.volume, pipe.p);
+    if (!config.inSync.includes(self) || this.#isBehind(pipe)) return false;
+    return store.readSync(this.#open.volume.head, pipe.index, offset, count, target, at) === 'ok';
+  }
+
+  #round(job: ReadTry): void {
+    if (!this.#open.isHeld) return job.done(this.#lossOf());
+    const view = this.#parts.views.current();
+    job.candidates = this.#candidates(view, configOf(view, this.#open.volume, job.pipe.p), job);
+    job.asked = 0;
+    job.suspect = 0;
+    this.#next(job);
+  }
+
+  /** This node first, then the others from the one chosen for the partition; those called down last. */
+  #candidates(view: ClusterView, config: PartitionConfig, job: ReadTry): NodeId[] {
+    const { self } = this.#parts;
+    const others = config.inSync.filter((node) => node !== self);
+    const turn = others.length === 0 ? 0 : this.#turnOf(job.pipe.p) % others.length;
+    const turned = [...others.slice(turn), ...others.slice(0, turn)];
+    const sorted = [
+      ...turned.filter((node) => isUp(view, node)),
+      ...turned.filter((node) => !isUp(view, node)),
+    ];
+    return config.inSync.includes(self) ? [self, ...sorted] : sorted;
+  }
+
+  #turnOf(p: number): number {
+    return p + (this.#skew.get(p) ?? 0);
+  }
+
+  #next(job: ReadTry): void {
+    const node = job.candidates.shift();
+    if (node === undefined) return this.#roundFailed(job);
+    job.asked += 1;
+    if (node === this.#parts.self) this.#readOwn(job);
+    else this.#readFrom(node, job);
+  }
+
+  #readOwn(job: ReadTry): void {
+    const { store } = this.#parts;
+    const { pipe, offset, count, target, at } = job;
+    const { head } = this.#open.volume;
+    if (this.#isBehind(pipe)) {
+      this.#behind(this.#parts.self, pipe);
+      return this.#next(job);
+    }
+    const outcome = store.readSync(head, pipe.index, offset, count, target, at);
+    if (outcome === 'ok') return job.done(undefined);
+    if (outcome === 'suspect') return this.#suspect(this.#parts.self, job);
+    store.read(head, pipe.index, offset, count, target, at, (found, error) => {
+      if (!this.#open.isHeld) return job.done(this.#lossOf());
+      if (error !== undefined) return this.#next(job);
+      if (found === 'suspect') return this.#suspect(this.#parts.self, job);
+      job.done(undefined);
+    });
+  }
+
+  #readFrom(node: NodeId, job: ReadTry): void {
+    this.#parts.ask(node, this.#frameOf(job), READ_DEADLINE_MS, (reply) => {
+      if (!this.#open.isHeld) return job.done(this.#lossOf());
+      if (reply?.status === STATUS.OK && reply.payload.length === job.count) {
+        job.target.set(reply.payload, job.at);
+        return job.done(undefined);
+      }
+      const { p } = job.pipe;
+      this.#skew.set(p, (this.#skew.get(p) ?? 0) + 1);
+      this.#refused(node, job, reply);
+    });
+  }
+
+  #frameOf(job: ReadTry): Frame {
+    const view = this.#parts.views.current();
+    const { volume, token } = this.#open;
+    const frame = requestFrame(view, OP.READ);
+    const expected: Version = job.pipe.acked;
+    frame.generation = volume.head;
+    frame.index = job.pipe.index;
+    frame.offset = job.offset;
+    frame.count = job.count;
+    frame.cfg = configOf(view, volume, job.pipe.p).cfg;
+    frame.partition = job.pipe.p;
+    frame.token = token;
+    frame.verToken = expected.token;
+    frame.verCount = expected.count;
+    frame.volume = volume.id;
+    return frame;
+  }
+
+  #refused(node: NodeId, job: ReadTry, reply: Frame | undefined): void {
+    switch (reply?.status) {
+      case STATUS.FENCED:
+        this.#open.lost('a replica knows a newer token of this volume');
+        return job.done(this.#lossOf());
+      case STATUS.SUSPECT:
+        return this.#suspect(node, job);
+      case STATUS.BEHIND:
+        this.#behind(node, job.pipe);
+        break;
+      case STATUS.STALE:
+      case STATUS.NOT_MEMBER:
+      case STATUS.GONE:
+        this.#parts.pull(reply.mapIndex, node);
+        break;
+      default:
+        this.#parts.trace.count('read.retried');
+    }
+    this.#next(job);
+  }
+
+  #suspect(node: NodeId, job: ReadTry): void {
+    job.suspect += 1;
+    this.#parts.trace.warn('copy.suspect', { node, index: job.pipe.index });
+    this.#next(job);
+  }
+
+  /** All were asked. All bad: an error for the guest (4.10), never old data; else again, with the view known then. */
+  #roundFailed(job: ReadTry): void {
+    if (job.asked > 0 && job.suspect === job.asked) {
+      return job.done(new OperatingError('corrupt', 'no copy of these sectors passes its sums'));
+    }
+    const pauseMs = Math.min(READ_RETRY_MAX_MS, READ_RETRY_MIN_MS * 2 ** Math.min(job.rounds, 10));
+    job.rounds += 1;
+    this.#parts.clock.setTimer(pauseMs, () => this.#round(job));
+  }
+
+  /** I7: from a member of I at the same cfg this means that I1 broke. */
+  #behind(node: NodeId, pipe: ObjectPipe): void {
+    this.#parts.trace.warn('read.behind', { node, index: pipe.index });
+  }
+
+  #isBehind(pipe: ObjectPipe): boolean {
+    if (pipe.acked.count === 0) return false;
+    const row = this.#parts.store.row(this.#open.volume.head, pipe.index);
+    return (row?.verCount ?? 0) < pipe.acked.count;
+  }
+
+  #lossOf(): OperatingError {
+    return this.#open.error ?? new OperatingError('fenced', 'the lock is not held');
+  }
+}

@@ -1,0 +1,399 @@
+// First touch (4.5): before a session's first I/O in a partition all of I+J is sealed under its token, and what any of
+// them lists as open is made equal: the longest prefix among I wins, joiners are cut back to it, too (Trap 2). After a
+// takeover the SEAL travels on an ENSURE, so its answers are the barrier as well (F3). A change of cfg starts the
+// partition again. A touched partition stays touched for the life of the session.
+//
+//   seal ──all of I+J──▶ versions of what is open ──▶ equalise ──▶ touched
+//    ▲                                                   │
+//    └───────────── new cfg, or any failure ─────────────┘
+
+import { messageOf, OperatingError } from '../core/errors.ts';
+import type { MapIndex, NodeId, Version } from '../core/ids.ts';
+import { partitionKey } from '../core/ids.ts';
+import { partitionOf, writeSetOf } from '../core/partition.ts';
+import { divideUp, OBJECT_BYTES } from '../core/units.ts';
+import { isSameVersion, longestPrefix } from '../core/version.ts';
+import type { ClusterView, PartitionConfig } from '../core/view.ts';
+import { type Frame, OP, STATUS } from '../wire/frame.ts';
+import {
+  decodeRows,
+  type EqualiseItem,
+  encodeEqualise,
+  encodeObjectNames,
+  encodePartitionCfgs,
+  type PartitionCfg,
+  type RowImage,
+} from '../wire/payloads.ts';
+import { configOf, type Parts, requestFrame } from './context.ts';
+import type { OpenVolume } from './open-volume.ts';
+
+/** Partitions in one SEAL. */
+export const SEAL_BATCH = 1024;
+export const SEAL_DEADLINE_MS = 5000;
+/** Objects in one EQUALISE: each may be a whole copy. */
+export const EQUALISE_BATCH = 8;
+export const EQUALISE_DEADLINE_MS = 30_000;
+/** Pause after a member did not do its part; doubles up to the maximum. */
+export const TOUCH_RETRY_MIN_MS = 10;
+export const TOUCH_RETRY_MAX_MS = 1000;
+
+/** What one member has of one object; undefined = nothing. */
+type Table = Map<number, RowImage | undefined>;
+
+interface Touch {
+  readonly p: number;
+  config: PartitionConfig;
+  /** Answers of an older round are void. */
+  round: number;
+  failures: number;
+  /** `pausing`: waits before a new round. */
+  phase: 'sealing' | 'comparing' | 'pausing';
+  /** What each sealed member listed, by object index. */
+  readonly tables: Map<NodeId, Table>;
+  readonly waiters: (() => void)[];
+}
+
+export class Reconciler {
+  readonly #parts: Parts;
+  readonly #open: OpenVolume;
+  readonly #onEqual: (index: number, p: number, count: number) => void;
+  /** 1 = touched, by hash part. */
+  readonly #touched: Uint8Array;
+  readonly #touches = new Map<number, Touch>();
+  /** Members with a SEAL of this session in flight. */
+  readonly #sealing = new Set<NodeId>();
+  #isScheduled = false;
+
+  /** @param onEqual an object was made equal on all of I+J: its close may go out */
+  constructor(
+    parts: Parts,
+    open: OpenVolume,
+    onEqual: (index: number, p: number, count: number) => void,
+  ) {
+    this.#parts = parts;
+    this.#open = open;
+    this.#onEqual = onEqual;
+    this.#touched = new Uint8Array(parts.views.current().partitions);
+  }
+
+  isTouched(p: number): boolean {
+    return this.#touched[p] === 1;
+  }
+
+  /** Calls `fn` once p is touched, or the session lost: look which. */
+  whenTouched(p: number, fn: () => void): void {
+    if (!this.#open.isHeld || this.isTouched(p)) return fn();
+    this.#begin(p).waiters.push(fn);
+    this.#schedule();
+  }
+
+  /** Begins to touch every partition that the volume has objects in. */
+  touchAll(): void {
+    const { volume } = this.#open;
+    const { partitions } = this.#parts.views.current();
+    const objects = divideUp(volume.sizeBytes, OBJECT_BYTES);
+    for (let index = 0, found = 0; index < objects && found < partitions; index += 1) {
+      const p = partitionOf(volume.family, index, partitions);
+      if (this.isTouched(p) || this.#touches.has(p)) continue;
+      this.#begin(p);
+      found += 1;
+    }
+    this.#schedule();
+  }
+
+  viewChanged(view: ClusterView): void {
+    for (const touch of this.#touches.values()) {
+      if (configOf(view, this.#open.volume, touch.p).cfg !== touch.config.cfg) this.#restart(touch);
+    }
+  }
+
+  sessionLost(): void {
+    const touches = [...this.#touches.values()];
+    this.#touches.clear();
+    for (const touch of touches) for (const fn of touch.waiters.splice(0)) fn();
+  }
+
+  #begin(p: number): Touch {
+    const found = this.#touches.get(p);
+    if (found !== undefined) return found;
+    const touch: Touch = {
+      p,
+      config: configOf(this.#parts.views.current(), this.#open.volume, p),
+      round: 0,
+      failures: 0,
+      phase: 'sealing',
+      tables: new Map(),
+      waiters: [],
+    };
+    this.#touches.set(p, touch);
+    return touch;
+  }
+
+  #restart(touch: Touch): void {
+    touch.round += 1;
+    touch.config = configOf(this.#parts.views.current(), this.#open.volume, touch.p);
+    touch.phase = 'sealing';
+    touch.tables.clear();
+    this.#schedule();
+  }
+
+  /** A member refused or is silent: starts the partition again after a pause, or at the next cfg. */
+  #pause(touch: Touch): void {
+    if (touch.phase === 'pausing') return;
+    touch.round += 1;
+    touch.phase = 'pausing';
+    const { round } = touch;
+    const pauseMs = Math.min(
+      TOUCH_RETRY_MAX_MS,
+      TOUCH_RETRY_MIN_MS * 2 ** Math.min(touch.failures, 10),
+    );
+    touch.failures += 1;
+    this.#parts.clock.setTimer(pauseMs, () => {
+      if (this.#isCurrent(touch, round)) this.#restart(touch);
+    });
+  }
+
+  #isCurrent(touch: Touch, round: number): boolean {
+    return this.#open.isHeld && this.#touches.get(touch.p) === touch && touch.round === round;
+  }
+
+  // ------------------------------------------------------------------------------------------ step 1: seal
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#parts.clock.soon(() => {
+      this.#isScheduled = false;
+      if (this.#open.isHeld) this.#sealAll();
+    });
+  }
+
+  /** One SEAL per member for all partitions that still miss its answer; waited-for ones first. */
+  #sealAll(): void {
+    const batches = new Map<NodeId, Touch[]>();
+    const touches = [...this.#touches.values()].filter((touch) => touch.phase === 'sealing');
+    const first = touches.filter((touch) => touch.waiters.length > 0);
+    const rest = touches.filter((touch) => touch.waiters.length === 0);
+    for (const touch of [...first, ...rest]) {
+      for (const node of writeSetOf(touch.config)) {
+        if (touch.tables.has(node) || this.#sealing.has(node)) continue;
+        const batch = batches.get(node) ?? [];
+        if (batch.length < SEAL_BATCH) batch.push(touch);
+        batches.set(node, batch);
+      }
+    }
+    for (const [node, batch] of batches) this.#seal(node, batch);
+  }
+
+  #seal(node: NodeId, batch: readonly Touch[]): void {
+    const { volume, tookOver } = this.#open;
+    const asked = batch.map((touch) => ({ touch, round: touch.round }));
+    const list: PartitionCfg[] = batch.map(({ p, config }) => {
+      return { policy: volume.policy, p, cfg: config.cfg };
+    });
+    const frame = this.#frameOf(tookOver ? OP.ENSURE : OP.SEAL);
+    frame.payload = encodePartitionCfgs(list);
+    this.#sealing.add(node);
+    this.#parts.ask(node, frame, SEAL_DEADLINE_MS, (reply) => {
+      this.#sealing.delete(node);
+      if (!this.#open.isHeld) return;
+      const current = asked.filter(({ touch, round }) => this.#isCurrent(touch, round));
+      const rows = this.#rowsOf(node, reply);
+      if (rows === undefined) {
+        for (const { touch } of current) this.#pause(touch);
+      } else {
+        // The first `count` partitions of the list were answered; the rest is the next page.
+        const answered = new Set(batch.slice(0, reply?.count ?? 0));
+        this.#sealed(
+          node,
+          current.map(({ touch }) => touch).filter((touch) => answered.has(touch)),
+          rows,
+        );
+      }
+      this.#schedule();
+    });
+  }
+
+  #sealed(node: NodeId, touches: readonly Touch[], rows: readonly RowImage[]): void {
+    const { volume } = this.#open;
+    const byPartition = new Map<number, Table>();
+    for (const row of rows) {
+      const table = byPartition.get(row.partition) ?? new Map<number, RowImage>();
+      if (row.generation === volume.head) table.set(row.index, row);
+      byPartition.set(row.partition, table);
+    }
+    for (const touch of touches) {
+      const key = partitionKey(volume.policy, touch.p);
+      touch.tables.set(node, byPartition.get(key) ?? new Map());
+      const members = writeSetOf(touch.config);
+      if (members.every((member) => touch.tables.has(member))) this.#compare(touch);
+    }
+  }
+
+  // ------------------------------------------------------------------------- step 2: compare and equalise
+
+  /** All are sealed. What nobody lists as open is closed, hence equal (I9). */
+  #compare(touch: Touch): void {
+    const open = new Set<number>();
+    for (const table of touch.tables.values()) for (const index of table.keys()) open.add(index);
+    if (open.size === 0) return this.#finish(touch);
+    touch.phase = 'comparing';
+    const { round } = touch;
+    let left = touch.tables.size;
+    const one = (): void => {
+      left -= 1;
+      if (left === 0 && this.#isCurrent(touch, round)) this.#equalise(touch, [...open]);
+    };
+    for (const [node, table] of touch.tables) {
+      const missing = [...open].filter((index) => !table.has(index));
+      if (missing.length === 0) one();
+      else this.#askVersions(touch, node, missing, one);
+    }
+  }
+
+  #askVersions(touch: Touch, node: NodeId, missing: readonly number[], done: () => void): void {
+    const { round } = touch;
+    const { head } = this.#open.volume;
+    const frame = this.#frameOf(OP.VERSIONS, touch);
+    frame.payload = encodeObjectNames(missing.map((index) => ({ generation: head, index })));
+    this.#parts.ask(node, frame, SEAL_DEADLINE_MS, (reply) => {
+      if (!this.#isCurrent(touch, round)) return;
+      const rows = this.#rowsOf(node, reply);
+      if (rows === undefined) return this.#pause(touch);
+      const table = touch.tables.get(node) as Table;
+      for (const index of missing) table.set(index, undefined);
+      for (const row of rows) if (table.has(row.index)) table.set(row.index, row);
+      done();
+    });
+  }
+
+  #equalise(touch: Touch, open: readonly number[]): void {
+    const lists = new Map<NodeId, EqualiseItem[]>();
+    const winners = new Map<number, number>();
+    try {
+      for (const index of open) winners.set(index, this.#planObject(touch, index, lists));
+    } catch (error) {
+      this.#parts.trace.warn('touch.diverged', { p: touch.p, error: messageOf(error) });
+      return this.#pause(touch);
+    }
+    const { round } = touch;
+    let left = lists.size;
+    const finish = (): void => {
+      for (const [index, count] of winners) this.#onEqual(index, touch.p, count);
+      this.#finish(touch);
+    };
+    if (left === 0) return finish();
+    for (const [node, items] of lists) {
+      this.#equaliseOn(touch, node, items, () => {
+        left -= 1;
+        if (left === 0 && this.#isCurrent(touch, round)) finish();
+      });
+    }
+  }
+
+  /**
+   * Who must be made equal for one object: members of I that are shorter, and every joining member, which is cut back
+   * or marked synced (Traps 1 and 2). @returns the count of the version that wins
+   */
+  #planObject(touch: Touch, index: number, lists: Map<NodeId, EqualiseItem[]>): number {
+    const { inSync, joining } = touch.config;
+    const winner = longestPrefix(inSync.map((node) => versionOn(touch, node, index)));
+    const source = inSync.find((node) => isSameVersion(versionOn(touch, node, index), winner));
+    if (source === undefined) throw new OperatingError('diverged', 'nobody has the winner');
+    const item = this.#itemOf(touch, index, source, winner);
+    const targets = [
+      ...inSync.filter((node) => !isSameVersion(versionOn(touch, node, index), winner)),
+      ...joining,
+    ];
+    for (const node of targets) {
+      const list = lists.get(node) ?? [];
+      list.push(item);
+      lists.set(node, list);
+    }
+    return winner.count;
+  }
+
+  #itemOf(touch: Touch, index: number, source: NodeId, version: Version): EqualiseItem {
+    const { volume } = this.#open;
+    const row = touch.tables.get(source)?.get(index);
+    return {
+      generation: volume.head,
+      index,
+      family: volume.family,
+      partition: partitionKey(volume.policy, touch.p),
+      version,
+      source,
+      kind: row?.kind ?? 'zero',
+      ownLow: row?.ownLow ?? 0,
+      ownHigh: row?.ownHigh ?? 0,
+      closed: row?.closed ?? 0,
+      openLow: row?.openLow ?? 0,
+      openHigh: row?.openHigh ?? 0,
+    };
+  }
+
+  #equaliseOn(touch: Touch, node: NodeId, items: readonly EqualiseItem[], done: () => void): void {
+    const { round } = touch;
+    const frame = this.#frameOf(OP.EQUALISE, touch);
+    frame.payload = encodeEqualise(items.slice(0, EQUALISE_BATCH));
+    this.#parts.ask(node, frame, EQUALISE_DEADLINE_MS, (reply) => {
+      if (!this.#isCurrent(touch, round)) return;
+      if (reply?.status !== STATUS.OK) {
+        this.#refused(node, reply);
+        return this.#pause(touch);
+      }
+      const rest = items.slice(EQUALISE_BATCH);
+      if (rest.length === 0) done();
+      else this.#equaliseOn(touch, node, rest, done);
+    });
+  }
+
+  #finish(touch: Touch): void {
+    this.#touched[touch.p] = 1;
+    this.#touches.delete(touch.p);
+    for (const fn of touch.waiters.splice(0)) fn();
+  }
+
+  // ------------------------------------------------------------------------------------------ helpers
+
+  #frameOf(op: number, touch?: Touch): Frame {
+    const frame = requestFrame(this.#parts.views.current(), op);
+    frame.volume = this.#open.volume.id;
+    frame.token = this.#open.token;
+    if (touch !== undefined) {
+      frame.partition = touch.p;
+      frame.cfg = touch.config.cfg;
+    }
+    return frame;
+  }
+
+  /** The rows of a good reply; undefined after a refusal, which is dealt with here. */
+  #rowsOf(node: NodeId, reply: Frame | undefined): readonly RowImage[] | undefined {
+    if (reply?.status !== STATUS.OK) {
+      this.#refused(node, reply);
+      return undefined;
+    }
+    try {
+      return decodeRows(reply.payload);
+    } catch (error) {
+      this.#parts.trace.warn('touch.bad.reply', { node, error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  #refused(node: NodeId, reply: Frame | undefined): void {
+    if (reply === undefined) return;
+    if (reply.status === STATUS.FENCED) {
+      this.#open.lost('a replica knows a newer token of this volume');
+    } else if (reply.status === STATUS.STALE || reply.status === STATUS.NOT_MEMBER) {
+      this.#parts.pull(reply.mapIndex as MapIndex, node);
+    } else {
+      this.#parts.trace.count('touch.retried');
+    }
+  }
+}
+
+function versionOn(touch: Touch, node: NodeId, index: number): Version {
+  const row = touch.tables.get(node)?.get(index);
+  return { token: (row?.verToken ?? 0) as Version['token'], count: row?.verCount ?? 0 };
+}

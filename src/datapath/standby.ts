@@ -1,0 +1,71 @@
+// A session beside a live holder: its reads go to the holder, which serves them like its own guest's (3.2). The holder
+// is asked by volume and place; generation and cfg are the holder's business.
+
+import type { MapIndex } from '../core/ids.ts';
+import { OBJECT_BYTES } from '../core/units.ts';
+import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
+import { type Parts, requestFrame, type SessionOf } from './context.ts';
+import type { OpenVolume } from './open-volume.ts';
+
+/** The holder may have to wait for its own writes first. */
+export const STANDBY_DEADLINE_MS = 5000;
+
+/** Bytes of one object of the volume. */
+export interface StandbySlice {
+  readonly index: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Asks the holder once.
+ * @param done the bytes; undefined = judge the lock again, then ask again
+ */
+export function readFromHolder(
+  parts: Parts,
+  open: OpenVolume,
+  slice: StandbySlice,
+  done: (bytes: Uint8Array | undefined) => void,
+): void {
+  const { holder } = open;
+  const frame = requestFrame(parts.views.current(), OP.READ);
+  frame.flags |= FLAG.STANDBY;
+  frame.volume = open.volume.id;
+  frame.index = slice.index;
+  frame.offset = slice.offset;
+  frame.count = slice.length;
+  parts.ask(holder, frame, STANDBY_DEADLINE_MS, (reply) => {
+    if (reply?.status === STATUS.OK && reply.payload.length === slice.length) {
+      return done(reply.payload);
+    }
+    if (reply?.status === STATUS.NOT_HOLDER) {
+      parts.pull(reply.mapIndex as MapIndex, holder);
+      open.idle();
+    }
+    done(undefined);
+  });
+}
+
+/** At the holder: serves a STANDBY read through its own session. */
+export function serveStandby(
+  parts: Parts,
+  sessionOf: SessionOf,
+  frame: Frame,
+  reply: (frame: Frame) => void,
+): void {
+  const answer = (status: 0 | 10 | 11 | 12 | 16): Frame => {
+    const made = replyTo(frame, status);
+    made.mapIndex = parts.views.current().index;
+    return made;
+  };
+  const session = sessionOf(frame.volume);
+  if (session === undefined || !session.isHolder) return reply(answer(STATUS.NOT_HOLDER));
+  if (frame.offset + frame.count > OBJECT_BYTES) return reply(answer(STATUS.BAD));
+  const bytes = new Uint8Array(frame.count);
+  session.read(frame.index * OBJECT_BYTES + frame.offset, frame.count, bytes, 0, (error) => {
+    if (error !== undefined) return reply(answer(session.isHolder ? STATUS.IO : STATUS.NOT_HOLDER));
+    const made = answer(STATUS.OK);
+    made.payload = bytes;
+    reply(made);
+  });
+}
