@@ -1,0 +1,203 @@
+// What a journal record does to files, pages and rows once it is synced; the same code runs in replay. In-place data is
+// not synced here: the record stays in the journal until a checkpoint has synced it (R4). Long batches are cut into
+// slices, so that the event loop is never held for long.
+
+import type { OperatingError } from '../core/errors.ts';
+import { invariant } from '../core/invariant.ts';
+import { MIB } from '../core/units.ts';
+import type { Clock, Disk } from '../ports/ports.ts';
+import { asOperatingError } from './disk-errors.ts';
+import {
+  type JournalRecord,
+  RECORD_DROP,
+  RECORD_REPLACE,
+  RECORD_WRITE,
+  RECORD_WRITTEN,
+  RECORD_ZERO,
+} from './journal-codec.ts';
+import { INCOMING_FOLDER, objectFolder, objectPath, stagedPath } from './layout.ts';
+import type { ObjectCache } from './object-cache.ts';
+import { readSlots, setSums, writeData } from './object-file.ts';
+import {
+  emptyPage,
+  type ObjectState,
+  type PendingRecord,
+  rowFieldsOf,
+  setRow,
+} from './object-state.ts';
+import type { PartitionTable } from './partition-table.ts';
+
+/** Data applied per turn of the event loop. */
+const SLICE_BYTES = MIB;
+
+export class Applier {
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #table: PartitionTable;
+  readonly #cache: ObjectCache;
+  readonly #onFatal: (error: OperatingError) => void;
+  /** Objects whose page has changes that no slot holds. */
+  readonly dirty = new Set<ObjectState>();
+
+  constructor(parts: {
+    readonly disk: Disk;
+    readonly clock: Clock;
+    readonly table: PartitionTable;
+    readonly cache: ObjectCache;
+    readonly onFatal: (error: OperatingError) => void;
+  }) {
+    this.#disk = parts.disk;
+    this.#clock = parts.clock;
+    this.#table = parts.table;
+    this.#cache = parts.cache;
+    this.#onFatal = parts.onFatal;
+  }
+
+  /** Applies the records of a synced batch in order; `applied` is called for each, in order, then `done`. */
+  applyBatch(
+    records: readonly PendingRecord[],
+    applied: (record: PendingRecord) => void,
+    done: () => void,
+  ): void {
+    const folders = new Set<string>();
+    const slice = (start: number): void => {
+      let bytes = 0;
+      let i = start;
+      try {
+        for (; i < records.length && bytes < SLICE_BYTES; i += 1) {
+          const record = records[i] as PendingRecord;
+          this.#applyPending(record, folders);
+          bytes += record.data.length;
+        }
+      } catch (error) {
+        this.#onFatal(asOperatingError(error));
+        return;
+      }
+      // A rename must be durable before anything that follows it is confirmed, so confirmations wait for the folders.
+      if (folders.size === 0)
+        for (let k = start; k < i; k += 1) applied(records[k] as PendingRecord);
+      if (i < records.length && folders.size === 0) {
+        this.#clock.soon(() => slice(i));
+        return;
+      }
+      if (folders.size === 0) {
+        done();
+        return;
+      }
+      this.#syncFolders(folders, () => {
+        for (let k = start; k < i; k += 1) applied(records[k] as PendingRecord);
+        folders.clear();
+        if (i < records.length) slice(i);
+        else done();
+      });
+    };
+    slice(0);
+  }
+
+  /** Changes files and page as a record says; the row and the list of pending records are the caller's. */
+  change(state: ObjectState, record: JournalRecord): void {
+    if (record.kind === RECORD_ZERO && record.isZeroAfter) {
+      this.removeFile(state);
+      return;
+    }
+    if (record.kind === RECORD_ZERO) {
+      if (!this.#cache.loadPage(state)) return;
+      this.#setSums(state, record, undefined);
+      return;
+    }
+    invariant(
+      record.kind === RECORD_WRITE || record.kind === RECORD_WRITTEN,
+      'the record is a write',
+    );
+    if (record.isFresh) this.#startFile(state);
+    if (!this.#cache.loadPage(state)) return;
+    const file = this.#cache.file(state);
+    if (file === undefined) {
+      state.isLost = true;
+      return;
+    }
+    writeData(file, record.offset, record.data);
+    this.#setSums(state, record, record.sums);
+  }
+
+  /** The object is zeroes, or gone: no file, no sums. Also heals an object that was lost. */
+  removeFile(state: ObjectState): void {
+    const mayExist = state.hasFile || state.isLost;
+    this.#cache.forget(state);
+    this.dirty.delete(state);
+    if (mayExist) this.#disk.remove(state.path);
+    state.hasFile = false;
+    state.slotSequence = 0;
+    state.isLost = false;
+  }
+
+  /** Forgets a state that was replaced or dropped. */
+  bury(state: ObjectState): void {
+    this.#cache.forget(state);
+    this.dirty.delete(state);
+    this.#table.bury(state);
+  }
+
+  #applyPending(record: PendingRecord, folders: Set<string>): void {
+    const { state } = record;
+    if (record.kind === RECORD_DROP) {
+      this.bury(state);
+      this.#disk.remove(objectPath(state.generation, state.index));
+      this.#table.noteDrop(state);
+      return;
+    }
+    if (record.kind === RECORD_REPLACE) this.#replace(record, folders);
+    else this.change(state, record);
+    invariant(state.pending[0] === record, 'records of an object are applied in order');
+    state.pending.shift();
+    if (state.durable === undefined) state.durable = rowFieldsOf(state);
+    setRow(state.durable, record);
+    this.#table.noteChange(state);
+  }
+
+  #replace(record: PendingRecord, folders: Set<string>): void {
+    const { state } = record;
+    const target = objectPath(state.generation, state.index);
+    if (record.replaced !== undefined) this.bury(record.replaced);
+    if (record.isZeroAfter) {
+      this.#disk.remove(target);
+      return;
+    }
+    this.#disk.rename(stagedPath(state.generation, state.index, record.stagedId), target);
+    state.path = target;
+    folders.add(INCOMING_FOLDER);
+    folders.add(objectFolder(state.generation, state.index));
+  }
+
+  /** A file for an object that has none that counts. Slots of an earlier file must not outlive the new ones. */
+  #startFile(state: ObjectState): void {
+    this.#cache.forget(state);
+    const file = this.#cache.create(state);
+    const left = readSlots(file, state.generation, state.index);
+    state.slotSequence = left?.slotSequence ?? 0;
+    state.hasFile = true;
+    state.isLost = false;
+    this.#cache.setPage(state, emptyPage());
+  }
+
+  #setSums(state: ObjectState, record: JournalRecord, sums: Uint8Array | undefined): void {
+    const page = state.page;
+    invariant(page !== undefined, 'the page is loaded');
+    setSums(page, record.offset, record.count, sums);
+    state.pageChanges += 1;
+    if (state.isPageDirty) return;
+    state.isPageDirty = true;
+    this.dirty.add(state);
+  }
+
+  #syncFolders(folders: Set<string>, done: () => void): void {
+    let left = folders.size;
+    for (const folder of folders) {
+      this.#disk.syncFolder(folder, (error) => {
+        if (error !== undefined) return this.#onFatal(asOperatingError(error));
+        left -= 1;
+        if (left === 0) done();
+      });
+    }
+  }
+}

@@ -1,0 +1,424 @@
+// One node's store: accepts changes, keeps the order, serves reads. A change is accepted (row advances, record queued),
+// then durable (journal synced), then applied (in place), then done. It knows versions, sums and durability; not configs,
+// locks or peers. Made by object-store.ts.
+
+import { OperatingError } from '../core/errors.ts';
+import { NO_VERSION, type ObjectId } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import type { Clock, Disk, Random, Trace } from '../ports/ports.ts';
+import type { Applier } from './apply.ts';
+import type { Checkpointer } from './checkpoint.ts';
+import { readForCopy } from './copy-read.ts';
+import type { Journal } from './journal.ts';
+import {
+  NO_BYTES,
+  RECORD_DROP,
+  RECORD_REPLACE,
+  RECORD_WRITE,
+  RECORD_ZERO,
+  recordBytes,
+} from './journal-codec.ts';
+import { STAGED_ID_BYTES } from './layout.ts';
+import type { ObjectCache } from './object-cache.ts';
+import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
+import {
+  closeRow,
+  ObjectState,
+  type PendingRecord,
+  regionMask,
+  rowFieldsOf,
+} from './object-state.ts';
+import type { PartitionTable } from './partition-table.ts';
+import { SpaceGuard } from './space-guard.ts';
+import { STAGED_SLOT, Staging } from './staging.ts';
+import type {
+  ObjectImage,
+  ObjectStore,
+  ReadOutcome,
+  Row,
+  StagedObject,
+  StoreDone,
+  StoreWrite,
+} from './store-types.ts';
+
+/** Dirty sums pages, 4 KiB each; half of it asks for a checkpoint, all of it holds the journal until one is done. */
+export const MAX_DIRTY_PAGES = 4096;
+/** Copies in the making. */
+export const MAX_STAGED_OBJECTS = 256;
+
+export interface StoreParts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly trace: Trace;
+  readonly table: PartitionTable;
+  readonly cache: ObjectCache;
+  readonly reader: ObjectReader;
+  readonly applier: Applier;
+}
+
+interface Waiter {
+  readonly ticket: number;
+  readonly done: StoreDone;
+}
+
+export class LocalObjectStore implements ObjectStore {
+  readonly #parts: StoreParts;
+  readonly #space: SpaceGuard;
+  #journal: Journal<PendingRecord> | undefined;
+  #checkpointer: Checkpointer | undefined;
+  #accepted = 0;
+  #applied = 0;
+  #waiters: Waiter[] = [];
+  #staged = 0;
+  #isStopping = false;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+    this.#space = new SpaceGuard(parts.disk, parts.clock);
+  }
+
+  /** Gives the store its journal and checkpointer, which need the store's own callbacks. Once. */
+  start(journal: Journal<PendingRecord>, checkpointer: Checkpointer): void {
+    this.#journal = journal;
+    this.#checkpointer = checkpointer;
+  }
+
+  /** Journal: the records of a batch are synced. */
+  applyBatch(records: readonly PendingRecord[], done: () => void): void {
+    this.#parts.applier.applyBatch(
+      records,
+      (record) => this.#finish(record),
+      () => {
+        if (this.#parts.applier.dirty.size > MAX_DIRTY_PAGES / 2) this.#checkpointer?.request();
+        done();
+      },
+    );
+  }
+
+  /** Journal: may a batch start? */
+  isHeld(): boolean {
+    return this.#parts.applier.dirty.size >= MAX_DIRTY_PAGES;
+  }
+
+  /** Journal: space is short. */
+  onPressure(): void {
+    this.#checkpointer?.request();
+  }
+
+  /** Sequence of the last synced journal batch (C1.9). */
+  get journalSequence(): number {
+    return this.#live().syncedSequence;
+  }
+
+  get objectCount(): number {
+    return this.#parts.table.objectCount;
+  }
+
+  get usedBytes(): number {
+    return this.#parts.table.usedBytes;
+  }
+
+  row(generation: number, index: number): Row | undefined {
+    return this.#parts.table.find(generation, index);
+  }
+
+  rowsOf(partition: number): readonly Row[] {
+    return this.#parts.table.rowsOf(partition);
+  }
+
+  partitionsHeld(): readonly number[] {
+    return this.#parts.table.partitionsHeld();
+  }
+
+  write(write: StoreWrite, data: Uint8Array, sums: Uint8Array, done: StoreDone): void {
+    checkRange(write);
+    invariant(data.length === write.count, 'data is as long as the write says');
+    invariant(sums.length === (write.count / SECTOR_BYTES) * 4, 'there is one sum per sector');
+    const refusal = this.#refusal(write.count) ?? this.#space.refusal(write.count);
+    if (refusal !== undefined) {
+      this.#refuse(refusal, done);
+      return;
+    }
+    const state = this.#stateFor(write);
+    const isFresh = state.kind === 'zero';
+    this.#advance(state, write, 'data');
+    this.#append(RECORD_WRITE, state, { write, isFresh, sums, data, done });
+  }
+
+  zero(write: StoreWrite, done: StoreDone): void {
+    checkRange(write);
+    const refusal = this.#refusal(0);
+    if (refusal !== undefined) {
+      this.#refuse(refusal, done);
+      return;
+    }
+    const state = this.#stateFor(write);
+    const isWhole = write.offset === 0 && write.count === OBJECT_BYTES;
+    this.#advance(state, write, isWhole ? 'zero' : state.kind);
+    this.#append(RECORD_ZERO, state, { write, done });
+  }
+
+  close(generation: number, index: number, count: number): void {
+    const state = this.#parts.table.find(generation, index);
+    if (state === undefined || !closeRow(state, count)) return;
+    if (state.durable === undefined) return;
+    closeRow(state.durable, count);
+    this.#parts.table.noteChange(state);
+  }
+
+  readSync(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+  ): ReadOutcome {
+    invariant(offset >= 0 && offset + count <= OBJECT_BYTES, 'the range lies in the object');
+    invariant(at >= 0 && at + count <= target.length, 'the target has room');
+    if (count > MAX_SYNC_READ_BYTES) return 'cold';
+    const state = this.#parts.table.find(generation, index);
+    if (state !== undefined) return this.#parts.reader.readNow(state, offset, count, target, at);
+    target.fill(0, at, at + count);
+    return 'ok';
+  }
+
+  read(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+    done: (outcome: 'ok' | 'suspect', error: OperatingError | undefined) => void,
+  ): void {
+    invariant(offset >= 0 && offset + count <= OBJECT_BYTES, 'the range lies in the object');
+    invariant(at >= 0 && at + count <= target.length, 'the target has room');
+    const from = offset - (offset % SECTOR_BYTES);
+    const length = Math.ceil((offset + count - from) / SECTOR_BYTES) * SECTOR_BYTES;
+    const bytes = new Uint8Array(length);
+    // The end of the tick first: the answer never comes before the call returns.
+    this.#parts.clock.soon(() => {
+      const state = this.#parts.table.find(generation, index);
+      if (state === undefined) {
+        target.fill(0, at, at + count);
+        return done('ok', undefined);
+      }
+      this.#parts.reader.read(state, from, length, bytes, (outcome, error) => {
+        if (outcome === 'ok') target.set(bytes.subarray(offset - from, offset - from + count), at);
+        done(outcome, error);
+      });
+    });
+  }
+
+  readForCopy(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    done: (error: OperatingError | undefined, sums: Uint8Array, data: Uint8Array) => void,
+  ): void {
+    checkRange({ offset, count });
+    const { clock, table, reader } = this.#parts;
+    clock.soon(() => readForCopy(reader, table.find(generation, index), offset, count, done));
+  }
+
+  stage(image: ObjectImage): StagedObject {
+    if (this.#staged >= MAX_STAGED_OBJECTS) {
+      throw new OperatingError('busy', `${this.#staged} copies are in the making already`);
+    }
+    this.#staged += 1;
+    const state = new ObjectState(image);
+    state.verToken = image.version.token;
+    state.verCount = image.version.count;
+    state.kind = image.kind;
+    state.ownLow = image.ownLow;
+    state.ownHigh = image.ownHigh;
+    state.closed = image.closed;
+    state.openLow = image.openLow;
+    state.openHigh = image.openHigh;
+    return new Staging({
+      disk: this.#parts.disk,
+      state,
+      stagedId: this.#parts.random.bytes(STAGED_ID_BYTES),
+      accept: (staging, done) => this.#acceptStaged(staging, done),
+      onEnd: () => {
+        this.#staged -= 1;
+      },
+    });
+  }
+
+  drop(oid: ObjectId, done: StoreDone): void {
+    const state = this.#parts.table.find(oid.generation, oid.index);
+    if (state === undefined) {
+      this.settled(done);
+      return;
+    }
+    const refusal = this.#refusal(0);
+    if (refusal !== undefined) {
+      this.#refuse(refusal, done);
+      return;
+    }
+    this.#parts.table.leave(state);
+    this.#append(RECORD_DROP, state, { done });
+  }
+
+  settled(done: StoreDone): void {
+    if (this.#applied === this.#accepted) {
+      this.#parts.clock.soon(() => done(undefined));
+      return;
+    }
+    this.#waiters.push({ ticket: this.#accepted, done });
+  }
+
+  stop(done: StoreDone): void {
+    invariant(!this.#isStopping, 'a store is stopped once');
+    this.#isStopping = true;
+    const checkpointer = this.#checkpointer;
+    invariant(checkpointer !== undefined, 'the store was started');
+    this.settled(() => {
+      checkpointer.run(() => {
+        this.#live().stop(() => {
+          checkpointer.close();
+          this.#parts.cache.closeAll();
+          done(undefined);
+        });
+      });
+    });
+  }
+
+  #live(): Journal<PendingRecord> {
+    invariant(this.#journal !== undefined, 'the store was started');
+    return this.#journal;
+  }
+
+  /** Why nothing can be accepted now, or undefined. */
+  #refusal(bytes: number): OperatingError | undefined {
+    if (this.#isStopping) return new OperatingError('shutting-down', 'the store is stopping');
+    const size = recordBytes({ sums: NO_BYTES, data: NO_BYTES }) + bytes + bytes / 1024;
+    if (this.#live().canAppend(size)) return undefined;
+    return new OperatingError('busy', 'too many writes wait for the journal', { advice: 'retry' });
+  }
+
+  #refuse(error: OperatingError, done: StoreDone): void {
+    this.#parts.clock.soon(() => done(error));
+  }
+
+  /** The object that a write changes, made on its first write. */
+  #stateFor(write: StoreWrite): ObjectState {
+    const found = this.#parts.table.find(write.generation, write.index);
+    const own = found === undefined ? NO_VERSION : { token: found.verToken, count: found.verCount };
+    invariant(
+      own.token === write.prev.token && own.count === write.prev.count,
+      'a write names the version that the row has (R1)',
+    );
+    if (found !== undefined) return found;
+    const state = new ObjectState(write);
+    this.#parts.table.insert(state);
+    return state;
+  }
+
+  /** The row after the write. */
+  #advance(state: ObjectState, write: StoreWrite, kind: 'data' | 'zero'): void {
+    const { table } = this.#parts;
+    table.addUsage(state, -1);
+    closeRow(state, write.closed);
+    const low = regionMask(write.offset, write.count, 0);
+    const high = regionMask(write.offset, write.count, 1);
+    state.verToken = write.next.token;
+    state.verCount = write.next.count;
+    state.kind = kind;
+    state.ownLow = (state.ownLow | low) >>> 0;
+    state.ownHigh = (state.ownHigh | high) >>> 0;
+    state.openLow = (state.openLow | low) >>> 0;
+    state.openHigh = (state.openHigh | high) >>> 0;
+    table.addUsage(state, 1);
+  }
+
+  #acceptStaged(staging: Staging, done: StoreDone): void {
+    const refusal = this.#refusal(0);
+    if (refusal !== undefined) {
+      staging.discard();
+      this.#refuse(refusal, done);
+      return;
+    }
+    const { table, cache } = this.#parts;
+    const { state } = staging;
+    const replaced = table.find(state.generation, state.index);
+    table.insert(state);
+    if (state.kind === 'data') {
+      state.hasFile = true;
+      state.slotSequence = STAGED_SLOT;
+      cache.adopt(state, staging.takeFile());
+      cache.setPage(state, staging.page);
+    }
+    const stagedId = state.kind === 'data' ? staging.stagedId : NO_BYTES;
+    this.#append(RECORD_REPLACE, state, { replaced, stagedId, done });
+  }
+
+  /** Queues the record of a change that the row shows already. */
+  #append(
+    kind: number,
+    state: ObjectState,
+    change: {
+      readonly write?: StoreWrite;
+      readonly isFresh?: boolean;
+      readonly sums?: Uint8Array;
+      readonly data?: Uint8Array;
+      readonly replaced?: ObjectState | undefined;
+      readonly stagedId?: Uint8Array;
+      readonly done: StoreDone;
+    },
+  ): void {
+    this.#accepted += 1;
+    const row = rowFieldsOf(state);
+    const record: PendingRecord = {
+      kind,
+      isZeroAfter: row.kind === 'zero',
+      isFresh: change.isFresh ?? false,
+      generation: state.generation,
+      index: state.index,
+      family: state.family,
+      partition: state.partition,
+      prevToken: change.write?.prev.token ?? 0,
+      prevCount: change.write?.prev.count ?? 0,
+      verToken: row.verToken,
+      verCount: row.verCount,
+      cfg: change.write?.cfg ?? 0,
+      closed: row.closed,
+      openLow: row.openLow,
+      openHigh: row.openHigh,
+      ownLow: row.ownLow,
+      ownHigh: row.ownHigh,
+      offset: change.write?.offset ?? 0,
+      count: change.write?.count ?? 0,
+      stagedId: change.stagedId ?? NO_BYTES,
+      sums: change.sums ?? NO_BYTES,
+      data: change.data ?? NO_BYTES,
+      state,
+      replaced: change.replaced,
+      ticket: this.#accepted,
+      done: change.done,
+    };
+    if (kind !== RECORD_DROP) state.pending.push(record);
+    this.#live().append(record);
+  }
+
+  /** A record is durable and applied. */
+  #finish(record: PendingRecord): void {
+    invariant(record.ticket === this.#applied + 1, 'records are done in the order of acceptance');
+    this.#applied = record.ticket;
+    record.done(undefined);
+    while (this.#waiters.length > 0 && (this.#waiters[0] as Waiter).ticket <= this.#applied) {
+      this.#waiters.shift()?.done(undefined);
+    }
+  }
+}
+
+function checkRange(range: { readonly offset: number; readonly count: number }): void {
+  invariant(range.offset % SECTOR_BYTES === 0, 'the offset is sector aligned');
+  invariant(range.count % SECTOR_BYTES === 0 && range.count > 0, 'the count is whole sectors');
+  invariant(range.offset + range.count <= OBJECT_BYTES, 'the range lies in the object');
+}

@@ -1,0 +1,122 @@
+// One object on disk: two slots of sums, then 4 MiB of data, sparse (D5). A slot is valid when its own sum is right and
+// it names this object; the newest valid one counts, and it must be at least as new as the row demands: an older one
+// would show sectors that were overwritten or zeroed since. Bytes: layout.ts. Nothing here syncs.
+
+import { crc32, getSum } from '../core/checksum.ts';
+import { KIB, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
+import type { DiskFile } from '../ports/ports.ts';
+import {
+  DATA_OFFSET,
+  DISK_FORMAT_VERSION,
+  getU48,
+  SLOT_BYTES,
+  SLOT_HEADER_BYTES,
+  SLOT_MAGIC,
+  SUMS_PAGE_BYTES,
+  setU48,
+  viewOfBytes,
+} from './layout.ts';
+import type { ObjectState } from './object-state.ts';
+
+/** In-place writes are cut into pieces of this size: larger ones make large folios in the page cache (DATAPLANE 3). */
+const PIECE_BYTES = 64 * KIB;
+const SLOT_USED_BYTES = SLOT_HEADER_BYTES + SUMS_PAGE_BYTES;
+/** Bytes from the start of a file that hold both slots. */
+export const SLOTS_BYTES = 2 * SLOT_BYTES;
+
+export interface LoadedSums {
+  readonly page: Uint32Array;
+  readonly slotSequence: number;
+}
+
+/** Writes data of whole sectors in place. */
+export function writeData(file: DiskFile, offset: number, data: Uint8Array): void {
+  for (let at = 0; at < data.length; at += PIECE_BYTES) {
+    const piece = data.length <= PIECE_BYTES ? data : data.subarray(at, at + PIECE_BYTES);
+    file.writeSync(piece, DATA_OFFSET + offset + at);
+  }
+}
+
+/** Puts the sums of `count` bytes at `offset` into a page. */
+export function setSums(
+  page: Uint32Array,
+  offset: number,
+  count: number,
+  sums: Uint8Array | undefined,
+): void {
+  const first = offset / SECTOR_BYTES;
+  const sectors = count / SECTOR_BYTES;
+  for (let i = 0; i < sectors; i += 1) {
+    page[first + i] = sums === undefined ? 0 : getSum(sums, i);
+  }
+}
+
+/** Writes the page as slot `sequence`: over the older one of the two. */
+export function writeSlot(
+  file: DiskFile,
+  state: ObjectState,
+  page: Uint32Array,
+  sequence: number,
+): void {
+  const bytes = new Uint8Array(SLOT_USED_BYTES);
+  const view = viewOfBytes(bytes);
+  view.setUint32(0, SLOT_MAGIC, true);
+  view.setUint32(4, DISK_FORMAT_VERSION, true);
+  view.setUint32(8, state.generation, true);
+  view.setUint32(12, state.index, true);
+  setU48(view, 16, sequence);
+  view.setUint32(22, state.verToken, true);
+  setU48(view, 26, state.verCount);
+  view.setUint32(32, state.ownLow, true);
+  view.setUint32(36, state.ownHigh, true);
+  for (let i = 0; i < SECTORS_PER_OBJECT; i += 1) {
+    view.setUint32(SLOT_HEADER_BYTES + 4 * i, page[i] as number, true);
+  }
+  view.setUint32(SLOT_HEADER_BYTES - 4, slotSum(bytes), true);
+  file.writeSync(bytes, (sequence % 2) * SLOT_BYTES);
+}
+
+/** The newest valid sums in `bytes`, the first SLOTS_BYTES of an object file; undefined when no slot is valid. */
+export function decodeSlots(
+  bytes: Uint8Array,
+  generation: number,
+  index: number,
+): LoadedSums | undefined {
+  const a = decodeSlot(bytes.subarray(0, SLOT_USED_BYTES), generation, index);
+  const second = bytes.subarray(SLOT_BYTES, SLOT_BYTES + SLOT_USED_BYTES);
+  const b = decodeSlot(second, generation, index);
+  if (a === undefined || b === undefined) return a ?? b;
+  return a.slotSequence > b.slotSequence ? a : b;
+}
+
+/** The newest valid sums of a file, read at once. */
+export function readSlots(
+  file: DiskFile,
+  generation: number,
+  index: number,
+): LoadedSums | undefined {
+  const bytes = new Uint8Array(SLOTS_BYTES);
+  file.readSync(bytes, 0, SLOTS_BYTES, 0);
+  return decodeSlots(bytes, generation, index);
+}
+
+function slotSum(bytes: Uint8Array): number {
+  const head = crc32(bytes, 0, SLOT_HEADER_BYTES - 4);
+  return (head ^ crc32(bytes, SLOT_HEADER_BYTES, SLOT_USED_BYTES)) >>> 0;
+}
+
+function decodeSlot(bytes: Uint8Array, generation: number, index: number): LoadedSums | undefined {
+  if (bytes.length < SLOT_USED_BYTES) return undefined;
+  const view = viewOfBytes(bytes);
+  const isOurs =
+    view.getUint32(0, true) === SLOT_MAGIC &&
+    view.getUint32(4, true) <= DISK_FORMAT_VERSION &&
+    view.getUint32(8, true) === generation &&
+    view.getUint32(12, true) === index;
+  if (!isOurs || view.getUint32(SLOT_HEADER_BYTES - 4, true) !== slotSum(bytes)) return undefined;
+  const page = new Uint32Array(SECTORS_PER_OBJECT);
+  for (let i = 0; i < SECTORS_PER_OBJECT; i += 1) {
+    page[i] = view.getUint32(SLOT_HEADER_BYTES + 4 * i, true);
+  }
+  return { page, slotSequence: getU48(view, 16) };
+}

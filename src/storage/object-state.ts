@@ -1,0 +1,152 @@
+// One object as the store holds it in memory: the row as accepted, the row as durable, what is accepted but not applied
+// yet, and the sums page while it is loaded. Pure bookkeeping: no disk, no clock.
+//
+// A replaced or dropped object gets a new state (or none): records of the old life keep pointing at the old state.
+
+import type { FamilyId, GenerationId } from '../core/ids.ts';
+import { REGION_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
+import type { DiskFile } from '../ports/ports.ts';
+import type { JournalRecord } from './journal-codec.ts';
+import { objectPath } from './layout.ts';
+import type { Row, StoreDone } from './store-types.ts';
+
+/** The part of a row that changes. */
+export interface RowFields {
+  verToken: number;
+  verCount: number;
+  kind: 'data' | 'zero';
+  ownLow: number;
+  ownHigh: number;
+  closed: number;
+  openLow: number;
+  openHigh: number;
+}
+
+/** A journal record on its way: the object it changes and who waits for it. */
+export interface PendingRecord extends JournalRecord {
+  readonly state: ObjectState;
+  /** What a `replace` replaces. */
+  readonly replaced: ObjectState | undefined;
+  /** Order of acceptance. */
+  readonly ticket: number;
+  readonly done: StoreDone;
+}
+
+export class ObjectState implements Row, RowFields {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly family: FamilyId;
+  readonly partition: number;
+  verToken = 0;
+  verCount = 0;
+  kind: 'data' | 'zero' = 'zero';
+  ownLow = 0;
+  ownHigh = 0;
+  closed = 0;
+  openLow = 0;
+  openHigh = 0;
+
+  /** The row as of the last applied record; undefined before the first. Only this goes into the index. */
+  durable: RowFields | undefined = undefined;
+  /** Accepted, not applied, oldest first: reads lay them over what the file holds. */
+  readonly pending: PendingRecord[] = [];
+  /** The applied state has a file whose sums count; false: every sector is zero. */
+  hasFile = false;
+  /** Where the file is; the staged path until a `replace` is applied. */
+  path: string;
+  /** Sums of all sectors, while loaded. */
+  page: Uint32Array | undefined = undefined;
+  /** Counts changes of the page: tells a reader or checkpoint that it is not what it was. */
+  pageChanges = 0;
+  isPageDirty = false;
+  /** Sequence of the newest sums slot in the file. */
+  slotSequence = 0;
+  /** Counts the files this state had: a late completion for an earlier one is ignored. */
+  fileLife = 0;
+  /** The copy here is damaged as a whole: no valid sums, or no file. Healed by `replace` or a whole zero. */
+  isLost = false;
+  /** Replaced or dropped, and that is applied: nobody cares any more. */
+  isDead = false;
+
+  /** Open descriptor, while in the cache. */
+  file: DiskFile | undefined = undefined;
+  wasUsed = false;
+
+  constructor(id: {
+    readonly generation: GenerationId;
+    readonly index: number;
+    readonly family: FamilyId;
+    readonly partition: number;
+  }) {
+    this.generation = id.generation;
+    this.index = id.index;
+    this.family = id.family;
+    this.partition = id.partition;
+    this.path = objectPath(id.generation, id.index);
+  }
+}
+
+/** A copy of the fields of a row. */
+export function rowFieldsOf(row: RowFields): RowFields {
+  return {
+    verToken: row.verToken,
+    verCount: row.verCount,
+    kind: row.kind,
+    ownLow: row.ownLow,
+    ownHigh: row.ownHigh,
+    closed: row.closed,
+    openLow: row.openLow,
+    openHigh: row.openHigh,
+  };
+}
+
+/** Sets a row to what a record says it is afterwards. */
+export function setRow(row: RowFields, record: JournalRecord): void {
+  row.verToken = record.verToken;
+  row.verCount = record.verCount;
+  row.kind = record.isZeroAfter ? 'zero' : 'data';
+  row.ownLow = record.ownLow;
+  row.ownHigh = record.ownHigh;
+  row.closed = record.closed;
+  row.openLow = record.openLow;
+  row.openHigh = record.openHigh;
+}
+
+/** Notes that writes up to `count` are closed (R6); a row without open writes has no open regions (D6). */
+export function closeRow(row: RowFields, count: number): boolean {
+  const closed = Math.min(count, row.verCount);
+  if (closed <= row.closed) return false;
+  row.closed = closed;
+  if (closed === row.verCount) {
+    row.openLow = 0;
+    row.openHigh = 0;
+  }
+  return true;
+}
+
+/** Regions 0-31 (`half` 0) or 32-63 (`half` 1) that a byte range touches, as a u32. */
+export function regionMask(offset: number, count: number, half: 0 | 1): number {
+  if (count === 0) return 0;
+  const first = Math.max(Math.floor(offset / REGION_BYTES) - half * 32, 0);
+  const last = Math.min(Math.floor((offset + count - 1) / REGION_BYTES) - half * 32, 31);
+  if (first > 31 || last < 0) return 0;
+  const width = last - first + 1;
+  const ones = width === 32 ? 0xffffffff : 2 ** width - 1;
+  return (ones << first) >>> 0;
+}
+
+/** How many regions two masks name. */
+export function countRegions(low: number, high: number): number {
+  return bitCount(low) + bitCount(high);
+}
+
+function bitCount(value: number): number {
+  let v = value - ((value >>> 1) & 0x55555555);
+  v = (v & 0x33333333) + ((v >>> 2) & 0x33333333);
+  return Math.imul((v + (v >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+/** A page without any sum. */
+export function emptyPage(): Uint32Array {
+  return new Uint32Array(SECTORS_PER_OBJECT);
+}

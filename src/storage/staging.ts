@@ -1,0 +1,154 @@
+// A copy of an object in the making: a file under incoming/ that nobody sees. `seal` writes its sums and makes file and
+// name durable; the store then journals a `replace` record and renames the file over the object. What a crash leaves
+// without a record is removed at the next start.
+
+import { getSum } from '../core/checksum.ts';
+import { OperatingError } from '../core/errors.ts';
+import { invariant } from '../core/invariant.ts';
+import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import type { Disk, DiskFile } from '../ports/ports.ts';
+import { asOperatingError } from './disk-errors.ts';
+import { INCOMING_FOLDER, stagedPath } from './layout.ts';
+import { setSums, writeData, writeSlot } from './object-file.ts';
+import { emptyPage, type ObjectState } from './object-state.ts';
+import type { StagedObject, StoreDone } from './store-types.ts';
+
+/** First sums slot of a staged file. */
+export const STAGED_SLOT = 1;
+
+export interface StagingParts {
+  readonly disk: Disk;
+  /** The state that the object will have: fields of the image, path of the staged file. */
+  readonly state: ObjectState;
+  readonly stagedId: Uint8Array;
+  /** The copy is durable under its staged name (or needs no file): make it the object. */
+  readonly accept: (staging: Staging, done: StoreDone) => void;
+  readonly onEnd: () => void;
+}
+
+export class Staging implements StagedObject {
+  readonly #parts: StagingParts;
+  readonly page = emptyPage();
+  #file: DiskFile | undefined;
+  #failure: OperatingError | undefined;
+  #isOver = false;
+
+  constructor(parts: StagingParts) {
+    this.#parts = parts;
+  }
+
+  get state(): ObjectState {
+    return this.#parts.state;
+  }
+
+  get stagedId(): Uint8Array {
+    return this.#parts.stagedId;
+  }
+
+  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array): void {
+    invariant(!this.#isOver, 'a staging is not over');
+    const sectors = sums.length / 4;
+    const end = offset + sectors * SECTOR_BYTES;
+    invariant(offset % SECTOR_BYTES === 0 && end <= OBJECT_BYTES, 'the range lies in the object');
+    setSums(this.page, offset, sectors * SECTOR_BYTES, sums);
+    if (this.#failure !== undefined || this.state.kind === 'zero') return;
+    try {
+      this.#writeRuns(offset, sums, data);
+    } catch (error) {
+      this.#failure = asOperatingError(error);
+    }
+  }
+
+  commit(done: StoreDone): void {
+    invariant(!this.#isOver, 'a staging is not over');
+    this.#isOver = true;
+    const { disk, state, accept } = this.#parts;
+    if (this.#failure !== undefined) {
+      this.#fail(this.#failure, done);
+      return;
+    }
+    if (state.kind === 'zero') {
+      this.#parts.onEnd();
+      accept(this, done);
+      return;
+    }
+    try {
+      const file = this.#open();
+      writeSlot(file, state, this.page, STAGED_SLOT);
+      file.sync((error) => {
+        if (error !== undefined) return this.#fail(asOperatingError(error), done);
+        disk.syncFolder(INCOMING_FOLDER, (folderError) => {
+          if (folderError !== undefined) return this.#fail(asOperatingError(folderError), done);
+          this.#parts.onEnd();
+          accept(this, done);
+        });
+      });
+    } catch (error) {
+      this.#fail(asOperatingError(error), done);
+    }
+  }
+
+  abort(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.discard();
+    this.#parts.onEnd();
+  }
+
+  /** Hands over the open file. */
+  takeFile(): DiskFile {
+    const file = this.#open();
+    this.#file = undefined;
+    return file;
+  }
+
+  /** Removes the file; a failure to do so leaves it for the next start. */
+  discard(): void {
+    const file = this.#file;
+    this.#file = undefined;
+    if (file === undefined) return;
+    try {
+      file.close();
+      this.#parts.disk.remove(this.state.path);
+    } catch (error) {
+      this.#failure ??= asOperatingError(error);
+    }
+  }
+
+  #fail(error: OperatingError, done: StoreDone): void {
+    this.discard();
+    this.#parts.onEnd();
+    done(error);
+  }
+
+  #open(): DiskFile {
+    if (this.#file === undefined) {
+      const { disk, state, stagedId } = this.#parts;
+      state.path = stagedPath(state.generation, state.index, stagedId);
+      const file = disk.open(state.path, { create: true });
+      if (file === undefined) throw new OperatingError('io', `can not make ${state.path}`);
+      this.#file = file;
+    }
+    return this.#file;
+  }
+
+  /** Writes each run of sectors that have data. */
+  #writeRuns(offset: number, sums: Uint8Array, data: Uint8Array): void {
+    const sectors = sums.length / 4;
+    let taken = 0;
+    for (let i = 0; i < sectors; ) {
+      if (getSum(sums, i) === 0) {
+        i += 1;
+        continue;
+      }
+      let end = i + 1;
+      while (end < sectors && getSum(sums, end) !== 0) end += 1;
+      const bytes = (end - i) * SECTOR_BYTES;
+      invariant(taken + bytes <= data.length, 'data holds every sector that has a sum');
+      writeData(this.#open(), offset + i * SECTOR_BYTES, data.subarray(taken, taken + bytes));
+      taken += bytes;
+      i = end;
+    }
+    invariant(taken === data.length, 'data holds only sectors that have a sum');
+  }
+}
