@@ -98,7 +98,10 @@ export class CatchUp {
   /** 4.6 step 4. The caller holds the object's gate. `done` without an error: the stack is synced for this cfg. */
   recoverStack(where: PartitionCfg, oid: ObjectId, done: CopyDone): void {
     const drain = this.#drainOf(where, { isCancelled: false });
-    if (drain === undefined) return done(new OperatingError('unreachable', 'no source is up'));
+    if (drain === undefined) {
+      done(new OperatingError('unreachable', 'no source is up'));
+      return;
+    }
     this.#copyCurrent(drain, oid, 1, (error) => {
       if (error !== undefined) this.#turn += 1;
       done(error);
@@ -122,7 +125,10 @@ export class CatchUp {
 
   #drain(where: PartitionCfg, cancel: Cancel, done: (result: CaughtUp | undefined) => void): void {
     const drain = this.#drainOf(where, cancel);
-    if (drain === undefined) return done(undefined);
+    if (drain === undefined) {
+      done(undefined);
+      return;
+    }
     this.#confirm(drain, (isConfirmed) => {
       if (!isConfirmed) return done(undefined);
       this.#listAll(drain, undefined, [], (rows) => {
@@ -197,13 +203,22 @@ export class CatchUp {
 
   #copyRows(drain: Drain, rows: readonly RowImage[], at: number, done: CopyDone): void {
     const row = rows[at];
-    if (row === undefined) return done(undefined);
-    if (!this.#isCurrent(drain)) return done(overtaken());
+    if (row === undefined) {
+      done(undefined);
+      return;
+    }
+    if (!this.#isCurrent(drain)) {
+      done(overtaken());
+      return;
+    }
     const key = objectKey(row.generation, row.index);
     const isSynced = (): boolean => this.#marks.isSynced(drain.key, drain.cfg, key);
     const next = (): void =>
       this.#parts.clock.soon(() => this.#copyRows(drain, rows, at + 1, done));
-    if (isSynced()) return next();
+    if (isSynced()) {
+      next();
+      return;
+    }
     const waits = this.#gates.wait(key, () => {
       if (isSynced()) return next();
       this.#gates.enter(key);
@@ -222,7 +237,10 @@ export class CatchUp {
   #copyCurrent(drain: Drain, oid: ObjectId, tries: number, done: CopyDone): void {
     const seals = this.#fence.sealsOf(drain.key);
     const again = (error: OperatingError): void => {
-      if (tries >= COPY_TRIES || !this.#isCurrent(drain)) return done(error);
+      if (tries >= COPY_TRIES || !this.#isCurrent(drain)) {
+        done(error);
+        return;
+      }
       this.#parts.clock.setTimer(COPY_RETRY_MS, () => {
         this.#copyCurrent(drain, oid, tries + 1, done);
       });
@@ -256,7 +274,10 @@ export class CatchUp {
   /** The source's row now; verCount 0 = it has none; undefined = no good answer. */
   #askRow(drain: Drain, oid: ObjectId, done: (row: RowImage | undefined) => void): void {
     const volume = this.#parts.views.current().volumeOfGeneration(oid.generation);
-    if (volume === undefined) return done(undefined);
+    if (volume === undefined) {
+      done(undefined);
+      return;
+    }
     const frame = this.#frameOf(drain, OP.VERSIONS);
     const { generation, index } = oid;
     frame.payload = encodeObjectNames([{ generation, index }]);

@@ -72,7 +72,8 @@ export class Closer {
   #say(olderThanMs: number, done: () => void): void {
     if (!this.#open.isHeld) {
       this.#owed.clear();
-      return done();
+      done();
+      return;
     }
     const lists = this.#listsOf(olderThanMs);
     let left = 1;

@@ -31,11 +31,17 @@ type CopyDone = (error: OperatingError | undefined) => void;
 /** The caller holds the object's gate. `done` without an error: durably equal to the named version. */
 export function copyObject(parts: Parts, fence: CopyFence, order: CopyOrder, done: CopyDone): void {
   const { row } = order;
-  if (row.verCount === 0) return commit(parts, fence, order, undefined, done);
+  if (row.verCount === 0) {
+    commit(parts, fence, order, undefined, done);
+    return;
+  }
   const { verToken, verCount, ...image } = row;
   const version = { token: verToken as Version['token'], count: verCount };
   const staged = parts.store.stage({ ...image, version });
-  if (row.kind === 'zero') return commit(parts, fence, order, staged, done);
+  if (row.kind === 'zero') {
+    commit(parts, fence, order, staged, done);
+    return;
+  }
   fetchChunk(parts, order, staged, 0, (error) => {
     if (error === undefined) return commit(parts, fence, order, staged, done);
     staged.abort();
@@ -50,8 +56,14 @@ function fetchChunk(
   offset: number,
   done: CopyDone,
 ): void {
-  if (offset >= OBJECT_BYTES) return done(undefined);
-  if (!order.isValid()) return done(voided());
+  if (offset >= OBJECT_BYTES) {
+    done(undefined);
+    return;
+  }
+  if (!order.isValid()) {
+    done(voided());
+    return;
+  }
   parts.ask(order.source, fetchFrame(parts, order, offset), FETCH_DEADLINE_MS, (reply) => {
     const error = stageChunk(parts, order, staged, offset, reply);
     if (error !== undefined) return done(error);
@@ -118,7 +130,8 @@ function commit(
 ): void {
   if (!order.isValid()) {
     staged?.abort();
-    return done(voided());
+    done(voided());
+    return;
   }
   const { row } = order;
   fence.beginCommit(row.partition);

@@ -188,9 +188,11 @@ export class Gateway implements VolumeSession {
     switch (open.state) {
       case 'held':
       case 'standby':
-        return go();
+        go();
+        return;
       case 'lost':
-        return finish(open.error);
+        finish(open.error);
+        return;
       default:
         this.#parked.push(() => this.#whenJudged(go, finish));
         open.want();
@@ -199,7 +201,10 @@ export class Gateway implements VolumeSession {
 
   #whenHolder(finish: Done, go: () => void): void {
     const judged = (): void => {
-      if (this.open.state === 'held') return go();
+      if (this.open.state === 'held') {
+        go();
+        return;
+      }
       const text = `${this.volume.name} is held by n${this.open.holder}`;
       finish(new OperatingError('held', text, { remedy: 'detach it there first' }));
     };
@@ -237,7 +242,10 @@ export class Gateway implements VolumeSession {
   #readHeld(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {
     const slices = slicesOf(offset, length);
     const job: Job = { left: slices.length, error: undefined, done: finish };
-    if (slices.length === 0) return finish(undefined);
+    if (slices.length === 0) {
+      finish(undefined);
+      return;
+    }
     for (const slice of slices) {
       const pipe = this.#pipes.get(slice.index);
       const range = { offset: slice.offset, count: slice.length, isExclusive: false };
@@ -254,7 +262,10 @@ export class Gateway implements VolumeSession {
   #readStandby(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {
     const slices = slicesOf(offset, length);
     const job: Job = { left: slices.length, error: undefined, done: finish };
-    if (slices.length === 0) return finish(undefined);
+    if (slices.length === 0) {
+      finish(undefined);
+      return;
+    }
     for (const slice of slices) {
       const one = (error: OperatingError | undefined): void => sliceDone(job, error);
       this.#standbySlice(slice, target, at + slice.at, one);

@@ -21,13 +21,17 @@ export function lookUpVersion(
   then: () => void,
   tries = 0,
 ): void {
-  if (!open.isHeld) return then();
+  if (!open.isHeld) {
+    then();
+    return;
+  }
   const view = parts.views.current();
   const config = configOf(view, open.volume, pipe.p);
   if (config.inSync.includes(parts.self)) {
     const row = parts.store.row(open.volume.head, pipe.index);
     pipe.learn(versionOf(row));
-    return then();
+    then();
+    return;
   }
   const up = config.inSync.filter((node) => isUp(view, node));
   const members = up.length > 0 ? up : config.inSync;
@@ -35,7 +39,10 @@ export function lookUpVersion(
   const again = (): void => {
     parts.clock.setTimer(LOOKUP_RETRY_MS, () => lookUpVersion(parts, open, pipe, then, tries + 1));
   };
-  if (node === undefined) return again();
+  if (node === undefined) {
+    again();
+    return;
+  }
   const frame = requestFrame(view, OP.VERSIONS);
   frame.volume = open.volume.id;
   frame.token = open.token;

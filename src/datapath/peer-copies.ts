@@ -54,7 +54,10 @@ export class PeerCopies {
       return fenced === STATUS.OK ? judgeList(view, this.#parts.self, list) : fenced;
     };
     const status = judge();
-    if (status !== STATUS.OK) return reply(this.#answer(frame, status));
+    if (status !== STATUS.OK) {
+      reply(this.#answer(frame, status));
+      return;
+    }
     const keys = list.map(({ policy, p }) => partitionKey(policy, p));
     this.#fence.seal(keys, () => {
       this.#whenSettled(frame, reply, judge, () => this.#sealPage(frame, list));
@@ -84,11 +87,15 @@ export class PeerCopies {
     const names = decodeObjectNames(frame.payload);
     const [first] = names;
     if (first === undefined || names.length > MAX_ROWS_PER_FRAME) {
-      return reply(this.#answer(frame, STATUS.BAD));
+      reply(this.#answer(frame, STATUS.BAD));
+      return;
     }
     const judge: Judge = () => this.#judgeObjects(frame, names);
     const status = judge();
-    if (status !== STATUS.OK) return reply(this.#answer(frame, status));
+    if (status !== STATUS.OK) {
+      reply(this.#answer(frame, status));
+      return;
+    }
     this.#whenSettled(frame, reply, judge, () => {
       const rows: Row[] = [];
       for (const { generation, index } of names) {
@@ -140,7 +147,10 @@ export class PeerCopies {
       return this.#judgeObjects(frame, items);
     };
     const status = judge();
-    if (status !== STATUS.OK) return reply(this.#answer(frame, status));
+    if (status !== STATUS.OK) {
+      reply(this.#answer(frame, status));
+      return;
+    }
     this.#equaliseNext(frame, items, 0, judge, reply);
   }
 
@@ -161,7 +171,8 @@ export class PeerCopies {
   ): void {
     const item = items[at];
     if (item === undefined) {
-      return this.#whenSettled(frame, reply, judge, () => this.#answer(frame, STATUS.OK));
+      this.#whenSettled(frame, reply, judge, () => this.#answer(frame, STATUS.OK));
+      return;
     }
     const key = objectKey(item.generation, item.index);
     const waits = this.#gates.wait(key, () => {
@@ -183,7 +194,8 @@ export class PeerCopies {
     done: (error: OperatingError | undefined) => void,
   ): void {
     if (judge() !== STATUS.OK) {
-      return done(new OperatingError('stale-config', 'EQUALISE became void'));
+      done(new OperatingError('stale-config', 'EQUALISE became void'));
+      return;
     }
     const finish = (error: OperatingError | undefined): void => {
       if (error === undefined) this.#markSynced(item);
@@ -191,9 +203,13 @@ export class PeerCopies {
     };
     const own = versionOf(this.#parts.store.row(item.generation, item.index));
     const { version, source, ...rest } = item;
-    if (own.token === version.token && own.count === version.count) return finish(undefined);
+    if (own.token === version.token && own.count === version.count) {
+      finish(undefined);
+      return;
+    }
     if (source === this.#parts.self) {
-      return done(new OperatingError('changed', 'this node is no source of that version'));
+      done(new OperatingError('changed', 'this node is no source of that version'));
+      return;
     }
     const row: RowImage = { ...rest, verToken: version.token, verCount: version.count };
     const order = { source, cfg: frame.cfg, row, isValid: () => judge() === STATUS.OK };
@@ -218,7 +234,10 @@ export class PeerCopies {
     const { store, self, views } = this.#parts;
     const view = views.current();
     const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
-    if (fenced !== STATUS.OK) return reply(this.#answer(frame, fenced));
+    if (fenced !== STATUS.OK) {
+      reply(this.#answer(frame, fenced));
+      return;
+    }
     for (const { generation, index, count } of decodeCloses(frame.payload)) {
       const volume = view.volumeOfGeneration(generation);
       const row = store.row(generation, index);
@@ -262,10 +281,16 @@ export class PeerCopies {
   /** Rows of one partition (list of one), after the one that the header names; MORE until the end. */
   list(frame: Frame, reply: Reply): void {
     const [asked] = decodePartitionCfgs(frame.payload);
-    if (asked === undefined) return reply(this.#answer(frame, STATUS.BAD));
+    if (asked === undefined) {
+      reply(this.#answer(frame, STATUS.BAD));
+      return;
+    }
     const judge: Judge = () => this.#judgeSource(asked);
     const status = judge();
-    if (status !== STATUS.OK) return reply(this.#answer(frame, status));
+    if (status !== STATUS.OK) {
+      reply(this.#answer(frame, status));
+      return;
+    }
     this.#whenSettled(frame, reply, judge, () => {
       const all = this.#parts.store.rowsOf(partitionKey(asked.policy, asked.p));
       const isFirst = frame.generation === 0;
@@ -284,12 +309,16 @@ export class PeerCopies {
     const { generation, index, offset, count } = frame;
     const isAligned = offset % SECTOR_BYTES === 0 && count % SECTOR_BYTES === 0 && count > 0;
     if (!isAligned || count > MAX_PAYLOAD_BYTES || offset + count > OBJECT_BYTES) {
-      return reply(this.#answer(frame, STATUS.BAD));
+      reply(this.#answer(frame, STATUS.BAD));
+      return;
     }
     const judge: Judge = () => this.#judgeFetch(frame);
     const status = judge();
     const own = versionOf(store.row(generation, index));
-    if (status !== STATUS.OK) return reply(this.#answer(frame, status, own));
+    if (status !== STATUS.OK) {
+      reply(this.#answer(frame, status, own));
+      return;
+    }
     store.settled((failed) => {
       if (failed !== undefined) return reply(this.#answer(frame, STATUS.IO));
       store.readForCopy(generation, index, offset, count, (error, sums, data) => {

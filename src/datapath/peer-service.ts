@@ -55,7 +55,10 @@ export class PeerService {
   /** Judges and serves one request; `reply` exactly once. Frames of one sender must come in the order sent. */
   handleFrame(from: NodeId, frame: Frame, reply: Reply): void {
     const view = this.#parts.views.current();
-    if (frame.mapIndex > view.index) return this.#waitForMap(from, frame, reply);
+    if (frame.mapIndex > view.index) {
+      this.#waitForMap(from, frame, reply);
+      return;
+    }
     try {
       this.#serve(from, frame, reply);
     } catch (error) {
@@ -69,7 +72,10 @@ export class PeerService {
   /** F1, F2: who is behind the sender applies up to there, synced, before it judges. */
   #waitForMap(from: NodeId, frame: Frame, reply: Reply): void {
     const { clock, views, pull } = this.#parts;
-    if (this.#mapWaiters >= MAX_MAP_WAITERS) return reply(this.#answer(frame, STATUS.BUSY));
+    if (this.#mapWaiters >= MAX_MAP_WAITERS) {
+      reply(this.#answer(frame, STATUS.BUSY));
+      return;
+    }
     this.#mapWaiters += 1;
     const timer = clock.setTimer(MAP_WAIT_MS, () => {
       giveUp?.();
@@ -88,28 +94,42 @@ export class PeerService {
     switch (frame.op) {
       case OP.WRITE:
       case OP.ZERO:
-        return this.#write(from, frame, reply);
+        this.#write(from, frame, reply);
+        return;
       case OP.READ:
-        if ((frame.flags & FLAG.STANDBY) === 0) return this.#read(frame, reply);
-        return serveStandby(this.#parts, this.#sessionOf, frame, reply);
+        if ((frame.flags & FLAG.STANDBY) === 0) {
+          this.#read(frame, reply);
+          return;
+        }
+        serveStandby(this.#parts, this.#sessionOf, frame, reply);
+        return;
       case OP.SEAL:
       case OP.ENSURE:
-        return this.#copies.seal(frame, reply);
+        this.#copies.seal(frame, reply);
+        return;
       case OP.VERSIONS:
-        return this.#copies.versions(frame, reply);
+        this.#copies.versions(frame, reply);
+        return;
       case OP.EQUALISE:
-        return this.#copies.equalise(frame, reply);
+        this.#copies.equalise(frame, reply);
+        return;
       case OP.CLOSE:
-        return this.#copies.close(frame, reply);
+        this.#copies.close(frame, reply);
+        return;
       case OP.CONFIRM:
-        return this.#copies.confirm(frame, reply);
+        this.#copies.confirm(frame, reply);
+        return;
       case OP.LIST:
-        return this.#copies.list(frame, reply);
+        this.#copies.list(frame, reply);
+        return;
       case OP.FETCH:
-        return this.#copies.fetch(frame, reply);
-      default:
-        // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
-        return reply(this.#answer(frame, STATUS.BAD));
+        this.#copies.fetch(frame, reply);
+        return;
+      default: // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
+      {
+        reply(this.#answer(frame, STATUS.BAD));
+        return;
+      }
     }
   }
 
@@ -119,10 +139,12 @@ export class PeerService {
     const place = placeOf(this.#parts.views.current(), frame);
     const status = typeof place === 'number' ? place : this.#judgeOwner(place, frame);
     if (status !== STATUS.OK || typeof place === 'number') {
-      return reply(this.#answer(frame, status));
+      reply(this.#answer(frame, status));
+      return;
     }
     if (!isChangeSound(frame, from !== this.#parts.self)) {
-      return reply(this.#answer(frame, STATUS.BAD));
+      reply(this.#answer(frame, STATUS.BAD));
+      return;
     }
     const key = objectKey(frame.generation, frame.index);
     if (this.#gates.isBusy(key)) {
@@ -160,7 +182,8 @@ export class PeerService {
       return;
     }
     if (isJoining && !this.#marks.isSynced(partition, cfg, key)) {
-      return this.#recoverThenWrite(from, frame, reply, place);
+      this.#recoverThenWrite(from, frame, reply, place);
+      return;
     }
     this.#parts.trace.count(`write.${verdict}`);
     reply(this.#answer(frame, verdict === 'gap' ? STATUS.GAP : STATUS.DIVERGED, own));
@@ -185,7 +208,10 @@ export class PeerService {
       count: frame.count,
     };
     const done = (error: OperatingError | undefined): void => {
-      if (error === undefined) return reply(this.#answer(frame, STATUS.OK, at.next));
+      if (error === undefined) {
+        reply(this.#answer(frame, STATUS.OK, at.next));
+        return;
+      }
       reply(this.#answer(frame, error.code === 'no-space' ? STATUS.NOSPC : STATUS.IO));
     };
     if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
@@ -222,19 +248,27 @@ export class PeerService {
     const isSound = frame.count <= MAX_PAYLOAD_BYTES && frame.offset + frame.count <= OBJECT_BYTES;
     if (status === STATUS.OK && !isSound) status = STATUS.BAD;
     if (status !== STATUS.OK || typeof place === 'number') {
-      return reply(this.#answer(frame, status));
+      reply(this.#answer(frame, status));
+      return;
     }
     // R7: only a member of I answers, and never with less than the holder acknowledged.
     if (!place.config.inSync.includes(this.#parts.self)) {
-      return reply(this.#answer(frame, STATUS.NOT_MEMBER));
+      reply(this.#answer(frame, STATUS.NOT_MEMBER));
+      return;
     }
     const { store } = this.#parts;
     const { generation, index, offset, count } = frame;
     const own = versionOf(store.row(generation, index));
-    if (own.count < frame.verCount) return reply(this.#answer(frame, STATUS.BEHIND, own));
+    if (own.count < frame.verCount) {
+      reply(this.#answer(frame, STATUS.BEHIND, own));
+      return;
+    }
     const bytes = new Uint8Array(count);
     const outcome = store.readSync(generation, index, offset, count, bytes, 0);
-    if (outcome !== 'cold') return reply(this.#data(frame, outcome, bytes, own));
+    if (outcome !== 'cold') {
+      reply(this.#data(frame, outcome, bytes, own));
+      return;
+    }
     store.read(generation, index, offset, count, bytes, 0, (found, error) => {
       if (error !== undefined) return reply(this.#answer(frame, STATUS.IO, own));
       reply(this.#data(frame, found, bytes, own));

@@ -68,7 +68,10 @@ export class ReplicaReader {
   }
 
   #round(job: ReadTry): void {
-    if (!this.#open.isHeld) return job.done(this.#lossOf());
+    if (!this.#open.isHeld) {
+      job.done(this.#lossOf());
+      return;
+    }
     const view = this.#parts.views.current();
     job.candidates = this.#candidates(view, configOf(view, this.#open.volume, job.pipe.p), job);
     job.asked = 0;
@@ -95,7 +98,10 @@ export class ReplicaReader {
 
   #next(job: ReadTry): void {
     const node = job.candidates.shift();
-    if (node === undefined) return this.#roundFailed(job);
+    if (node === undefined) {
+      this.#roundFailed(job);
+      return;
+    }
     job.asked += 1;
     if (node === this.#parts.self) this.#readOwn(job);
     else this.#readFrom(node, job);
@@ -107,11 +113,18 @@ export class ReplicaReader {
     const { head } = this.#open.volume;
     if (this.#isBehind(pipe)) {
       this.#behind(this.#parts.self, pipe);
-      return this.#next(job);
+      this.#next(job);
+      return;
     }
     const outcome = store.readSync(head, pipe.index, offset, count, target, at);
-    if (outcome === 'ok') return job.done(undefined);
-    if (outcome === 'suspect') return this.#suspect(this.#parts.self, job);
+    if (outcome === 'ok') {
+      job.done(undefined);
+      return;
+    }
+    if (outcome === 'suspect') {
+      this.#suspect(this.#parts.self, job);
+      return;
+    }
     store.read(head, pipe.index, offset, count, target, at, (found, error) => {
       if (!this.#open.isHeld) return job.done(this.#lossOf());
       if (error !== undefined) return this.#next(job);
@@ -155,9 +168,11 @@ export class ReplicaReader {
     switch (reply?.status) {
       case STATUS.FENCED:
         this.#open.lost('a replica knows a newer token of this volume');
-        return job.done(this.#lossOf());
+        job.done(this.#lossOf());
+        return;
       case STATUS.SUSPECT:
-        return this.#suspect(node, job);
+        this.#suspect(node, job);
+        return;
       case STATUS.BEHIND:
         this.#behind(node, job.pipe);
         break;
@@ -181,7 +196,8 @@ export class ReplicaReader {
   /** All were asked. All bad: an error for the guest (4.10), never old data; else again, with the view known then. */
   #roundFailed(job: ReadTry): void {
     if (job.asked > 0 && job.suspect === job.asked) {
-      return job.done(new OperatingError('corrupt', 'no copy of these sectors passes its sums'));
+      job.done(new OperatingError('corrupt', 'no copy of these sectors passes its sums'));
+      return;
     }
     const pauseMs = Math.min(READ_RETRY_MAX_MS, READ_RETRY_MIN_MS * 2 ** Math.min(job.rounds, 10));
     job.rounds += 1;

@@ -82,7 +82,10 @@ export class Reconciler {
 
   /** Calls `fn` once p is touched, or the session lost: look which. */
   whenTouched(p: number, fn: () => void): void {
-    if (!this.#open.isHeld || this.isTouched(p)) return fn();
+    if (!this.#open.isHeld || this.isTouched(p)) {
+      fn();
+      return;
+    }
     this.#begin(p).waiters.push(fn);
     this.#schedule();
   }
@@ -236,7 +239,10 @@ export class Reconciler {
   #compare(touch: Touch): void {
     const open = new Set<number>();
     for (const table of touch.tables.values()) for (const index of table.keys()) open.add(index);
-    if (open.size === 0) return this.#finish(touch);
+    if (open.size === 0) {
+      this.#finish(touch);
+      return;
+    }
     touch.phase = 'comparing';
     const { round } = touch;
     let left = touch.tables.size;
@@ -274,7 +280,8 @@ export class Reconciler {
       for (const index of open) winners.set(index, this.#planObject(touch, index, lists));
     } catch (error) {
       this.#parts.trace.warn('touch.diverged', { p: touch.p, error: messageOf(error) });
-      return this.#pause(touch);
+      this.#pause(touch);
+      return;
     }
     const { round } = touch;
     let left = lists.size;
@@ -282,7 +289,10 @@ export class Reconciler {
       for (const [index, count] of winners) this.#onEqual(index, touch.p, count);
       this.#finish(touch);
     };
-    if (left === 0) return finish();
+    if (left === 0) {
+      finish();
+      return;
+    }
     for (const [node, items] of lists) {
       this.#equaliseOn(touch, node, items, () => {
         left -= 1;

@@ -59,8 +59,14 @@ export function serveStandby(
     return made;
   };
   const session = sessionOf(frame.volume);
-  if (session === undefined || !session.isHolder) return reply(answer(STATUS.NOT_HOLDER));
-  if (frame.offset + frame.count > OBJECT_BYTES) return reply(answer(STATUS.BAD));
+  if (session === undefined || !session.isHolder) {
+    reply(answer(STATUS.NOT_HOLDER));
+    return;
+  }
+  if (frame.offset + frame.count > OBJECT_BYTES) {
+    reply(answer(STATUS.BAD));
+    return;
+  }
   const bytes = new Uint8Array(frame.count);
   session.read(frame.index * OBJECT_BYTES + frame.offset, frame.count, bytes, 0, (error) => {
     if (error !== undefined) return reply(answer(session.isHolder ? STATUS.IO : STATUS.NOT_HOLDER));

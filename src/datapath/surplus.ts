@@ -82,7 +82,10 @@ export class Surplus {
     const free = rows.filter((row) => !this.#gates.isBusy(objectKey(row.generation, row.index)));
     let left = free.length;
     let failed: OperatingError | undefined;
-    if (left === 0) return done(undefined, 0);
+    if (left === 0) {
+      done(undefined, 0);
+      return;
+    }
     for (const { generation, index } of free) {
       const key = objectKey(generation, index);
       this.#gates.enter(key);

@@ -52,8 +52,14 @@ export class ReplicaWriter {
 
   /** Takes a change whose range is held; `change.done` once, without an error only when it is acknowledged (R3). */
   submit(pipe: ObjectPipe, change: Change): void {
-    if (!this.#open.isHeld) return change.done(this.#lossOf());
-    if (pipe.isHanging) return change.done(noSpace());
+    if (!this.#open.isHeld) {
+      change.done(this.#lossOf());
+      return;
+    }
+    if (pipe.isHanging) {
+      change.done(noSpace());
+      return;
+    }
     pipe.waiting.push(change);
     this.#active.add(pipe);
     this.#advance(pipe);
@@ -106,7 +112,8 @@ export class ReplicaWriter {
     if (change.kind === 'zero' && pipe.last.count === 0) {
       // Never written by anybody: reads as zeroes already. Sparse volumes stay sparse under discard.
       this.#leaveIfIdle(pipe);
-      return change.done(undefined);
+      change.done(undefined);
+      return;
     }
     this.#planOf(pipe);
     pipe.number(change, this.#open.token, this.#parts.clock.now());
@@ -225,7 +232,8 @@ export class ReplicaWriter {
     let pauseMs = Math.min(RESEND_MAX_MS, RESEND_MIN_MS * 2 ** Math.min(link.failures, 10));
     switch (reply?.status) {
       case STATUS.FENCED:
-        return this.#open.lost('a replica knows a newer token of this volume');
+        this.#open.lost('a replica knows a newer token of this volume');
+        return;
       case STATUS.STALE:
       case STATUS.NOT_MEMBER:
       case STATUS.GONE:
