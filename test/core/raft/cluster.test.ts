@@ -104,6 +104,27 @@ for (let seed = 1; seed <= SEEDS; seed += 1) {
   });
 }
 
+// Method: nothing but elections, all at once, and nodes that die between their vote and its sync and are back in 1 ms.
+test('raft: one leader per term, whatever voters forget in the middle of elections (A1, C2.1)', (t) => {
+  for (let seed = 300; seed < 308; seed += 1) {
+    const cluster = clusterOf(seed, 3);
+    cluster.faults = { loss: 0.05, duplication: 0.05, maxDelayMs: 4, maxSyncMs: 12 };
+    for (let round = 0; round < 500; round += 1) {
+      for (const node of cluster.nodes.values()) {
+        cluster.feed(node, { type: 'electionTimeout' });
+        cluster.after(cluster.random() * 2, () => cluster.feed(node, { type: 'electionTimeout' }));
+      }
+      const victim = 1 + cluster.int(3);
+      cluster.after(3 + cluster.random() * 12, () => {
+        cluster.crash(victim);
+        cluster.after(1, () => cluster.start(victim));
+      });
+      cluster.run(40);
+    }
+    t.true(cluster.elections.length > 20, `seed ${seed}: ${cluster.elections.length} elections`);
+  }
+});
+
 // Method: one node hears nobody and is heard by nobody for a long time; it wants to be elected all the while.
 test('raft: a node that was cut off does not disturb the leader when it returns (C2.2)', (t) => {
   for (let seed = 100; seed < 120; seed += 1) {
