@@ -30,14 +30,19 @@ import {
 } from './state.ts';
 import { allVoters, quorumIndex } from './voters.ts';
 
-/** Origin of entries that a leader makes by itself (noop, votersFinal): counter 0 is never a proposal's. */
-export function ownOrigin(self: NodeId): EntryOrigin {
-  return { node: self, incarnation: 0 as Incarnation, counter: 0 };
-}
+/**
+ * Origin of entries that a leader makes by itself (noop, votersFinal): node 0, which is never a member, so that the
+ * de-duplication of proposals (C2.5) never takes two of them for one, or for one of an earlier life.
+ */
+export const OWN_ORIGIN: EntryOrigin = {
+  node: 0 as NodeId,
+  incarnation: 0 as Incarnation,
+  counter: 0,
+};
 
 /** Leader: appends an entry of its own making. */
 export function appendOwn(state: RaftState, body: EntryBody): void {
-  appendProposal(state, ownOrigin(state.self), body);
+  appendProposal(state, OWN_ORIGIN, body);
 }
 
 /** Leader: gives an entry its index and term. Returns the index. */

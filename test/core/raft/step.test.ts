@@ -360,6 +360,11 @@ test('raft: a change of voters needs an own committed entry, the present set, an
   leader.hear(N3, okReply(2, 4, 5));
   t.is(leader.state.commit, 5);
   t.like(leader.state.log.at(-1), { body: { type: 'votersFinal', next: [N2, N3, N4] } });
+  t.is(
+    leader.state.log.at(-1)?.origin.node,
+    0 as NodeId,
+    'never taken for a repeated proposal (C2.5)',
+  );
   t.is(leader.state.role, 'leader', 'until the set without it is committed');
   t.true(isRefused(change([N2, N3, N4], [N2])), 'the final set is not committed yet');
   leader.hear(N2, okReply(2, 5, 6));
