@@ -83,7 +83,8 @@ async function main(): Promise<number> {
       const failed = failures.get(story.name) ?? 0;
       if (outcome.failure !== undefined) failures.set(story.name, failed + 1);
       if (failed < MAX_PRINTED) report(outcome, options);
-      if (options.count === 1) print(`${story.name} seed ${outcome.seed} hash ${outcome.hash}`);
+      if (options.count <= MAX_PRINTED)
+        print(`${story.name} seed ${outcome.seed} hash ${outcome.hash}`);
     }
     if (failures.size > 0 && options.count === Number.POSITIVE_INFINITY) break;
   }

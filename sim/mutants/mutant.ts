@@ -1,0 +1,33 @@
+// A mutant breaks one rule on purpose, from outside of the product: through its ports, its wire, or the sessions that
+// its guests hold. Each names the story that must catch it; a judge that lets it pass is blind (SIMULATOR.md, 5).
+
+import type { Outcome, Scenario } from '../scenario.ts';
+import { play } from '../scenario.ts';
+import type { BuildNode } from '../sim-node.ts';
+import type { Stage } from '../stage.ts';
+
+export interface Mutant {
+  readonly name: string;
+  /** The rule that it breaks. */
+  readonly breaks: string;
+  readonly story: Scenario;
+  /** Seeds from 1 within which the story must fail. */
+  readonly seeds: number;
+  /** Breaks disks or the wire before the story begins. */
+  readonly prepare?: (stage: Stage) => void;
+  /** Breaks what a built node hands out. */
+  readonly wrapBuild?: (build: BuildNode) => BuildNode;
+}
+
+/** @returns the outcome of the first seed that caught it, or undefined when none did */
+export async function hunt(mutant: Mutant, build: BuildNode): Promise<Outcome | undefined> {
+  for (let seed = 1; seed <= mutant.seeds; seed += 1) {
+    const outcome = await play(mutant.story, {
+      build: mutant.wrapBuild?.(build) ?? build,
+      seed,
+      prepare: mutant.prepare ?? (() => {}),
+    });
+    if (outcome.failure !== undefined) return outcome;
+  }
+  return undefined;
+}
