@@ -1,0 +1,96 @@
+// The checkers of views, movement, convergence and blocks see what they are for.
+
+import test from 'ava';
+import { checkJoinMoves, checkShare } from '../../sim/checkers/movement.ts';
+import { ViewChecker } from '../../sim/checkers/views.ts';
+import { BLOCK_BYTES, blockValue, fillBlock } from '../../sim/guest-block.ts';
+import type { NodeId } from '../../src/core/ids.ts';
+import type { ClusterView } from '../../src/core/view.ts';
+
+interface ViewOptions {
+  readonly index?: number;
+  readonly epoch?: number;
+  readonly inSync?: readonly number[];
+  readonly cfg?: number;
+  readonly state?: string;
+}
+
+function view({
+  index = 1,
+  epoch = 1,
+  inSync = [1, 2, 3],
+  cfg = 1,
+  state = 'up',
+}: ViewOptions): ClusterView {
+  const config = { cfg, targets: [1, 2, 3], inSync, joining: [] };
+  return {
+    index,
+    epoch,
+    partitions: 1,
+    members: new Map([[1, { node: 1, state, weight: 1, zone: 'z' }]]),
+    policies: new Map([[0, { id: 0, copies: 3, minCopies: 2, strict: false }]]),
+    volumes: new Map(),
+    partition: () => config,
+  } as unknown as ClusterView;
+}
+
+function judge(...steps: readonly [string, ViewOptions, string?][]): string | undefined {
+  const checker = new ViewChecker();
+  for (const [node, options, hash] of steps) {
+    const wrong = checker.note(node, view(options), hash ?? `hash of ${options.index}`);
+    if (wrong !== undefined) return wrong;
+  }
+  return undefined;
+}
+
+test('views: an ordinary life is fine', (t) => {
+  t.is(
+    judge(
+      ['a', { index: 1 }],
+      ['b', { index: 1 }],
+      ['a', { index: 2, cfg: 2, inSync: [1, 2] }],
+      ['b', { index: 2, cfg: 2, inSync: [1, 2] }],
+    ),
+    undefined,
+  );
+});
+
+test('views: two contents of one index, epoch or cfg are seen (A4, A5, I11)', (t) => {
+  t.regex(judge(['a', { index: 1 }, 'x'], ['b', { index: 1 }, 'y']) ?? '', /^A4/);
+  t.regex(judge(['a', { index: 1 }], ['b', { index: 2, state: 'down' }]) ?? '', /^A5/);
+  t.regex(judge(['a', { index: 1 }], ['b', { index: 2, inSync: [1, 2] }]) ?? '', /^I11/);
+});
+
+test('views: an index that falls, an empty or too small in-sync set are seen (A10, A7, I6)', (t) => {
+  t.regex(judge(['a', { index: 2 }], ['a', { index: 1 }]) ?? '', /^A10/);
+  t.regex(judge(['a', { index: 1 }], ['a', { index: 2, cfg: 2, inSync: [] }]) ?? '', /^A7/);
+  t.regex(judge(['a', { index: 1 }], ['a', { index: 2, cfg: 2, inSync: [1] }]) ?? '', /^I6/);
+  t.regex(
+    judge(['a', { index: 1, cfg: 5 }], ['a', { index: 2, cfg: 4, inSync: [1, 2] }]) ?? '',
+    /^I11/,
+  );
+});
+
+test('movement: only the newcomer may appear, and only for one that makes room', (t) => {
+  const ids = (...nodes: number[]) => nodes as unknown as NodeId[];
+  const joined = 4 as NodeId;
+  t.is(checkJoinMoves([ids(1, 2), ids(2, 3)], [ids(4, 2), ids(2, 3)], joined), undefined);
+  t.regex(checkJoinMoves([ids(1, 2)], [ids(1, 3)], joined) ?? '', /^C-ring/);
+  t.regex(checkJoinMoves([ids(1, 2)], [ids(1)], joined) ?? '', /^C-ring/);
+  const even = Array.from({ length: 32 }, (_, p) => (p % 2 === 0 ? ids(4, 1) : ids(1, 2)));
+  t.is(checkShare(even, joined, 0.25), undefined);
+  t.regex(checkShare(even, joined, 0.01) ?? '', /^C-ring/);
+});
+
+test("blocks: zeroes are 0, a block tells its value, anything else is nobody's", (t) => {
+  const bytes = new Uint8Array(BLOCK_BYTES * 2);
+  fillBlock(bytes, BLOCK_BYTES, { volume: 1, block: 9, value: 77 });
+  t.is(blockValue(bytes, 0, { volume: 1, block: 8 }), 0);
+  t.is(blockValue(bytes, BLOCK_BYTES, { volume: 1, block: 9 }), 77);
+  t.is(blockValue(bytes, BLOCK_BYTES, { volume: 1, block: 8 }), undefined, 'misdirected');
+  t.is(blockValue(bytes, BLOCK_BYTES, { volume: 2, block: 9 }), undefined, 'of another volume');
+  bytes[BLOCK_BYTES * 2 - 1] = 1;
+  t.is(blockValue(bytes, BLOCK_BYTES, { volume: 1, block: 9 }), undefined, 'torn');
+  bytes[5] = 1;
+  t.is(blockValue(bytes, 0, { volume: 1, block: 8 }), undefined, 'not quite zeroes');
+});
