@@ -1,0 +1,82 @@
+// Control messages to one peer: a bounded queue and one long-lived stream, dialled when something is sent. What waits
+// when a dial fails or a stream breaks is lost without notice, as the Network port says.
+
+import type { Stream } from '@libp2p/interface';
+import { messageOf } from '../core/errors.ts';
+import type { Clock, Trace } from '../ports/ports.ts';
+import { MessageQueue } from './control-stream.ts';
+
+/** First and longest wait between two dials of one peer, in ms. */
+const FIRST_REDIAL_MS = 50;
+const MAX_REDIAL_MS = 1000;
+
+export interface ControlLinkOptions {
+  readonly clock: Clock;
+  readonly trace: Trace;
+  /** Opens the stream; bounded in time by itself. */
+  readonly open: () => Promise<Stream>;
+}
+
+/** One direction to one peer. */
+export class ControlLink {
+  readonly #options: ControlLinkOptions;
+  readonly #queue = new MessageQueue();
+  #isRunning = false;
+  #isStopped = false;
+  #redialAt = 0;
+  #backoffMs = 0;
+
+  constructor(options: ControlLinkOptions) {
+    this.#options = options;
+  }
+
+  /** False when it was dropped at once: a dial failed just now, or too much waits. */
+  send(message: Uint8Array): boolean {
+    if (this.#isStopped || !this.#mayRun()) return false;
+    const isQueued = this.#queue.push(message);
+    if (!isQueued) this.#options.trace.count('control.dropped');
+    this.connect();
+    return isQueued;
+  }
+
+  /** Dials unless there is a stream, or a dial failed just now. */
+  connect(): void {
+    if (this.#isRunning || this.#isStopped || !this.#mayRun()) return;
+    this.#isRunning = true;
+    this.#run().catch((error: unknown) => {
+      this.#options.trace.event('control.link.broken', { reason: messageOf(error) });
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#queue.clear();
+    this.#queue.end();
+  }
+
+  #mayRun(): boolean {
+    return this.#isRunning || this.#options.clock.now() >= this.#redialAt;
+  }
+
+  async #run(): Promise<void> {
+    let stream: Stream | undefined;
+    try {
+      stream = await this.#options.open();
+      if (this.#isStopped) return;
+      this.#backoffMs = 0;
+      await this.#queue.sendTo(stream);
+    } catch (error) {
+      this.#backoffMs = Math.min(MAX_REDIAL_MS, Math.max(FIRST_REDIAL_MS, this.#backoffMs * 2));
+      this.#redialAt = this.#options.clock.now() + this.#backoffMs;
+      throw error;
+    } finally {
+      this.#isRunning = false;
+      this.#queue.clear();
+      if (stream !== undefined) closeStream(stream);
+    }
+  }
+}
+
+function closeStream(stream: Stream): void {
+  stream.close().catch((error) => stream.abort(error));
+}

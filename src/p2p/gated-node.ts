@@ -1,0 +1,219 @@
+// A libp2p node that knows members and strangers. Members pass. Strangers are let in to knock: few at once, for a short
+// time; gossipsub sees members only (its registrar is wrapped), and handlers of other protocols check by themselves.
+
+import { gossipsub } from '@chainsafe/libp2p-gossipsub';
+import { identify } from '@libp2p/identify';
+import type {
+  Connection,
+  ConnectionGater,
+  PeerId,
+  PrivateKey,
+  StreamHandler,
+  Topology,
+} from '@libp2p/interface';
+import { noise } from '@libp2p/noise';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { createLibp2p, type Libp2p } from 'libp2p';
+import type { PeerKey } from '../core/ids.ts';
+import type { Clock, TimerHandle } from '../ports/ports.ts';
+
+/** Connections of strangers at once; a further one is refused. */
+const MAX_STRANGERS = 16;
+/** New connections of strangers per second. */
+const MAX_STRANGERS_PER_SECOND = 20;
+/** A stranger's connection is closed after this, in ms. */
+const STRANGER_LIFE_MS = 20_000;
+/** libp2p's own bounds, raised for clusters of hundreds that restart together (TRAPS 2.9). */
+const MAX_CONNECTIONS = 2500;
+const MAX_PENDING_CONNECTIONS = 256;
+const MAX_CONNECTIONS_PER_SECOND = 500;
+const MAX_PARALLEL_DIALS = 100;
+const MAX_GOSSIP_RPC_BYTES = 1024 * 1024;
+
+type GossipService = ReturnType<ReturnType<typeof gossipsub>>;
+type GossipComponents = Parameters<ReturnType<typeof gossipsub>>[0];
+type Registrar = GossipComponents['registrar'];
+
+export interface GatedNodeOptions {
+  readonly listen: string;
+  readonly privateKey: PrivateKey;
+  readonly clock: Clock;
+  readonly isMember: (peer: PeerKey) => boolean;
+}
+
+export interface GatedNode {
+  readonly node: Libp2p;
+  readonly pubsub: GossipService;
+  /** An open connection that is not a stranger's. */
+  connectionTo(peer: PeerKey): Connection | undefined;
+  /** Lets us dial a peer that is no member, to knock there. */
+  allowDial(peer: PeerKey): void;
+  disallowDial(peer: PeerKey): void;
+  hangUp(peer: PeerKey): void;
+  /** Closes connections of former strangers that are members now. */
+  promoteStrangers(): void;
+  stop(): Promise<void>;
+}
+
+const keyOf = (peer: PeerId): PeerKey => peer.toString() as PeerKey;
+
+function closeQuietly(connection: Connection): void {
+  connection.close().catch((error) => connection.abort(error));
+}
+
+/** Strangers that are connected, and how fast they came. */
+class Strangers {
+  readonly #clock: Clock;
+  readonly #timers = new Map<Connection, TimerHandle>();
+  #windowStart = 0;
+  #came = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  mayCome(): boolean {
+    const now = this.#clock.now();
+    if (now - this.#windowStart >= 1000) {
+      this.#windowStart = now;
+      this.#came = 0;
+    }
+    this.#came += 1;
+    return this.#came <= MAX_STRANGERS_PER_SECOND && this.#timers.size < MAX_STRANGERS;
+  }
+
+  add(connection: Connection): void {
+    const timer = this.#clock.setTimer(STRANGER_LIFE_MS, () => {
+      this.#timers.delete(connection);
+      connection.abort(new DOMException('a stranger stayed too long', 'AbortError'));
+    });
+    this.#timers.set(connection, timer);
+  }
+
+  has(connection: Connection): boolean {
+    return this.#timers.has(connection);
+  }
+
+  remove(connection: Connection): void {
+    const timer = this.#timers.get(connection);
+    if (timer !== undefined) this.#clock.clearTimer(timer);
+    this.#timers.delete(connection);
+  }
+
+  all(): readonly Connection[] {
+    return [...this.#timers.keys()];
+  }
+}
+
+/** Gossipsub's view of the world: members only. */
+function membersOnly(registrar: Registrar, isMember: (peer: PeerKey) => boolean): Registrar {
+  const guardedHandler =
+    (handler: StreamHandler): StreamHandler =>
+    (stream, connection) => {
+      if (isMember(keyOf(connection.remotePeer))) return handler(stream, connection);
+      stream.abort(new DOMException('not a member', 'AbortError'));
+    };
+  const guardedTopology = (topology: Topology): Topology => ({
+    ...topology,
+    onConnect: (peer, connection) => {
+      if (isMember(keyOf(peer))) return topology.onConnect?.(peer, connection);
+    },
+  });
+  const guarded: Partial<Registrar> = {
+    handle: (protocol, handler, options) =>
+      registrar.handle(protocol, guardedHandler(handler), options),
+    unhandle: (protocols) => registrar.unhandle(protocols),
+    register: (protocol, topology) => registrar.register(protocol, guardedTopology(topology)),
+    unregister: (id) => registrar.unregister(id),
+  };
+  return guarded as Registrar;
+}
+
+function gossipService(isMember: (peer: PeerKey) => boolean) {
+  const create = gossipsub({
+    // Noise proves the neighbour; members are trusted not to forge each other's hints (nothing is decided by them).
+    globalSignaturePolicy: 'StrictNoSign',
+    allowPublishToZeroTopicPeers: true,
+    ignoreDuplicatePublishError: true,
+    emitSelf: false,
+    doPX: false,
+    maxInboundDataLength: MAX_GOSSIP_RPC_BYTES,
+    maxOutboundBufferSize: 8 * MAX_GOSSIP_RPC_BYTES,
+  });
+  // libp2p's components are a proxy that can not be spread.
+  return (components: GossipComponents): GossipService =>
+    create({
+      privateKey: components.privateKey,
+      peerId: components.peerId,
+      peerStore: components.peerStore,
+      connectionManager: components.connectionManager,
+      logger: components.logger,
+      registrar: membersOnly(components.registrar, isMember),
+    });
+}
+
+/** Created, not started. */
+export async function createGatedNode(options: GatedNodeOptions): Promise<GatedNode> {
+  const { clock, isMember } = options;
+  const strangers = new Strangers(clock);
+  const dialling = new Map<PeerKey, number>();
+  const connectionGater: ConnectionGater = {
+    // The default refuses private addresses: ours are.
+    denyDialMultiaddr: () => false,
+    denyOutboundEncryptedConnection: (peer) => {
+      const key = keyOf(peer);
+      return !isMember(key) && !dialling.has(key);
+    },
+    denyInboundEncryptedConnection: (peer) => !isMember(keyOf(peer)) && !strangers.mayCome(),
+  };
+  const node = await createLibp2p({
+    start: false,
+    privateKey: options.privateKey,
+    addresses: { listen: [options.listen] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    connectionGater,
+    connectionManager: {
+      maxConnections: MAX_CONNECTIONS,
+      maxIncomingPendingConnections: MAX_PENDING_CONNECTIONS,
+      inboundConnectionThreshold: MAX_CONNECTIONS_PER_SECOND,
+      maxParallelDials: MAX_PARALLEL_DIALS,
+      reconnectRetries: 0,
+    },
+    services: { identify: identify(), pubsub: gossipService(isMember) },
+  });
+  node.addEventListener('connection:open', ({ detail }) => {
+    if (!isMember(keyOf(detail.remotePeer))) strangers.add(detail);
+  });
+  node.addEventListener('connection:close', ({ detail }) => strangers.remove(detail));
+  const connections = () => node.getConnections();
+  return {
+    node,
+    pubsub: node.services.pubsub,
+    connectionTo: (peer) =>
+      connections().find(
+        (c) => keyOf(c.remotePeer) === peer && c.status === 'open' && !strangers.has(c),
+      ),
+    allowDial: (peer) => dialling.set(peer, (dialling.get(peer) ?? 0) + 1),
+    disallowDial: (peer) => {
+      const count = (dialling.get(peer) ?? 1) - 1;
+      if (count === 0) dialling.delete(peer);
+      else dialling.set(peer, count);
+    },
+    hangUp: (peer) => {
+      for (const c of connections()) if (keyOf(c.remotePeer) === peer) closeQuietly(c);
+    },
+    promoteStrangers: () => {
+      for (const c of strangers.all()) {
+        const isKnocking = c.streams.some((stream) => stream.protocol === '/sheep/join/1');
+        if (isMember(keyOf(c.remotePeer)) && !isKnocking) closeQuietly(c);
+      }
+    },
+    stop: async () => {
+      for (const connection of strangers.all()) strangers.remove(connection);
+      await node.stop();
+    },
+  };
+}

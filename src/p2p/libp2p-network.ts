@@ -1,0 +1,420 @@
+// The real Network port, control half: libp2p (tcp, noise, yamux, identify, gossipsub) for control messages, knocks,
+// rumours and the agreement on data channels; blocks go beside it (data-channel.ts).
+//
+// Who may do what: members (setPeers) everything; strangers connect in small numbers, for a short time, and may only
+// knock. Gossipsub does not even hear of them. What a peer sends can cost it its connection, never our process.
+
+import { privateKeyFromProtobuf } from '@libp2p/crypto/keys';
+import type { Connection, PeerId, Stream } from '@libp2p/interface';
+import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id';
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { messageOf, OperatingError } from '../core/errors.ts';
+import type { PeerKey } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
+import { connectFast, dialError, listenError, listenFast } from '../io/fast-socket.ts';
+import {
+  type Clock,
+  type DataChannel,
+  type GossipTopic,
+  MAX_GOSSIP_BYTES,
+  MAX_MESSAGE_BYTES,
+  type Network,
+  type PeerAddress,
+  type Random,
+  type TimerHandle,
+  type Trace,
+} from '../ports/ports.ts';
+import { answerChannel, askChannel, MAX_AGREEMENT_BYTES, readAnswer } from './channel-agreement.ts';
+import { ControlLink } from './control-link.ts';
+import { exchange, receiveMessages, receiveOne, sendLast } from './control-stream.ts';
+import { DataPlane, type DataTls } from './data-channel.ts';
+import { createGatedNode, type GatedNode } from './gated-node.ts';
+import { hostAndPort, isLoopback } from './multiaddr-parts.ts';
+
+const CONTROL_PROTOCOL = '/sheep/control/1';
+const JOIN_PROTOCOL = '/sheep/join/1';
+const CHANNEL_PROTOCOL = '/sheep/channel/1';
+const TOPICS: readonly GossipTopic[] = ['map', 'alerts', 'stats'];
+const TOPIC_PREFIX = '/sheep/1/';
+/** From a dial to a negotiated stream, and for the agreement on a data channel, in ms. */
+const DIAL_TIMEOUT_MS = 3000;
+/** A plain TCP dial that asks a host whether anybody listens, in ms. */
+const PROBE_TIMEOUT_MS = 1000;
+/** Knocks being answered at once; a further one is cut off. */
+const MAX_KNOCKS = 16;
+const KNOCK_TIMEOUT_MS = 15_000;
+/** Control streams that one peer may have open towards us: an old one may linger beside its successor. */
+const MAX_CONTROL_STREAMS = 8;
+const MAX_CHANNEL_STREAMS = 32;
+/** Links kept up without being asked, so that rumours find a mesh: to the next peers in the order of keys. */
+const MAX_KEPT_LINKS = 16;
+const KEEP_INTERVAL_MS = 1000;
+
+export interface Libp2pNetworkOptions {
+  /** Multiaddr with ip4 or ip6, and tcp; port 0 = any. */
+  readonly listen: string;
+  /** identity.ts. */
+  readonly privateKey: Uint8Array;
+  readonly dataTls: DataTls;
+  /** The control port + 1 unless given; any when the control port is 0. */
+  readonly dataPort?: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly trace: Trace;
+}
+
+/** A Network on this machine's sockets. Nothing listens before `start`. */
+export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
+  return new Libp2pNetwork(options);
+}
+
+class Libp2pNetwork implements Network {
+  readonly self: PeerKey;
+  readonly #options: Libp2pNetworkOptions;
+  readonly #trace: Trace;
+  readonly #data: DataPlane;
+  readonly #links = new Map<PeerKey, ControlLink>();
+  #peers: ReadonlyMap<PeerKey, PeerAddress> = new Map();
+  #gated: GatedNode | undefined;
+  #isStopped = false;
+  #knocks = 0;
+  #keepTimer: TimerHandle | undefined;
+  #message: ((peer: PeerKey, message: Uint8Array) => void) | undefined;
+  #knock: ((peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>) | undefined;
+  #channel: ((channel: DataChannel) => void) | undefined;
+  #gossip: ((topic: GossipTopic, payload: Uint8Array) => void) | undefined;
+
+  constructor(options: Libp2pNetworkOptions) {
+    this.#options = options;
+    this.#trace = options.trace;
+    const key = privateKeyFromProtobuf(options.privateKey);
+    this.self = peerIdFromPrivateKey(key).toString() as PeerKey;
+    this.#data = new DataPlane({
+      clock: options.clock,
+      trace: options.trace,
+      onChannel: (channel) => {
+        if (this.#channel === undefined || !this.#peers.has(channel.peer)) channel.close();
+        else this.#channel(channel);
+      },
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------- lifecycle
+
+  async start(): Promise<void> {
+    const { host, port } = hostAndPort(this.#options.listen);
+    // libp2p's own error for a used port names no cure: ask first.
+    const probe = await listenFast({ host, port }, { maxSockets: 1, onSocket: (s) => s.destroy() });
+    await probe.close();
+    await this.#data.listen(host, this.#options.dataPort ?? (port === 0 ? 0 : port + 1));
+    const gated = await createGatedNode({
+      listen: this.#options.listen,
+      privateKey: privateKeyFromProtobuf(this.#options.privateKey),
+      clock: this.#options.clock,
+      isMember: (peer) => this.#peers.has(peer),
+    });
+    this.#gated = gated;
+    await this.#handleStreams(gated);
+    this.#handleGossip(gated);
+    try {
+      await gated.node.start();
+    } catch (error) {
+      await this.#data.stop();
+      throw listenError({ host, port }, error);
+    }
+    for (const topic of TOPICS) gated.pubsub.subscribe(TOPIC_PREFIX + topic);
+    this.#keepLinks();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    if (this.#keepTimer !== undefined) this.#options.clock.clearTimer(this.#keepTimer);
+    for (const link of this.#links.values()) link.stop();
+    await this.#data.stop();
+    await this.#gated?.stop();
+  }
+
+  addresses(): readonly string[] {
+    const addresses = this.#gated?.node.getMultiaddrs() ?? [];
+    return addresses.map((address) => withoutPeer(address));
+  }
+
+  setPeers(peers: readonly PeerAddress[]): void {
+    const next = new Map(peers.filter((p) => p.peer !== this.self).map((p) => [p.peer, p]));
+    const gone = [...this.#peers.keys()].filter((peer) => !next.has(peer));
+    this.#peers = next;
+    for (const peer of gone) {
+      this.#links.get(peer)?.stop();
+      this.#links.delete(peer);
+      this.#data.closePeer(peer);
+      this.#gated?.hangUp(peer);
+    }
+    // A stranger that became a member comes back as one: gossipsub learns of peers when they connect only.
+    this.#gated?.promoteStrangers();
+    if (this.#keepTimer !== undefined) this.#keepLinks();
+  }
+
+  // --------------------------------------------------------------------------------------------- control
+
+  send(peer: PeerKey, message: Uint8Array): boolean {
+    invariant(message.length <= MAX_MESSAGE_BYTES, 'a control message is at most 1 MiB');
+    if (this.#isStopped || this.#gated === undefined || !this.#peers.has(peer)) return false;
+    return this.#linkTo(peer).send(message);
+  }
+
+  onMessage(fn: (peer: PeerKey, message: Uint8Array) => void): void {
+    this.#message = fn;
+  }
+
+  #linkTo(peer: PeerKey): ControlLink {
+    const known = this.#links.get(peer);
+    if (known !== undefined) return known;
+    const link = new ControlLink({
+      clock: this.#options.clock,
+      trace: this.#trace,
+      open: () => this.#openStream(peer, CONTROL_PROTOCOL, AbortSignal.timeout(DIAL_TIMEOUT_MS)),
+    });
+    this.#links.set(peer, link);
+    return link;
+  }
+
+  // ----------------------------------------------------------------------------------------------- knock
+
+  async knock(address: string, request: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    const gated = this.#gated;
+    if (gated === undefined || this.#isStopped) throw unreachable('the network is not started');
+    let peer: PeerKey | undefined;
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      const target = multiaddr(address);
+      peer = peerOf(target);
+      gated.allowDial(peer);
+      const connection = await gated.node.dial(target, { signal });
+      const stream = await connection.newStream(JOIN_PROTOCOL, { signal });
+      const reply = await bounded(stream, signal, () =>
+        exchange(stream, request, MAX_MESSAGE_BYTES),
+      );
+      if (!this.#peers.has(peer)) connection.close().catch((error) => connection.abort(error));
+      return reply;
+    } catch (error) {
+      throw unreachable(`${address}: ${messageOf(error)}`, error);
+    } finally {
+      if (peer !== undefined) gated.disallowDial(peer);
+    }
+  }
+
+  onKnock(fn: (peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>): void {
+    this.#knock = fn;
+  }
+
+  async #serveKnock(stream: Stream, peer: PeerKey): Promise<void> {
+    const answer = this.#knock;
+    if (answer === undefined || this.#knocks >= MAX_KNOCKS) throw unreachable('too many knocks');
+    this.#knocks += 1;
+    try {
+      await bounded(stream, AbortSignal.timeout(KNOCK_TIMEOUT_MS), async () => {
+        const request = await receiveOne(stream, MAX_MESSAGE_BYTES);
+        await sendLast(stream, await answer(peer, request));
+      });
+    } finally {
+      this.#knocks -= 1;
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------- channels
+
+  async openChannel(peer: PeerKey): Promise<DataChannel> {
+    const known = this.#peers.get(peer);
+    if (this.#isStopped || this.#gated === undefined || known === undefined) {
+      throw unreachable(`${peer} is no member`);
+    }
+    try {
+      return await this.#agreeAndDial(known);
+    } catch (error) {
+      // Whatever libp2p made of it: a fresh TCP dial tells whether a process is there (C1.8).
+      throw (await this.#isRefused(known))
+        ? new OperatingError('refused', `${peer} does not listen`, {
+            advice: 'retry',
+            cause: error,
+          })
+        : unreachable(`${peer}: ${messageOf(error)}`, error);
+    }
+  }
+
+  onChannel(fn: (channel: DataChannel) => void): void {
+    this.#channel = fn;
+  }
+
+  async #agreeAndDial({ peer, addresses }: PeerAddress): Promise<DataChannel> {
+    const { random, dataTls: tls } = this.#options;
+    const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS);
+    const stream = await this.#openStream(peer, CHANNEL_PROTOCOL, signal);
+    const { nonce, message } = askChannel(random, tls);
+    const reply = await bounded(stream, signal, () =>
+      exchange(stream, message, MAX_AGREEMENT_BYTES),
+    );
+    stream.close().catch((error) => stream.abort(error));
+    const { agreement, port } = readAnswer(reply, { nonce, self: this.self, peer, tls });
+    const hosts = new Set(addresses.map((address) => hostAndPort(address).host));
+    let failure: unknown = unreachable('no address');
+    for (const host of hosts) {
+      try {
+        return await this.#data.dial(agreement, host, port);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  async #serveAgreement(stream: Stream, connection: Connection, peer: PeerKey): Promise<void> {
+    await bounded(stream, AbortSignal.timeout(DIAL_TIMEOUT_MS), async () => {
+      const request = await receiveOne(stream, MAX_AGREEMENT_BYTES);
+      const { agreement, message } = answerChannel(request, {
+        random: this.#options.random,
+        self: this.self,
+        peer,
+        tls: this.#options.dataTls,
+        isLoopback: isLoopback(connection.remoteAddr),
+        port: this.#data.port,
+      });
+      this.#data.expect(agreement);
+      await sendLast(stream, message);
+    });
+  }
+
+  /** True when every address of the peer answers that nobody listens. */
+  async #isRefused({ addresses }: PeerAddress): Promise<boolean> {
+    const { clock } = this.#options;
+    const probes = addresses.map(async (address) => {
+      const target = hostAndPort(address);
+      const none = () => undefined;
+      const options = { clock, timeoutMs: PROBE_TIMEOUT_MS, onData: none, onClose: none };
+      try {
+        (await connectFast(target, options)).destroy();
+        return false;
+      } catch (error) {
+        return dialError(error).code === 'refused';
+      }
+    });
+    const answers = await Promise.all(probes);
+    return answers.length > 0 && answers.every((isRefused) => isRefused);
+  }
+
+  // ---------------------------------------------------------------------------------------------- gossip
+
+  publish(topic: GossipTopic, payload: Uint8Array): void {
+    invariant(payload.length <= MAX_GOSSIP_BYTES, 'a rumour is at most 32 KiB');
+    if (this.#isStopped) return;
+    // Best effort: a rumour that goes nowhere is made up for by pulls (C8.5).
+    this.#gated?.pubsub
+      .publish(TOPIC_PREFIX + topic, payload)
+      .catch(() => this.#trace.count('gossip.publish.failed'));
+  }
+
+  onGossip(fn: (topic: GossipTopic, payload: Uint8Array) => void): void {
+    this.#gossip = fn;
+  }
+
+  #handleGossip(gated: GatedNode): void {
+    gated.pubsub.addEventListener('message', (event) => {
+      const { topic, data } = event.detail;
+      const known = TOPICS.find((name) => TOPIC_PREFIX + name === topic);
+      if (known === undefined || data.length > MAX_GOSSIP_BYTES) return;
+      this.#gossip?.(known, data);
+    });
+  }
+
+  // --------------------------------------------------------------------------------------------- streams
+
+  async #handleStreams({ node }: GatedNode): Promise<void> {
+    const forMembers =
+      (serve: (stream: Stream, connection: Connection, peer: PeerKey) => Promise<void>) =>
+      (stream: Stream, connection: Connection) => {
+        const peer = keyOf(connection.remotePeer);
+        if (!this.#peers.has(peer)) stream.abort(unreachable('not a member'));
+        else this.#guard(stream, peer, serve(stream, connection, peer));
+      };
+    const control = (stream: Stream, _connection: Connection, peer: PeerKey) =>
+      receiveMessages(stream, MAX_MESSAGE_BYTES, (message) => {
+        if (this.#peers.has(peer)) this.#message?.(peer, message);
+      });
+    await node.handle(CONTROL_PROTOCOL, forMembers(control), {
+      maxInboundStreams: MAX_CONTROL_STREAMS,
+    });
+    const agreement = (stream: Stream, connection: Connection, peer: PeerKey) =>
+      this.#serveAgreement(stream, connection, peer);
+    await node.handle(CHANNEL_PROTOCOL, forMembers(agreement), {
+      maxInboundStreams: MAX_CHANNEL_STREAMS,
+    });
+    const join = (stream: Stream, connection: Connection) => {
+      const peer = keyOf(connection.remotePeer);
+      this.#guard(stream, peer, this.#serveKnock(stream, peer));
+    };
+    await node.handle(JOIN_PROTOCOL, join, { maxInboundStreams: 1 });
+  }
+
+  /** A stream that breaks costs the stream; only broken invariants of ours go on up. */
+  #guard(stream: Stream, peer: PeerKey, serving: Promise<void>): void {
+    serving.catch((error: unknown) => {
+      stream.abort(error instanceof Error ? error : unreachable(messageOf(error)));
+      this.#trace.event('network.stream.broken', { peer, reason: messageOf(error) });
+      if (error instanceof Error && error.name === 'InvariantError') throw error;
+    });
+  }
+
+  async #openStream(peer: PeerKey, protocol: string, signal: AbortSignal): Promise<Stream> {
+    const gated = this.#gated;
+    const known = this.#peers.get(peer);
+    if (gated === undefined || known === undefined) throw unreachable(`${peer} is no member`);
+    const connection =
+      gated.connectionTo(peer) ?? (await gated.node.dial(targetsOf(known), { signal }));
+    return connection.newStream(protocol, { signal });
+  }
+
+  /** Dials the next members in the order of keys, so that the links form one ring at least. */
+  #keepLinks(): void {
+    if (this.#keepTimer !== undefined) this.#options.clock.clearTimer(this.#keepTimer);
+    if (this.#isStopped) return;
+    const sorted = [...this.#peers.keys()].sort();
+    const after = sorted.filter((peer) => peer > this.self);
+    const before = sorted.filter((peer) => peer < this.self);
+    for (const peer of [...after, ...before].slice(0, MAX_KEPT_LINKS)) {
+      if (this.#gated?.connectionTo(peer) === undefined) this.#linkTo(peer).connect();
+    }
+    this.#keepTimer = this.#options.clock.setTimer(KEEP_INTERVAL_MS, () => this.#keepLinks());
+  }
+}
+
+function keyOf(peer: PeerId): PeerKey {
+  return peer.toString() as PeerKey;
+}
+
+function unreachable(text: string, cause?: unknown): OperatingError {
+  return new OperatingError('unreachable', text, { advice: 'retry', cause });
+}
+
+function withoutPeer(address: Multiaddr): string {
+  return address.toString().replace(/\/p2p\/[^/]+$/, '');
+}
+
+function peerOf(address: Multiaddr): PeerKey {
+  const text = /\/p2p\/([^/]+)$/.exec(address.toString())?.[1];
+  if (text === undefined) throw unreachable('the address has no /p2p/ part');
+  return keyOf(peerIdFromString(text));
+}
+
+function targetsOf({ peer, addresses }: PeerAddress): Multiaddr[] {
+  return addresses.map((address) => multiaddr(`${address}/p2p/${peer}`));
+}
+
+/** Aborts the stream when the signal fires, so that nothing waits for ever. */
+async function bounded<T>(stream: Stream, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+  const onAbort = () => stream.abort(unreachable('too slow'));
+  signal.addEventListener('abort', onAbort);
+  try {
+    return await run();
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
