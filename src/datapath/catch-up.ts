@@ -66,33 +66,37 @@ export class CatchUp {
     this.#fence = shared.fence;
   }
 
+  /** `drainAll` for the actors, which wait by promise. Never rejects. */
+  run(partitions: readonly PartitionCfg[], cancel: Cancel): Promise<readonly CaughtUp[]> {
+    return new Promise((resolve) => this.drainAll(partitions, cancel, resolve));
+  }
+
   /**
    * Copies what this node lacks in partitions that it joins at these cfgs.
-   * @returns those that are done, durably; the others failed or changed: look at the view and run again
+   * @param done gets those that are caught up, durably; the others failed or changed: look at the view and run again
    */
-  run(partitions: readonly PartitionCfg[], cancel: Cancel): Promise<CaughtUp[]> {
-    return new Promise((resolve) => {
-      const results: CaughtUp[] = [];
-      let next = 0;
-      let busy = 0;
-      const work = (): void => {
-        const where = partitions[next];
-        if (where === undefined || cancel.isCancelled) {
-          if (busy === 0) resolve(results);
-          return;
-        }
-        next += 1;
-        busy += 1;
-        this.#drain(where, cancel, (result) => {
-          busy -= 1;
-          if (result === undefined) this.#turn += 1;
-          else results.push(result);
-          this.#parts.clock.soon(work);
-        });
-      };
-      for (let i = 0; i < Math.max(1, Math.min(CATCH_UP_WORKERS, partitions.length)); i += 1)
-        work();
-    });
+  drainAll(
+    partitions: readonly PartitionCfg[],
+    cancel: Cancel,
+    done: (results: readonly CaughtUp[]) => void,
+  ): void {
+    const results: CaughtUp[] = [];
+    const queue = [...partitions];
+    let left = Math.max(1, Math.min(CATCH_UP_WORKERS, queue.length));
+    const work = (): void => {
+      const where = cancel.isCancelled ? undefined : queue.shift();
+      if (where === undefined) {
+        left -= 1;
+        if (left === 0) done(results);
+        return;
+      }
+      this.#drain(where, cancel, (result) => {
+        if (result === undefined) this.#turn += 1;
+        else results.push(result);
+        this.#parts.clock.soon(work);
+      });
+    };
+    for (let workers = left; workers > 0; workers -= 1) work();
   }
 
   /** 4.6 step 4. The caller holds the object's gate. `done` without an error: the stack is synced for this cfg. */

@@ -28,8 +28,8 @@ export interface Datapath {
   handleFrame(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void;
   /** The session of this volume on this node: the present one while it can be shared, else a new one. */
   openVolume(volume: Volume): Gateway;
-  /** Sessions that are not over, for an orderly stop. */
-  sessions(): readonly Gateway[];
+  /** Ends every session: drained (bounded), its lock given back. Never rejects. */
+  stop(): Promise<void>;
   readonly catchUp: CatchUp;
   readonly surplus: Surplus;
   readonly stats: DatapathStats;
@@ -61,7 +61,9 @@ export function createDatapath(context: DatapathContext): Datapath {
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),
-    sessions: () => sessions.all(),
+    stop: async () => {
+      await Promise.all(sessions.all().map((gateway) => gateway.end()));
+    },
     catchUp,
     surplus,
     get stats() {

@@ -125,6 +125,12 @@ export class Gateway implements VolumeSession {
     });
   }
 
+  /** Ends the session for all its connections: drains, gives the lock back. */
+  end(): Promise<void> {
+    this.#connections = Math.min(this.#connections, 1);
+    return this.disconnect();
+  }
+
   // ------------------------------------------------------------------------------------------ requests
 
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean {

@@ -125,8 +125,8 @@ export class PeerService {
       case OP.FETCH:
         this.#copies.fetch(frame, reply);
         return;
-      default: // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
-      {
+      default: {
+        // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
         reply(this.#answer(frame, STATUS.BAD));
         return;
       }

@@ -1,0 +1,339 @@
+// An ObjectStore in memory that keeps the contract of store-types.ts: a write is accepted at once, its done comes later
+// and in order; `settled` comes after all accepted before; a crash loses what was not durable, but for a random prefix.
+
+import { getSum, sectorSum, setSum } from '../../src/core/checksum.ts';
+import { OperatingError } from '../../src/core/errors.ts';
+import { regionsOf } from '../../src/core/extent.ts';
+import type { ObjectId } from '../../src/core/ids.ts';
+import { invariant } from '../../src/core/invariant.ts';
+import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import type {
+  ObjectImage,
+  ObjectStore,
+  ReadOutcome,
+  Row,
+  StagedObject,
+  StoreDone,
+  StoreWrite,
+} from '../../src/storage/store-types.ts';
+import type { FakeClock, SeededRandom } from './fake-clock.ts';
+
+type MutableRow = { -readonly [K in keyof Row]: Row[K] };
+interface Sector {
+  readonly bytes: Uint8Array;
+  readonly sum: number;
+}
+interface Entry {
+  readonly row: MutableRow;
+  readonly sectors: Map<number, Sector>;
+}
+type Table = Map<string, Entry>;
+interface Pending {
+  readonly apply: ((table: Table) => void) | undefined;
+  /** Not seen by readers before it is durable. */
+  readonly isLate: boolean;
+  readonly done: StoreDone;
+}
+
+const SYNC_MS = 2;
+
+export class MemoryStore implements ObjectStore {
+  readonly #clock: FakeClock;
+  readonly #random: SeededRandom;
+  #live: Table = new Map();
+  #durable: Table = new Map();
+  #pending: Pending[] = [];
+  #isSyncing = false;
+  #life = 1;
+  /** Set by tests. */
+  isFull = false;
+  readsCold = false;
+
+  constructor(clock: FakeClock, random: SeededRandom) {
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  row(generation: number, index: number): Row | undefined {
+    return this.#live.get(keyOf(generation, index))?.row;
+  }
+
+  rowsOf(partition: number): readonly Row[] {
+    return [...this.#live.values()]
+      .map(({ row }) => row)
+      .filter((row) => row.partition === partition)
+      .sort((a, b) => a.generation - b.generation || a.index - b.index);
+  }
+
+  partitionsHeld(): readonly number[] {
+    const found = new Set([...this.#live.values()].map(({ row }) => row.partition));
+    return [...found].sort((a, b) => a - b);
+  }
+
+  get objectCount(): number {
+    return this.#live.size;
+  }
+
+  get usedBytes(): number {
+    return this.#live.size * OBJECT_BYTES;
+  }
+
+  write(write: StoreWrite, data: Uint8Array, sums: Uint8Array, done: StoreDone): void {
+    const sectors: (readonly [number, Sector])[] = [];
+    for (let i = 0; i < write.count / SECTOR_BYTES; i += 1) {
+      const bytes = data.slice(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES);
+      sectors.push([write.offset / SECTOR_BYTES + i, { bytes, sum: getSum(sums, i) }]);
+    }
+    this.#change(
+      write,
+      (entry) => {
+        for (const [number, sector] of sectors) entry.sectors.set(number, sector);
+        entry.row.kind = 'data';
+      },
+      done,
+    );
+  }
+
+  zero(write: StoreWrite, done: StoreDone): void {
+    this.#change(
+      write,
+      (entry) => {
+        const first = write.offset / SECTOR_BYTES;
+        for (let i = 0; i < write.count / SECTOR_BYTES; i += 1) entry.sectors.delete(first + i);
+        if (entry.sectors.size === 0) entry.row.kind = 'zero';
+      },
+      done,
+    );
+  }
+
+  #change(write: StoreWrite, change: (entry: Entry) => void, done: StoreDone): void {
+    if (this.isFull) {
+      this.#clock.soon(() => done(new OperatingError('no-space', 'full')));
+      return;
+    }
+    const own = this.row(write.generation, write.index);
+    invariant((own?.verCount ?? 0) === write.prev.count, 'the caller checked prev');
+    invariant((own?.verToken ?? 0) === write.prev.token, 'the caller checked prev token');
+    const apply = (table: Table): void => {
+      const entry = entryOf(table, write);
+      change(entry);
+      const { row } = entry;
+      row.verToken = write.next.token;
+      row.verCount = write.next.count;
+      row.closed = Math.max(row.closed, write.closed);
+      const touched = regionsOf(write.offset, write.count);
+      row.ownLow = (row.ownLow | touched.low) >>> 0;
+      row.ownHigh = (row.ownHigh | touched.high) >>> 0;
+      row.openLow = (row.openLow | touched.low) >>> 0;
+      row.openHigh = (row.openHigh | touched.high) >>> 0;
+    };
+    this.#push({ apply, isLate: false, done });
+  }
+
+  close(generation: number, index: number, count: number): void {
+    const apply = (table: Table): void => {
+      const row = table.get(keyOf(generation, index))?.row;
+      if (row !== undefined) row.closed = Math.max(row.closed, Math.min(count, row.verCount));
+    };
+    this.#push({ apply, isLate: false, done: () => {} });
+  }
+
+  readSync(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+  ): ReadOutcome {
+    if (this.readsCold) return 'cold';
+    return this.#readNow(generation, index, offset, count, target, at);
+  }
+
+  #readNow(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+  ): 'ok' | 'suspect' {
+    const entry = this.#live.get(keyOf(generation, index));
+    for (let i = 0; i < count; ) {
+      const place = offset + i;
+      const inSector = place % SECTOR_BYTES;
+      const length = Math.min(count - i, SECTOR_BYTES - inSector);
+      const number = (place - inSector) / SECTOR_BYTES;
+      const sector = entry?.sectors.get(number);
+      if (sector === undefined) target.fill(0, at + i, at + i + length);
+      else {
+        if (sectorSum(generation, index, number, sector.bytes, 0) !== sector.sum) return 'suspect';
+        target.set(sector.bytes.subarray(inSector, inSector + length), at + i);
+      }
+      i += length;
+    }
+    return 'ok';
+  }
+
+  read(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+    done: (outcome: 'ok' | 'suspect', error: OperatingError | undefined) => void,
+  ): void {
+    const life = this.#life;
+    this.#clock.setTimer(1, () => {
+      if (life !== this.#life) return;
+      done(this.#readNow(generation, index, offset, count, target, at), undefined);
+    });
+  }
+
+  readForCopy(
+    generation: number,
+    index: number,
+    offset: number,
+    count: number,
+    done: (error: OperatingError | undefined, sums: Uint8Array, data: Uint8Array) => void,
+  ): void {
+    const life = this.#life;
+    this.#clock.setTimer(1, () => {
+      if (life !== this.#life) return;
+      const entry = this.#live.get(keyOf(generation, index));
+      const sectors = count / SECTOR_BYTES;
+      const sums = new Uint8Array(sectors * 4);
+      const data: Uint8Array[] = [];
+      for (let i = 0; i < sectors; i += 1) {
+        const sector = entry?.sectors.get(offset / SECTOR_BYTES + i);
+        if (sector === undefined) continue;
+        setSum(sums, i, sector.sum);
+        data.push(sector.bytes);
+      }
+      done(undefined, sums, Uint8Array.from(data.flatMap((bytes) => [...bytes])));
+    });
+  }
+
+  stage(image: ObjectImage): StagedObject {
+    const sectors = new Map<number, Sector>();
+    return {
+      writeSectors: (offset, sums, data) => {
+        let at = 0;
+        for (let i = 0; i < sums.length / 4; i += 1) {
+          const sum = getSum(sums, i);
+          if (sum === 0) continue;
+          const bytes = data.slice(at, at + SECTOR_BYTES);
+          sectors.set(offset / SECTOR_BYTES + i, { bytes, sum });
+          at += SECTOR_BYTES;
+        }
+      },
+      commit: (done) => {
+        const { version, ...rest } = image;
+        const row = { ...rest, verToken: version.token, verCount: version.count };
+        const apply = (table: Table): void => {
+          table.set(keyOf(image.generation, image.index), {
+            row: { ...row },
+            sectors: new Map(sectors),
+          });
+        };
+        this.#push({ apply, isLate: true, done });
+      },
+      abort: () => {},
+    };
+  }
+
+  drop(oid: ObjectId, done: StoreDone): void {
+    const apply = (table: Table): void => {
+      table.delete(keyOf(oid.generation, oid.index));
+    };
+    this.#push({ apply, isLate: true, done });
+  }
+
+  settled(done: StoreDone): void {
+    this.#push({ apply: undefined, isLate: false, done });
+  }
+
+  stop(done: StoreDone): void {
+    this.settled(done);
+  }
+
+  // ---------------------------------------------------------------------------------- for tests
+
+  /** Power off: what was accepted but not synced is lost, but for a random prefix. */
+  crash(): void {
+    const kept = this.#random.below(this.#pending.length + 1);
+    for (const { apply } of this.#pending.slice(0, kept)) apply?.(this.#durable);
+    this.#pending = [];
+    this.#isSyncing = false;
+    this.#life += 1;
+    this.#live = copyOf(this.#durable);
+  }
+
+  /** Flips a byte under the sums. */
+  rot(generation: number, index: number, sector: number): void {
+    const entry = this.#live.get(keyOf(generation, index));
+    const bytes = entry?.sectors.get(sector)?.bytes;
+    if (bytes !== undefined) bytes[7] = (bytes[7] as number) ^ 0xff;
+  }
+
+  /** The whole state as text, to compare replicas: versions and sums. */
+  describe(partition: number): string {
+    const lines: string[] = [];
+    for (const { generation, index, verToken, verCount } of this.rowsOf(partition)) {
+      const { sectors } = this.#live.get(keyOf(generation, index)) as Entry;
+      const sums = [...sectors].sort((a, b) => a[0] - b[0]).map(([i, { sum }]) => `${i}:${sum}`);
+      lines.push(`${generation}/${index} (${verToken},${verCount}) ${sums.join(' ')}`);
+    }
+    return lines.join('\n');
+  }
+
+  #push(pending: Pending): void {
+    if (!pending.isLate) pending.apply?.(this.#live);
+    this.#pending.push(pending);
+    this.#sync();
+  }
+
+  #sync(): void {
+    if (this.#isSyncing || this.#pending.length === 0) return;
+    this.#isSyncing = true;
+    const life = this.#life;
+    const count = this.#pending.length;
+    this.#clock.setTimer(SYNC_MS * (0.5 + this.#random.below(10) / 10), () => {
+      if (life !== this.#life) return;
+      const batch = this.#pending.splice(0, count);
+      this.#isSyncing = false;
+      for (const { apply, isLate, done } of batch) {
+        apply?.(this.#durable);
+        if (isLate) apply?.(this.#live);
+        done(undefined);
+        if (life !== this.#life) return;
+      }
+      this.#sync();
+    });
+  }
+}
+
+function keyOf(generation: number, index: number): string {
+  return `${generation}/${index}`;
+}
+
+function entryOf(table: Table, write: StoreWrite): Entry {
+  const key = keyOf(write.generation, write.index);
+  const found = table.get(key);
+  if (found !== undefined) return found;
+  const { generation, index, family, partition } = write;
+  const masks = { ownLow: 0, ownHigh: 0, openLow: 0, openHigh: 0 };
+  const row = { generation, index, family, partition, verToken: 0, verCount: 0, closed: 0 };
+  const made: Entry = { row: { ...row, ...masks, kind: 'data' }, sectors: new Map() };
+  table.set(key, made);
+  return made;
+}
+
+function copyOf(table: Table): Table {
+  const copy: Table = new Map();
+  for (const [key, { row, sectors }] of table) {
+    copy.set(key, { row: { ...row }, sectors: new Map(sectors) });
+  }
+  return copy;
+}

@@ -1,0 +1,502 @@
+// Several data paths in one process on one fake clock: an abstract, totally ordered map log that each node applies at
+// its own pace, channels with seeded delays that break, stores that crash. The rules under test are the product's own.
+
+import { applyEntry, type ClusterState, emptyState, viewOf } from '../../src/core/cluster-state.ts';
+import type { Incarnation, MapIndex, NodeId, VolumeId } from '../../src/core/ids.ts';
+import type { ApplyResult, EntryBody, LogEntry } from '../../src/core/log-entry.ts';
+import { partitionOf, writeSetOf } from '../../src/core/partition.ts';
+import type { ClusterView, PartitionConfig, Volume } from '../../src/core/view.ts';
+import { createDatapath, type Datapath } from '../../src/datapath/datapath.ts';
+import type { Gateway } from '../../src/datapath/gateway.ts';
+import type { OpenVolume } from '../../src/datapath/open-volume.ts';
+import { ViewCell } from '../../src/datapath/view-cell.ts';
+import { decodeFrame, encodeHeaders, type Frame } from '../../src/wire/frame.ts';
+import { FakeClock, SeededRandom } from './fake-clock.ts';
+import { MemoryStore } from './memory-store.ts';
+
+export const PARTITIONS = 16;
+
+/** One frame on its way may be lost, held or changed by a test. */
+export type Tamper = (from: NodeId, to: NodeId, frame: Frame, isReply: boolean) => 'pass' | 'lose';
+
+export interface WorldNode {
+  readonly id: NodeId;
+  readonly store: MemoryStore;
+  incarnation: Incarnation;
+  isAlive: boolean;
+  /** Raised at each start: what an older life sends or gets is dropped. */
+  life: number;
+  views: ViewCell;
+  datapath: Datapath;
+  /** The node does not apply by itself; only pulls move it. */
+  isLagging: boolean;
+}
+
+export interface WorldOptions {
+  readonly seed?: number;
+  readonly nodes?: number;
+  readonly copies?: number;
+  readonly minCopies?: number;
+  readonly sizeBytes?: number;
+  /** Changes the product under test: wraps what the data path gets. */
+  readonly wrap?: (
+    context: Parameters<typeof createDatapath>[0],
+  ) => Parameters<typeof createDatapath>[0];
+}
+
+export class World {
+  readonly clock = new FakeClock();
+  readonly random: SeededRandom;
+  readonly nodes: WorldNode[] = [];
+  readonly warnings: string[] = [];
+  readonly #options: WorldOptions;
+  /** State after each entry; index = position. */
+  readonly states: ClusterState[] = [emptyState()];
+  #counter = 0;
+  tamper: Tamper = () => 'pass';
+  /** Set to stop the lock actor from answering. */
+  grantsLocks = true;
+
+  constructor(options: WorldOptions = {}) {
+    this.#options = options;
+    this.random = new SeededRandom(options.seed ?? 1);
+    const copies = options.copies ?? 3;
+    this.commit({
+      type: 'format',
+      clusterId: '0'.repeat(32) as never,
+      name: 'test',
+      partitions: PARTITIONS,
+      copies,
+      minCopies: options.minCopies ?? Math.floor(copies / 2) + 1,
+      strict: false,
+      objectBytes: 4194304,
+      hashVersion: 1,
+    });
+    const count = options.nodes ?? 3;
+    for (let id = 1; id <= count; id += 1) this.#join(id);
+    // The first nodes up form the sets of a policy made afterwards.
+    this.must({
+      type: 'policyCreate',
+      copies,
+      minCopies: options.minCopies ?? Math.floor(copies / 2) + 1,
+      strict: true,
+    });
+    const made = this.must({
+      type: 'volumeCreate',
+      name: 'disk',
+      policy: this.#lastPolicy(),
+      sizeBytes: options.sizeBytes ?? 8 * 1024 * 1024,
+      durability: 'durable',
+      attachMode: 'handover',
+    });
+    this.volumeId = made.value as VolumeId;
+    for (let id = 1; id <= count; id += 1) this.nodes.push(this.#makeNode(id as NodeId));
+  }
+
+  readonly volumeId: VolumeId;
+
+  get state(): ClusterState {
+    return this.states.at(-1) as ClusterState;
+  }
+
+  get view(): ClusterView {
+    return viewOf(this.state);
+  }
+
+  get volume(): Volume {
+    return this.view.volumes.get(this.volumeId) as Volume;
+  }
+
+  /** Hash part of the partition of object `index`. */
+  p(index: number): number {
+    return partitionOf(this.volume.family, index, PARTITIONS);
+  }
+
+  config(index: number): PartitionConfig {
+    return this.view.partition(this.volume.policy, this.p(index));
+  }
+
+  node(id: number): WorldNode {
+    return this.nodes[id - 1] as WorldNode;
+  }
+
+  // ------------------------------------------------------------------------------------------ the log
+
+  /** Appends an entry; nodes learn of it a little later. */
+  commit(body: EntryBody): ApplyResult {
+    this.#counter += 1;
+    const entry: LogEntry = {
+      index: this.states.length as number as MapIndex,
+      term: 1,
+      origin: { node: 1 as NodeId, incarnation: 1 as Incarnation, counter: this.#counter },
+      body,
+    };
+    const { state, result } = applyEntry(this.state, entry);
+    this.states.push(state);
+    for (const node of this.nodes) {
+      if (!node.isLagging) this.#learn(node, entry.index, 1 + this.random.below(20));
+    }
+    return result;
+  }
+
+  must(body: EntryBody): ApplyResult {
+    const result = this.commit(body);
+    if (result.code !== 'ok') throw new RangeError(`${body.type}: ${result.code} ${result.detail}`);
+    return result;
+  }
+
+  #learn(node: WorldNode, index: MapIndex, delayMs: number): void {
+    const { life } = node;
+    this.clock.setTimer(delayMs, () => {
+      if (node.life === life && node.isAlive) this.apply(node, index);
+    });
+  }
+
+  /** Applies the log on one node up to `index`, entry by entry. */
+  apply(node: WorldNode, index: number = this.state.index): void {
+    while (node.views.current().index < Math.min(index, this.state.index)) {
+      node.views.set(viewOf(this.states[node.views.current().index + 1] as ClusterState));
+    }
+  }
+
+  #join(id: number): void {
+    const peerKey = `peer-${id}` as never;
+    this.must({
+      type: 'nodeJoin',
+      peerKey,
+      addresses: [`/ip4/127.0.0.1/tcp/${7000 + id}`],
+      zone: `z${id}`,
+      weight: 1,
+    });
+    this.up(id as NodeId, 1 as Incarnation);
+  }
+
+  up(node: NodeId, incarnation: Incarnation): ApplyResult {
+    return this.commit({
+      type: 'nodeUp',
+      node,
+      incarnation,
+      addresses: [`/ip4/127.0.0.1/tcp/${7000 + node}`],
+      storeGeneration: 1,
+      journalSeq: 0,
+      continues: 0 as Incarnation,
+      cleanStop: false,
+    });
+  }
+
+  down(node: WorldNode): void {
+    this.commit({
+      type: 'nodesDown',
+      nodes: [{ node: node.id, incarnation: node.incarnation }],
+      baseEpoch: this.state.epoch,
+    });
+  }
+
+  #lastPolicy(): Volume['policy'] {
+    return [...this.state.policies.keys()].at(-1) as Volume['policy'];
+  }
+
+  cas(index: number): { policy: Volume['policy']; p: number; cfg: PartitionConfig['cfg'] } {
+    return { policy: this.volume.policy, p: this.p(index), cfg: this.config(index).cfg };
+  }
+
+  joinOf(id: number, index: number): EntryBody {
+    const node = this.node(id);
+    const { incarnation } = node;
+    return { type: 'isrJoin', partitions: [this.cas(index)], node: node.id, incarnation };
+  }
+
+  // ------------------------------------------------------------------------------------------ nodes
+
+  #makeNode(id: NodeId): WorldNode {
+    const store = new MemoryStore(this.clock, new SeededRandom(this.random.u32()));
+    const node = {
+      id,
+      store,
+      incarnation: 1,
+      isAlive: true,
+      life: 0,
+      isLagging: false,
+    } as unknown as WorldNode;
+    this.#boot(node);
+    return node;
+  }
+
+  #boot(node: WorldNode): void {
+    node.life += 1;
+    node.isAlive = true;
+    node.views = new ViewCell(this.view);
+    const { life } = node;
+    const context = {
+      clock: this.#clockOf(node),
+      random: new SeededRandom(node.id),
+      trace: {
+        event: () => {},
+        count: () => {},
+        warn: (name: string, fields?: object) =>
+          this.warnings.push(`n${node.id} ${name} ${JSON.stringify(fields)}`),
+      },
+      self: node.id,
+      views: node.views,
+      store: node.store,
+      peers: { request: this.#requester(node) },
+      pull: (index: MapIndex) => this.#learn(node, index, 1 + this.random.below(5)),
+      lock: {
+        wanted: (open: OpenVolume) => this.#wanted(node, life, open),
+        drained: (open: OpenVolume) => this.#drained(open),
+      },
+    };
+    node.datapath = createDatapath(this.#options.wrap?.(context) ?? context);
+  }
+
+  /** Timers of a dead life do not fire. */
+  #clockOf(node: WorldNode): FakeClock {
+    const { clock } = this;
+    const { life } = node;
+    const guard = (fn: () => void) => () => {
+      if (node.isAlive && node.life === life) fn();
+    };
+    return {
+      now: () => clock.now(),
+      setTimer: (ms: number, fn: () => void) => clock.setTimer(ms, guard(fn)),
+      clearTimer: (handle: never) => clock.clearTimer(handle),
+      soon: (fn: () => void) => clock.soon(guard(fn)),
+    } as unknown as FakeClock;
+  }
+
+  kill(node: WorldNode): void {
+    node.isAlive = false;
+    node.life += 1;
+    node.store.crash();
+  }
+
+  /** A new life of the process, not yet up in the map. */
+  restart(node: WorldNode): void {
+    node.incarnation = (node.incarnation + 1) as Incarnation;
+    this.#boot(node);
+    this.up(node.id, node.incarnation);
+  }
+
+  // ------------------------------------------------------------------------------------------ channels
+
+  /** One channel per direction: in order, each frame with its own delay; broken = everything on it is lost. */
+  #requester(node: WorldNode) {
+    const busyUntil = new Map<NodeId, number>();
+    const { life } = node;
+    return (
+      to: NodeId,
+      frame: Frame,
+      deadlineMs: number,
+      done: (reply: Frame | undefined) => void,
+    ): void => {
+      let isOver = false;
+      const finish = (reply: Frame | undefined): void => {
+        if (isOver) return;
+        isOver = true;
+        this.clock.clearTimer(deadline);
+        if (node.isAlive && node.life === life) done(reply);
+      };
+      const deadline = this.clock.setTimer(deadlineMs, () => finish(undefined));
+      const at = Math.max(
+        busyUntil.get(to) ?? 0,
+        this.clock.now() + 0.1 + this.random.below(20) / 10,
+      );
+      busyUntil.set(to, at);
+      const bytes = bytesOf(frame);
+      this.clock.setTimer(at - this.clock.now(), () => {
+        const target = this.node(to);
+        if (!target.isAlive) return finish(undefined);
+        if (this.tamper(node.id, to, frame, false) === 'lose') return finish(undefined);
+        const targetLife = target.life;
+        target.datapath.handleFrame(node.id, decodeFrame(bytes), (reply) => {
+          const back = bytesOf(reply);
+          this.clock.setTimer(0.1 + this.random.below(20) / 10, () => {
+            if (target.life !== targetLife) return finish(undefined);
+            if (this.tamper(to, node.id, reply, true) === 'lose') return finish(undefined);
+            finish(decodeFrame(back));
+          });
+        });
+      });
+    };
+  }
+
+  // ------------------------------------------------------------------------------------------ locks
+
+  #wanted(node: WorldNode, life: number, open: OpenVolume): void {
+    const look = (): void => {
+      if (!node.isAlive || node.life !== life || open.state === 'lost') return;
+      const { lock } = this.volume;
+      const isHolderDead = !this.#isLiving(lock.node, lock.incarnation);
+      const claim = {
+        volume: this.volumeId,
+        token: lock.token,
+        node: node.id,
+        incarnation: node.incarnation,
+        session: open.sessionId,
+      };
+      if (!this.grantsLocks) {
+        this.#later(look);
+        return;
+      }
+      if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
+      else if (isHolderDead)
+        this.commit({ type: 'takeover', ...claim, reason: 'dead', force: false });
+      else if (lock.node !== node.id) {
+        open.standby(lock.node);
+        return;
+      }
+      this.#grantIfMine(node, open, look);
+    };
+    this.#later(look);
+  }
+
+  #grantIfMine(node: WorldNode, open: OpenVolume, look: () => void): void {
+    const { lock } = this.volume;
+    const isMine =
+      lock.state === 'held' && lock.node === node.id && lock.session === open.sessionId;
+    if (!isMine || lock.incarnation !== node.incarnation) {
+      this.#later(look);
+      return;
+    }
+    this.#learn(node, lock.grantedAt, 5);
+    open.granted({ token: lock.token, grantedAt: lock.grantedAt, tookOver: lock.tookOver });
+  }
+
+  #later(fn: () => void): void {
+    this.clock.setTimer(5 + this.random.below(10), fn);
+  }
+
+  #isLiving(node: NodeId, incarnation: Incarnation): boolean {
+    const member = this.view.members.get(node);
+    return member?.state === 'up' && member.incarnation === incarnation;
+  }
+
+  #drained(open: OpenVolume): void {
+    const { lock } = this.volume;
+    this.commit({ type: 'lockRelease', volume: this.volumeId, token: lock.token });
+    this.#later(() => open.released());
+  }
+
+  /** A session of `id`, force-taken from whoever holds it: the old holder may live on, unaware. */
+  takeOver(id: number): Gateway {
+    const node = this.node(id);
+    const gateway = node.datapath.openVolume(this.volume);
+    gateway.connect();
+    const { lock } = this.volume;
+    this.must({
+      type: 'takeover',
+      volume: this.volumeId,
+      token: lock.token,
+      node: node.id,
+      incarnation: node.incarnation,
+      session: gateway.open.sessionId,
+      reason: 'test',
+      force: true,
+    });
+    const grant = this.volume.lock;
+    this.#learn(node, grant.grantedAt, 1);
+    gateway.open.granted({ token: grant.token, grantedAt: grant.grantedAt, tookOver: true });
+    return gateway;
+  }
+
+  // ------------------------------------------------------------------------------------------ guests
+
+  attach(id: number): Gateway {
+    const gateway = this.node(id).datapath.openVolume(this.volume);
+    gateway.connect();
+    return gateway;
+  }
+
+  /** Writes and runs until it is answered. @returns the error's code, or 'ok', or 'waiting' after `ms` */
+  write(gateway: Gateway, offset: number, data: Uint8Array, ms = 20_000): string {
+    return this.#await((done) => gateway.write(offset, data, done), ms);
+  }
+
+  read(gateway: Gateway, offset: number, length: number, ms = 20_000): Uint8Array | string {
+    const target = new Uint8Array(length);
+    if (gateway.tryRead(offset, length, target, 0)) return target;
+    const code = this.#await((done) => gateway.read(offset, length, target, 0, done), ms);
+    return code === 'ok' ? target : code;
+  }
+
+  zero(gateway: Gateway, offset: number, length: number): string {
+    return this.#await((done) => gateway.writeZeroes(offset, length, done), 20_000);
+  }
+
+  trim(gateway: Gateway, offset: number, length: number): string {
+    return this.#await((done) => gateway.trim(offset, length, done), 20_000);
+  }
+
+  #await(start: (done: (error: { code: string } | undefined) => void) => void, ms: number): string {
+    let outcome = '';
+    start((error) => {
+      outcome = error?.code ?? 'ok';
+    });
+    this.clock.until(() => outcome !== '', ms);
+    return outcome === '' ? 'waiting' : outcome;
+  }
+
+  // ------------------------------------------------------------------------------------------ healing
+
+  /** What the recovery and replicator actors do: joins, drains, promotes until every set is what the ring wants. */
+  heal(rounds = 40): boolean {
+    for (let i = 0; i < rounds; i += 1) {
+      this.clock.run(50);
+      if (this.#healOnce()) return true;
+    }
+    return false;
+  }
+
+  #healOnce(): boolean {
+    let isWhole = true;
+    for (let p = 0; p < PARTITIONS; p += 1) {
+      const { policy } = this.volume;
+      const config = this.view.partition(policy, p);
+      const cas = { policy, p, cfg: config.cfg };
+      for (const node of this.nodes) {
+        if (!config.targets.includes(node.id) || config.inSync.includes(node.id)) continue;
+        isWhole = false;
+        if (!node.isAlive) continue;
+        if (config.joining.includes(node.id)) this.#promote(node, cas);
+        else
+          this.commit({
+            type: 'isrJoin',
+            partitions: [cas],
+            node: node.id,
+            incarnation: node.incarnation,
+          });
+        break;
+      }
+    }
+    return isWhole;
+  }
+
+  #promote(node: WorldNode, cas: ReturnType<World['cas']>): void {
+    const { incarnation, life } = node;
+    node.datapath.catchUp.drainAll([cas], { isCancelled: false }, (results) => {
+      if (node.life !== life) return;
+      for (const result of results) {
+        this.commit({ type: 'isrPromote', partitions: [result], node: node.id, incarnation });
+      }
+    });
+  }
+
+  /** Members of I of an object, their tables as text. */
+  tables(index: number): string[] {
+    const key = this.volume.policy * 65536 + this.p(index);
+    return this.config(index).inSync.map((id) => this.node(id).store.describe(key));
+  }
+
+  /** Node ids of W of an object. */
+  members(index: number): readonly NodeId[] {
+    return writeSetOf(this.config(index));
+  }
+}
+
+function bytesOf(frame: Frame): Uint8Array {
+  const head = encodeHeaders(frame);
+  const bytes = new Uint8Array(head.length + frame.payload.length);
+  bytes.set(head);
+  bytes.set(frame.payload, head.length);
+  return bytes;
+}
