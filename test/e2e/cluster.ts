@@ -1,0 +1,208 @@
+// A dev cluster of real processes for a test: `bin/dog dev up` in a directory of its own, its nodes' sockets and pids, and
+// ways to kill and start them. Ends only processes that it started.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { ask, parseTarget } from '../../src/cli/client.ts';
+import type { ClusterData, StatusData } from '../../src/core/admin-shapes.ts';
+import { run, type ToolResult } from '../nbd/tools.ts';
+
+const ROOT = path.join(import.meta.dirname, '..', '..');
+const DOG = path.join(ROOT, 'bin', 'dog');
+const READY_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 30_000;
+const POLL_MS = 100;
+/** What the supervisor says is kept for a failure's message, up to this. */
+const MAX_LOG_CHARACTERS = 200_000;
+
+export interface ClusterNode {
+  readonly name: string;
+  readonly pid: number;
+  readonly dir: string;
+  readonly api: string;
+  readonly nbd: { readonly unix: string; readonly tcp: string };
+}
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  readonly copies: number;
+  /** `NAME:SIZE`, for example `disk:256MiB`. */
+  readonly volume: string;
+  /** An earlier cluster's, to go on with its data; a fresh one unless given. */
+  readonly dir?: string;
+}
+
+export interface Cluster {
+  readonly dir: string;
+  readonly volume: string;
+  readonly nodes: readonly ClusterNode[];
+  /** Node by number from 1, with its present pid. */
+  node(n: number): ClusterNode;
+  /** `nbd+unix:///VOLUME?socket=...` on a node. */
+  uri(n: number): string;
+  tcpUri(n: number): string;
+  /** Signals nodes, all at once, and waits until the processes are gone. SIGKILL unless given. */
+  kill(which: readonly number[], signal?: NodeJS.Signals): Promise<void>;
+  /** `dog dev start N`; resolves when the node is up. */
+  start(n: number): Promise<void>;
+  /** Runs `dog --dir DIR ARGS`. */
+  dog(...args: string[]): Promise<ToolResult>;
+  /** What node 1, or another, says of the cluster. */
+  info(n?: number): Promise<ClusterData>;
+  /** Resolves when all members are up and all partitions have all their copies in sync. */
+  settled(timeoutMs: number): Promise<void>;
+  /** Ends the supervisor and its nodes in order, keeps the data. */
+  down(): Promise<void>;
+  /** `down`, and the directory is removed. */
+  stop(): Promise<void>;
+}
+
+/** Starts a cluster and waits until it is ready. Rejects with the supervisor's output when it does not get there. */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const dir = options.dir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'sheep-e2e-'));
+  const size = ['--nodes', String(options.nodes), '--copies', String(options.copies)];
+  const args = ['dev', 'up', '--dir', dir, ...size, '--volume', options.volume, '--json'];
+  const child = spawn(DOG, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  const nodes = await readyLine(child);
+  return clusterOf(child, { dir, volume: options.volume.split(':')[0] ?? '', nodes });
+}
+
+function readyLine(child: ChildProcess): Promise<ClusterNode[]> {
+  return new Promise((resolve, reject) => {
+    let output = '';
+    let line = '';
+    const fail = (why: string) => {
+      child.kill('SIGTERM');
+      reject(new Error(`dog dev up ${why}\n${output}`));
+    };
+    const timer = setTimeout(() => fail('was not ready in time'), READY_TIMEOUT_MS);
+    child.once('exit', (code) => fail(`ended with ${code}`));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      if (output.length < MAX_LOG_CHARACTERS) output += text;
+    });
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      if (output.length < MAX_LOG_CHARACTERS) output += text;
+      line += text;
+      const end = line.indexOf('\n');
+      if (end < 0) return;
+      const ready: { event: string; nodes: ClusterNode[] } = JSON.parse(line.slice(0, end));
+      line = line.slice(end + 1);
+      if (ready.event !== 'ready') return;
+      clearTimeout(timer);
+      child.removeAllListeners('exit');
+      resolve(ready.nodes.map(plainAddresses));
+    });
+  });
+}
+
+/** Paths and HOST:PORT, with or without the scheme in front. */
+function plainAddresses(node: ClusterNode): ClusterNode {
+  const unix = node.nbd.unix.replace(/^unix:/, '');
+  return { ...node, nbd: { unix, tcp: node.nbd.tcp.replace(/^tcp:/, '') } };
+}
+
+function clusterOf(
+  child: ChildProcess,
+  made: { readonly dir: string; readonly volume: string; readonly nodes: ClusterNode[] },
+): Cluster {
+  const { dir, volume, nodes } = made;
+  const at = (n: number): ClusterNode => {
+    const found = nodes[n - 1];
+    if (found === undefined) throw new RangeError(`there is no node ${n}`);
+    return found;
+  };
+  const status = async (n: number) => {
+    return (await ask<StatusData>(parseTarget(at(n).api), '/v1/status')).data;
+  };
+  const info = async (n = 1) => {
+    return (await ask<ClusterData>(parseTarget(at(n).api), '/v1/cluster')).data;
+  };
+  const dog = (...args: string[]) => run(DOG, ['--dir', dir, ...args]);
+  const down = () => ended(child);
+  return {
+    dir,
+    volume,
+    nodes,
+    node: at,
+    info,
+    dog,
+    down,
+    uri: (n) => `nbd+unix:///${volume}?socket=${at(n).nbd.unix}`,
+    tcpUri: (n) => `nbd://${at(n).nbd.tcp}/${volume}`,
+    kill: async (which, signal = 'SIGKILL') => {
+      const pids = which.map((n) => at(n).pid);
+      for (const pid of pids) process.kill(pid, signal);
+      await until('killed processes are gone', () => Promise.resolve(!pids.some(isAlive)), 15_000);
+    },
+    start: async (n) => {
+      const started = await dog('dev', 'start', String(n));
+      if (started.code !== 0) throw new Error(`dog dev start ${n}: ${started.stderr}`);
+      await until(
+        `node ${n} is up`,
+        async () => (await status(n)).phase === 'up',
+        READY_TIMEOUT_MS,
+      );
+      nodes[n - 1] = { ...at(n), pid: (await status(n)).pid };
+    },
+    settled: (timeoutMs) =>
+      until(
+        'all partitions are in sync',
+        async () => isSettled(await info(), nodes.length),
+        timeoutMs,
+      ),
+    stop: async () => {
+      await down();
+      fs.rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function isSettled({ members, partitions }: ClusterData, nodes: number): boolean {
+  return members.up === nodes && partitions.settled === partitions.total;
+}
+
+/** SIGTERM, and SIGKILL for a supervisor that does not end in time: that is an error of its own. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error('dog dev up did not end in time'));
+    }, STOP_TIMEOUT_MS);
+    child.once('exit', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    child.kill('SIGTERM');
+  });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks again every 100 ms until it is so. An error of `check` counts as "not yet" and is told at the end. */
+export async function until(
+  what: string,
+  check: () => Promise<boolean>,
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown = '';
+  while (performance.now() < deadline) {
+    try {
+      if (await check()) return;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  throw new Error(`not in ${timeoutMs} ms: ${what} ${last}`);
+}

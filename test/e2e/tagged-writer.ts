@@ -1,0 +1,135 @@
+// A guest with a memory: writes numbered blocks with several in flight, remembers what was acknowledged, and later tells
+// whether a volume still has it. One write per block is in flight at a time, so each block must hold the number that was
+// acknowledged last or one issued after it, and nothing else; every sector of a block must hold the same.
+
+import type { ExecutionContext } from 'ava';
+import { NbdClient, NbdFailure } from './nbd-client.ts';
+
+const TAG_STRIDE_BYTES = 512;
+/** A prime: blocks are visited all over the volume, each as often as any other. */
+const SCATTER = 7919;
+
+export interface WriterOptions {
+  readonly socket: string;
+  readonly volume: string;
+  /** How many blocks are written over and over. */
+  readonly blocks: number;
+  readonly blockBytes: number;
+  readonly inFlight: number;
+}
+
+export class TaggedWriter {
+  readonly #options: WriterOptions;
+  /** By block: the number acknowledged last, the one issued last. 0 = none. */
+  readonly acknowledged: Uint32Array;
+  readonly issued: Uint32Array;
+  acknowledgedCount = 0;
+  /** Error numbers of writes that were refused; a lost connection is none. */
+  readonly errors: number[] = [];
+  #sequence = 0;
+  #isStopping = false;
+  #waiting: { readonly count: number; readonly wake: () => void } | undefined;
+  #running: Promise<unknown> | undefined;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    this.acknowledged = new Uint32Array(options.blocks);
+    this.issued = new Uint32Array(options.blocks);
+  }
+
+  /** Connects and writes until `stop`, or until the connection is lost. */
+  async start(): Promise<void> {
+    this.#isStopping = false;
+    const client = await NbdClient.connect(this.#options.socket, this.#options.volume);
+    const lanes = Array.from({ length: this.#options.inFlight }, (_, lane) =>
+      this.#lane(client, lane),
+    );
+    this.#running = Promise.all(lanes).then(() => client.close());
+  }
+
+  /** Resolves when this many writes were acknowledged in all, or the writer has ended. */
+  async acknowledgements(count: number): Promise<void> {
+    if (this.acknowledgedCount >= count) return;
+    const reached = new Promise<void>((wake) => {
+      this.#waiting = { count, wake };
+    });
+    await Promise.race([reached, this.#running]);
+  }
+
+  /** No new writes; resolves when those in flight are answered or lost. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#running;
+  }
+
+  /** A lane owns the blocks whose number leaves its remainder: so no block is written twice at a time. */
+  async #lane(client: NbdClient, lane: number): Promise<void> {
+    const { blocks, blockBytes, inFlight } = this.#options;
+    const stepCount = Math.floor(blocks / inFlight);
+    for (let round = 0; !this.#isStopping && !client.isGone; round += 1) {
+      const block = ((round * SCATTER) % stepCount) * inFlight + lane;
+      this.#sequence += 1;
+      const sequence = this.#sequence;
+      this.issued[block] = sequence;
+      try {
+        await client.write(block * blockBytes, taggedBlock(block, sequence, blockBytes));
+      } catch (error) {
+        if (!(error instanceof NbdFailure)) throw error;
+        if (error.errno !== 0) this.errors.push(error.errno);
+        return;
+      }
+      this.acknowledged[block] = sequence;
+      this.acknowledgedCount += 1;
+      if (this.#waiting !== undefined && this.acknowledgedCount >= this.#waiting.count) {
+        this.#waiting.wake();
+      }
+    }
+  }
+
+  /** Reads all blocks through `socket` and asserts that nothing acknowledged is lost. */
+  async verify(t: ExecutionContext, socket: string): Promise<void> {
+    const { blocks, blockBytes, volume } = this.#options;
+    const client = await NbdClient.connect(socket, volume);
+    let checked = 0;
+    for (let block = 0; block < blocks; block += 1) {
+      const issued = this.issued[block] ?? 0;
+      if (issued === 0) continue;
+      const data = await client.read(block * blockBytes, blockBytes);
+      const wrong = problemOf(data, { block, acknowledged: this.acknowledged[block] ?? 0, issued });
+      if (wrong !== '') t.fail(`block ${block}: ${wrong}`);
+      checked += 1;
+    }
+    t.log(`${checked} blocks checked, ${this.acknowledgedCount} writes acknowledged`);
+    t.true(checked > 0);
+    await client.close();
+  }
+}
+
+function taggedBlock(block: number, sequence: number, bytes: number): Buffer {
+  const data = Buffer.alloc(bytes, sequence % 251);
+  for (let at = 0; at < bytes; at += TAG_STRIDE_BYTES) {
+    data.writeUInt32LE(block, at);
+    data.writeUInt32LE(sequence, at + 4);
+  }
+  return data;
+}
+
+/** What is wrong with a block, empty when nothing is. An unacknowledged write may have landed in whole sectors. */
+function problemOf(
+  data: Buffer,
+  expected: { readonly block: number; readonly acknowledged: number; readonly issued: number },
+): string {
+  const { block, acknowledged, issued } = expected;
+  for (let at = 0; at < data.length; at += TAG_STRIDE_BYTES) {
+    const sequence = data.readUInt32LE(at + 4);
+    if (sequence === acknowledged && acknowledged === 0) continue; // never written
+    if (sequence !== acknowledged && sequence !== issued) {
+      return `holds ${sequence}; ${acknowledged} was acknowledged, ${issued} issued`;
+    }
+    if (data.readUInt32LE(at) !== block) return `holds block ${data.readUInt32LE(at)}`;
+    const fill = data.subarray(at + 8, at + TAG_STRIDE_BYTES);
+    if (!fill.every((byte) => byte === sequence % 251))
+      return `write ${sequence} is torn in a sector`;
+  }
+  return '';
+}
