@@ -12,6 +12,8 @@ import { Transmission } from './transmission.ts';
 export const HANDSHAKE_MS = 10_000;
 /** What a client in its handshake gets to hear ERR_SHUTDOWN at an orderly end. Milliseconds. */
 export const HANDSHAKE_GRACE_MS = 200;
+/** What a client has to read its last replies and close, once we are through with it. Milliseconds. */
+export const LINGER_MS = 5_000;
 
 export interface ConnectionDeps {
   readonly exports: Exports;
@@ -90,6 +92,7 @@ export class Connection implements ByteReceiver {
       onEnd: (reason) => {
         this.#reason = reason ?? '';
         this.#channel.end();
+        this.#timer = this.#cutAfter(LINGER_MS, this.#reason);
       },
     });
     if (rest.length > 0) this.#transmission.onData(rest);

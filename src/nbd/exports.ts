@@ -5,8 +5,11 @@ import { OperatingError } from '../core/errors.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { NodeHandle } from '../node-handle.ts';
 
-/** Requests in flight of one session, over all its connections; at the bound they stop reading their sockets. */
-export const MAX_SESSION_REQUESTS = 1024;
+/**
+ * Requests in flight of one session, over all its connections; at the bound they stop reading their sockets. Below the
+ * bound of the gateway, which would refuse.
+ */
+export const MAX_EXPORT_REQUESTS = 1024;
 /** Characters of a name that an error text repeats. */
 const MAX_QUOTED_CHARACTERS = 64;
 
@@ -83,7 +86,7 @@ export class Exports {
       session,
       whenRoom: (wake) => shared.wakes.add(wake),
       requestEnded: () => {
-        if (shared.wakes.size > 0 && session.inFlight < MAX_SESSION_REQUESTS) wakeAll(shared.wakes);
+        if (shared.wakes.size > 0 && session.inFlight < MAX_EXPORT_REQUESTS) wakeAll(shared.wakes);
       },
       release: () => {
         shared.count -= 1;

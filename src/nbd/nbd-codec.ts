@@ -175,7 +175,6 @@ function putChunkHeader(
 export function errnoOf(code: ErrorCode): number {
   switch (code) {
     case 'held':
-    case 'refused':
       return ERRNO.EPERM;
     case 'usage':
       return ERRNO.EINVAL;

@@ -10,7 +10,7 @@ import { KIB, MIB } from '../core/units.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { ByteChannel } from './byte-channel.ts';
-import { type Attachment, MAX_SESSION_REQUESTS } from './exports.ts';
+import { type Attachment, MAX_EXPORT_REQUESTS } from './exports.ts';
 import type { Agreement } from './handshake.ts';
 import {
   COMMAND,
@@ -352,7 +352,7 @@ export class Transmission {
   #hasRoom(): boolean {
     if (this.#inFlight >= MAX_CONNECTION_REQUESTS) return false;
     const bytes = this.#bytesInFlight + this.#replies.queuedBytes + this.#channel.queuedBytes;
-    return bytes < MAX_CONNECTION_BYTES && this.#session.inFlight < MAX_SESSION_REQUESTS;
+    return bytes < MAX_CONNECTION_BYTES && this.#session.inFlight < MAX_EXPORT_REQUESTS;
   }
 
   #stall(rest: Uint8Array): void {
@@ -361,7 +361,7 @@ export class Transmission {
     this.#isStalled = true;
     this.#channel.pause();
     // The session may be full of other connections' requests: then nothing of ours would ever wake us.
-    if (this.#session.inFlight >= MAX_SESSION_REQUESTS) {
+    if (this.#session.inFlight >= MAX_EXPORT_REQUESTS) {
       this.#attachment.whenRoom(this.#wake);
     }
   }

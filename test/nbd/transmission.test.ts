@@ -2,7 +2,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import { OperatingError } from '../../src/core/errors.ts';
 import { MIB } from '../../src/core/units.ts';
-import { MAX_SESSION_REQUESTS } from '../../src/nbd/exports.ts';
+import { LINGER_MS } from '../../src/nbd/connection.ts';
+import { MAX_EXPORT_REQUESTS } from '../../src/nbd/exports.ts';
 import { COMMAND_FLAG, ERRNO, MAX_REQUEST_BYTES } from '../../src/nbd/nbd-codec.ts';
 import {
   MAX_CONNECTION_BYTES,
@@ -218,6 +219,15 @@ test('DISC waits for what is in flight, then ends without a reply', (t) => {
   t.true(rig.channel.isEnded);
 });
 
+test('a client that does not close after its end is cut', (t) => {
+  const rig = attachedRig(disk(), 'simple');
+  rig.send(request('disc', {}));
+  t.true(rig.channel.isEnded);
+  t.false(rig.channel.isDestroyed);
+  rig.clock.advance(LINGER_MS);
+  t.true(rig.channel.isDestroyed);
+});
+
 test('the session is released when the socket is gone and its requests have ended, not before', async (t) => {
   const volume = disk();
   volume.delayed = true;
@@ -278,11 +288,11 @@ test('requests in flight are bounded: the socket is not read, nothing is lost', 
 test('requests in flight of one session are bounded over all its connections', (t) => {
   const volume = disk();
   const rig = attachedRig(volume, 'simple');
-  volume.inFlight = MAX_SESSION_REQUESTS; // other connections'
+  volume.inFlight = MAX_EXPORT_REQUESTS; // other connections'
   rig.send(request('flush', {}));
   t.deepEqual(volume.log, []);
   t.true(rig.channel.isPaused);
-  volume.inFlight = MAX_SESSION_REQUESTS - 1;
+  volume.inFlight = MAX_EXPORT_REQUESTS - 1;
   rig.channel.isStuck = false;
   rig.connection.onDrain();
   rig.clock.settle();
