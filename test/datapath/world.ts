@@ -383,17 +383,19 @@ export class World {
     const gateway = node.datapath.openVolume(this.volume);
     gateway.connect();
     const { lock } = this.volume;
-    this.must({
-      type: 'takeover',
+    const claim = {
       volume: this.volumeId,
       token: lock.token,
       node: node.id,
       incarnation: node.incarnation,
       session: gateway.open.sessionId,
-      reason: 'test',
-      force: true,
-    });
+    };
+    if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
+    else this.commit({ type: 'takeover', ...claim, reason: 'test', force: true });
     const grant = this.volume.lock;
+    if (grant.node !== node.id || grant.session !== gateway.open.sessionId) {
+      throw new RangeError(`n${id} could not take over`);
+    }
     this.#learn(node, grant.grantedAt, 1);
     gateway.open.granted({ token: grant.token, grantedAt: grant.grantedAt, tookOver: true });
     return gateway;
@@ -442,12 +444,12 @@ export class World {
   heal(rounds = 40): boolean {
     for (let i = 0; i < rounds; i += 1) {
       this.clock.run(50);
-      if (this.#healOnce()) return true;
+      if (this.healOnce()) return true;
     }
     return false;
   }
 
-  #healOnce(): boolean {
+  healOnce(): boolean {
     let isWhole = true;
     for (let p = 0; p < PARTITIONS; p += 1) {
       const { policy } = this.volume;
