@@ -1,0 +1,35 @@
+// A peer in a process of its own that dies without a word: its channels close at once, and the next dial says that
+// nobody listens (C1.8), within tens of milliseconds on an idle machine.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import { hasCode } from '../../src/core/errors.ts';
+import type { PeerAddress } from '../../src/ports/ports.ts';
+import { addressOf, newNetwork } from './network-fixtures.ts';
+
+const child = fileURLToPath(new URL('./peer-process.ts', import.meta.url));
+
+test('a killed process is noticed by the broken channel and a refused dial', async (t) => {
+  const a = await newNetwork();
+  const peer = spawn(process.execPath, [child, JSON.stringify(addressOf(a))], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(createInterface({ input: peer.stdout }), 'line')) as [string];
+  const b = JSON.parse(line) as PeerAddress & { rssMiB: number };
+  a.setPeers([b]);
+  const channel = await a.openChannel(b.peer);
+  const closed = new Promise<void>((resolve) => channel.onClose(resolve));
+  const start = performance.now();
+  peer.kill('SIGKILL');
+  await closed;
+  const error = await t.throwsAsync(a.openChannel(b.peer));
+  const tookMs = performance.now() - start;
+  t.true(hasCode(error, 'refused'), error?.message ?? '');
+  t.log(`noticed after ${tookMs.toFixed(0)} ms; the idle peer had ${b.rssMiB.toFixed(0)} MiB RSS`);
+  t.true(tookMs < 1000, `took ${tookMs} ms`);
+  t.true(b.rssMiB < 150, `an idle network takes ${b.rssMiB} MiB`);
+  await a.stop();
+});
