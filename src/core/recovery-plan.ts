@@ -1,0 +1,172 @@
+// What the leader proposes for in-sync sets (4.4, C4.1), and what a node reads from its view about its own part. One
+// change per partition and plan, since each raises cfg; the next plan goes on. At rest, with all members up, only the
+// explicit partitions are looked at; while a member is down all are, for I = T may hold it (too few were live).
+
+import { hash32 } from './hash.ts';
+import {
+  type NodeId,
+  type PartitionId,
+  type PolicyId,
+  partitionKey,
+  partitionOfKey,
+} from './ids.ts';
+import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
+import { type IsLive, liveCount, purgeBar, release } from './partition.ts';
+import type { ClusterView, Member, PartitionConfig, Policy } from './view.ts';
+
+/** After so long with one live member, a spare node joins (4.4). */
+export const SPARE_AFTER_MS = 60_000;
+/** Entries of one plan: below the proposals that a node may have in flight. */
+export const MAX_ENTRIES_PER_PLAN = 16;
+
+type Kind = 'shrink' | 'join' | 'release';
+
+interface Change {
+  readonly kind: Kind;
+  readonly node: NodeId;
+}
+
+interface Planned extends Change {
+  /** Live copies: the fewest come first (4.8). */
+  readonly live: number;
+  readonly cas: PartitionCas;
+}
+
+/** Remembers since when partitions have one live member; nothing else outlives a plan. */
+export class ChangePlanner {
+  /** partitionKey -> ms. At most one per partition that hangs on one member. */
+  #lonelySince = new Map<number, number>();
+
+  /** The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing. */
+  plan(view: ClusterView, now: number): EntryBody[] {
+    const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
+    const lonely = new Map<number, number>();
+    const planned: Planned[] = [];
+    for (const policy of view.policies.values()) {
+      for (const p of partitionsToSee(view, policy.id)) {
+        const config = view.partition(policy.id, p);
+        const live = liveCount(config, isLive);
+        if (live === 0) continue;
+        const key = partitionKey(policy.id, p);
+        const since = this.#lonelySince.get(key) ?? now;
+        if (live === 1 && policy.copies > 1) lonely.set(key, since);
+        const isLonely = live === 1 && policy.copies > 1 && now - since >= SPARE_AFTER_MS;
+        const change =
+          changeOf(config, policy, isLive) ?? (isLonely ? spareFor(view, policy, p) : undefined);
+        if (change === undefined) continue;
+        planned.push({ ...change, live, cas: { policy: policy.id, p, cfg: config.cfg } });
+      }
+    }
+    this.#lonelySince = lonely;
+    return entriesOf(view, planned);
+  }
+}
+
+function partitionsToSee(view: ClusterView, policy: PolicyId): Iterable<number> {
+  for (const member of view.members.values()) {
+    if (member.state === 'down') return Array.from({ length: view.partitions }, (_, p) => p);
+  }
+  return view.explicitPartitions(policy);
+}
+
+/** The most urgent legal change of one partition; undefined when it needs none. */
+function changeOf(config: PartitionConfig, policy: Policy, isLive: IsLive): Change | undefined {
+  const { inSync, joining, targets } = config;
+  const gone = joining.find((node) => !isLive(node));
+  if (gone !== undefined) return { kind: 'shrink', node: gone };
+  const down = inSync.find((node) => !isLive(node));
+  const canShrink = liveCount(config, isLive) >= Math.max(1, policy.minCopies);
+  if (down !== undefined && canShrink) return { kind: 'shrink', node: down };
+  const missing = targets.find((node) => {
+    return isLive(node) && !inSync.includes(node) && !joining.includes(node);
+  });
+  if (missing !== undefined) return { kind: 'join', node: missing };
+  const rule = { minCopies: policy.minCopies, isLive };
+  const spare = inSync.find((node) => typeof release(config, node, rule) !== 'string');
+  return spare === undefined ? undefined : { kind: 'release', node: spare };
+}
+
+/** A member to join beside the last live one: of another zone first, else (unless strict) any; drawn by a hash. */
+function spareFor(view: ClusterView, policy: Policy, p: number): Change | undefined {
+  const { inSync, joining } = view.partition(policy.id, p);
+  if (joining.length > 0) return undefined;
+  const zones = new Set<string | undefined>();
+  for (const node of inSync) {
+    const member = view.members.get(node);
+    if (member?.state === 'up') zones.add(member.zone);
+  }
+  let best: Member | undefined;
+  let bestScore = -1;
+  for (const member of view.members.values()) {
+    if (member.state !== 'up' || member.weight === 0 || inSync.includes(member.node)) continue;
+    const isApart = !zones.has(member.zone);
+    if (policy.strict && !isApart) continue;
+    const score = hash32(partitionKey(policy.id, p), member.node) + (isApart ? 2 ** 32 : 0);
+    if (score <= bestScore) continue;
+    best = member;
+    bestScore = score;
+  }
+  return best === undefined ? undefined : { kind: 'join', node: best.node };
+}
+
+/** One entry per kind and node, the most endangered partitions first, each list and their number bounded. */
+function entriesOf(view: ClusterView, planned: Planned[]): EntryBody[] {
+  planned.sort((a, b) => a.live - b.live);
+  const lists = new Map<string, { change: Change; partitions: PartitionCas[] }>();
+  for (const one of planned) {
+    const key = `${one.kind} ${one.node}`;
+    let list = lists.get(key);
+    if (list === undefined) {
+      if (lists.size >= MAX_ENTRIES_PER_PLAN) continue;
+      list = { change: one, partitions: [] };
+      lists.set(key, list);
+    }
+    if (list.partitions.length < MAX_PARTITIONS_PER_ENTRY) list.partitions.push(one.cas);
+  }
+  return [...lists.values()].map(({ change, partitions }) => entryOf(view, change, partitions));
+}
+
+function entryOf(view: ClusterView, change: Change, partitions: PartitionCas[]): EntryBody {
+  const { kind, node } = change;
+  if (kind === 'shrink') return { type: 'isrShrink', partitions, node, reason: 'down' };
+  if (kind === 'release') return { type: 'isrRelease', partitions, node };
+  const incarnation = view.members.get(node)?.incarnation as Member['incarnation'];
+  return { type: 'isrJoin', partitions, node, incarnation };
+}
+
+/** A partition with its config. */
+export interface PartitionWork extends PartitionId {
+  readonly config: PartitionConfig;
+}
+
+/** The partitions that `self` is joining: what its catch-up has to do. */
+export function joinsOf(view: ClusterView, self: NodeId): PartitionWork[] {
+  const work: PartitionWork[] = [];
+  for (const policy of view.policies.keys()) {
+    for (const p of view.explicitPartitions(policy)) {
+      const config = view.partition(policy, p);
+      if (config.joining.includes(self)) work.push({ policy, p, config });
+    }
+  }
+  return work;
+}
+
+/**
+ * Of the partitions that `self` holds rows of (partitionKey), those whose copies a purge would let it delete (I5). At
+ * most MAX_PARTITIONS_PER_ENTRY: the list of one entry.
+ */
+export function surplusOf(
+  view: ClusterView,
+  self: NodeId,
+  held: readonly number[],
+): PartitionCas[] {
+  const surplus: PartitionCas[] = [];
+  for (const key of held) {
+    if (surplus.length >= MAX_PARTITIONS_PER_ENTRY) break;
+    const { policy, p } = partitionOfKey(key);
+    const config = view.partition(policy, p);
+    if (config.cfg === 0 || purgeBar(config, self) !== undefined) continue;
+    surplus.push({ policy, p, cfg: config.cfg });
+  }
+  return surplus;
+}
