@@ -1,0 +1,270 @@
+// Random entry sequences, drawn so that many are legal: compare-and-set values come from the present state most of the
+// time, a step too early or wild at others. After every entry the invariants of PROTOCOL 7 are looked at.
+
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { applyEntry, emptyState, hashOf } from '../../src/core/cluster-state.ts';
+import type { Incarnation } from '../../src/core/ids.ts';
+import type { EntryBody, EntryOrigin, LogEntry, PartitionCas } from '../../src/core/log-entry.ts';
+import {
+  casOf,
+  configAt,
+  entryBodies as make,
+  NO_ORIGIN,
+  nodeId,
+  policyId,
+  StateCell,
+} from '../fixtures.ts';
+
+const P = 4;
+
+/** A few small numbers that a body is made of, once the state is known. */
+interface Draw {
+  kind: number;
+  a: number;
+  b: number;
+  c: number;
+  wild: boolean;
+  repeat: boolean;
+}
+
+const draw: fc.Arbitrary<Draw> = fc.record({
+  kind: fc.integer({ min: 0, max: 19 }),
+  a: fc.integer({ min: 1, max: 5 }),
+  b: fc.integer({ min: 0, max: P - 1 }),
+  c: fc.integer({ min: 0, max: 3 }),
+  wild: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+  repeat: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+});
+
+function bodyOf(cell: StateCell, d: Draw): EntryBody {
+  const partitions = casList(cell, d);
+  const known = cell.state.members.get(nodeId(d.a))?.incarnation ?? 0;
+  const incarnation = d.wild ? known + 1 : known;
+  const volume = 1 + (d.c % 2);
+  const lock = [...cell.state.volumes.values()].find((one) => one.id === volume)?.lock;
+  const token = (lock?.token ?? 0) + (d.wild ? 1 : 0);
+  const life = { volume, token, node: d.a, incarnation, session: d.c };
+  const inSync = partitions.length > 0 ? configOf(cell, d).inSync : [];
+  switch (d.kind) {
+    case 0:
+    case 1:
+      return make.nodeJoin({ peer: d.a, zone: `z${d.c}`, weight: d.wild ? Number.NaN : 1 });
+    case 2:
+    case 3:
+    case 4:
+      return make.nodeUp({
+        node: d.a,
+        incarnation: known + (d.wild ? 0 : 1),
+        continues: d.c === 0 ? known : 0,
+      });
+    case 5:
+    case 6:
+      return make.nodesDown({
+        nodes: [[d.a, known]],
+        baseEpoch: cell.state.epoch - (d.wild ? 1 : 0),
+      });
+    case 7:
+    case 8:
+      return make.isrJoin({ partitions, node: d.a, incarnation });
+    case 9:
+    case 10:
+    case 11:
+      return make.isrPromote({
+        partitions,
+        node: d.a,
+        incarnation,
+        source: inSync[d.c % 2] ?? d.c,
+      });
+    case 12:
+      return make.isrShrink({ partitions, node: d.a });
+    case 13:
+      return d.c < 2
+        ? make.isrAbort({ partitions, node: d.a })
+        : make.purge({ partitions, node: d.a });
+    case 14:
+      return make.isrRelease({ partitions, node: d.a });
+    case 15:
+      return d.wild
+        ? { type: 'policyCreate', copies: d.a, minCopies: d.c, strict: d.b > 1 }
+        : make.volumeCreate({ name: `v${d.c}`, policy: d.b > 2 ? 1 : 0 });
+    case 16:
+      return make.lockAcquire(life);
+    case 17:
+      return make.lockRelease({ volume, token });
+    case 18:
+      return make.takeover({ ...life, force: d.wild });
+    default:
+      return d.wild
+        ? make.volumeDelete({ volume, token })
+        : { type: 'setting', key: `k${d.a}`, value: 'x' };
+  }
+}
+
+function configOf(cell: StateCell, d: Draw) {
+  return configAt(cell, d.b);
+}
+
+function casList(cell: StateCell, d: Draw): PartitionCas[] {
+  if (cell.state.policies.size === 0) return [];
+  const list = [casOf(cell, d.b), casOf(cell, (d.b + d.c) % P)];
+  return d.wild
+    ? [...list, { ...casOf(cell, d.b), p: 999 }, { ...casOf(cell, 0), policy: policyId(77) }]
+    : list;
+}
+
+/** Sets of every partition before and after one entry (A5, A6, A7, A8, I6, I11). */
+function checkStep(t: ExecutionContext, cell: StateCell, before: StateCell, body: EntryBody): void {
+  const [old, now] = [before.state, cell.state];
+  t.true(now.epoch >= old.epoch && now.epoch <= old.epoch + 1);
+  t.is(now.epoch > old.epoch, now.members !== old.members, 'A5: each epoch has one content');
+  for (const [id, policy] of now.policies) {
+    if (!old.policies.has(id)) continue;
+    for (let p = 0; p < P; p += 1)
+      checkPartition(t, before, cell, { id, p, body, m: policy.policy.minCopies });
+  }
+  for (const [id, volume] of now.volumes) {
+    const was = old.volumes.get(id)?.lock ?? volume.lock;
+    const { lock } = volume;
+    t.true(lock.token === was.token || lock.token === was.token + 1, 'A6');
+    const isGrant = body.type === 'lockAcquire' || body.type === 'takeover';
+    if (lock.token !== was.token) t.true(isGrant && lock.state === 'held', 'A6');
+    if (isGrant || lock.state === 'free') continue;
+    t.deepEqual([lock.node, lock.session], [was.node, was.session], 'A6: one holder per token');
+  }
+}
+
+function checkPartition(
+  t: ExecutionContext,
+  before: StateCell,
+  cell: StateCell,
+  at: { id: number; p: number; body: EntryBody; m: number },
+): void {
+  const was = configAt(before, at.p, at.id);
+  const is = configAt(cell, at.p, at.id);
+  const areSame =
+    String(was.inSync) === String(is.inSync) && String(was.joining) === String(is.joining);
+  t.is(Number(is.cfg), areSame ? was.cfg : was.cfg + 1, `I11 at ${at.body.type}`);
+  if (was.inSync.length > 0) {
+    t.true(
+      is.inSync.some((node) => was.inSync.includes(node)),
+      'A7',
+    );
+    for (const node of is.inSync) {
+      if (was.inSync.includes(node)) continue;
+      t.is(at.body.type, 'isrPromote', 'A8');
+      t.true(was.joining.includes(node), 'A8');
+    }
+  }
+  if (is.inSync.length < was.inSync.length) t.true(is.inSync.length >= at.m, 'I6');
+  t.false(is.joining.some((node) => is.inSync.includes(node)));
+}
+
+function run(
+  draws: readonly Draw[],
+  check: (cell: StateCell, before: StateCell, body: EntryBody) => void,
+): StateCell {
+  const cell = new StateCell();
+  cell.apply(make.format({ partitions: P, copies: 3, minCopies: 2 }));
+  for (let node = 1; node <= 3; node += 1) {
+    cell.apply(make.nodeJoin({ peer: node }));
+    cell.apply(make.nodeUp({ node, incarnation: 1 }));
+  }
+  let counter = 1;
+  for (const d of draws) {
+    const before = new StateCell(cell.state);
+    const body = bodyOf(cell, d);
+    if (!d.repeat) counter += 1;
+    const origin: EntryOrigin = {
+      node: nodeId(1 + (d.b % 3)),
+      incarnation: 1 as Incarnation,
+      counter,
+    };
+    cell.apply(body, d.wild ? NO_ORIGIN : origin);
+    check(cell, before, body);
+  }
+  return cell;
+}
+
+test('state: the invariants hold after every entry of any sequence', (t) => {
+  fc.assert(
+    fc.property(fc.array(draw, { maxLength: 80 }), (draws) => {
+      run(draws, (cell, before, body) => checkStep(t, cell, before, body));
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('state: equal sequences give equal hashes, and the hash sees a difference (A4)', (t) => {
+  fc.assert(
+    fc.property(fc.array(draw, { maxLength: 40 }), (draws) => {
+      const cell = run(draws, () => undefined);
+      const again = cell.entries.reduce(
+        (state, entry) => applyEntry(state, entry).state,
+        emptyState(),
+      );
+      t.is(hashOf(again), hashOf(cell.state));
+      const copy = new StateCell(cell.state);
+      copy.apply({ type: 'noop' });
+      t.not(hashOf(copy.state), hashOf(cell.state));
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('state: applying a proposal again changes nothing but the index (C2.5)', (t) => {
+  fc.assert(
+    fc.property(fc.array(draw, { minLength: 1, maxLength: 30 }), draw, (draws, last) => {
+      const cell = run(draws, () => undefined);
+      const body = bodyOf(cell, last);
+      const origin = { node: nodeId(1), incarnation: 1 as Incarnation, counter: 1000 };
+      const first = cell.apply(body, origin);
+      const once = cell.state;
+      const second = cell.apply(body, origin);
+      t.is(second.value, first.value);
+      t.is(hashOf({ ...cell.state, index: once.index }), hashOf(once));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+// Method: numbers that no sane proposer sends, in every field of every kind; nothing may be thrown.
+test('state: no entry makes it throw', (t) => {
+  const number = fc.constantFrom(
+    0,
+    -1,
+    1,
+    2.5,
+    2 ** 32,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    2 ** 53,
+  );
+  const scramble = (body: EntryBody, values: readonly number[]): EntryBody => {
+    let at = 0;
+    const text = JSON.stringify(body, (_key, value) => {
+      if (typeof value !== 'number') return value;
+      at += 1;
+      return `#${values[at % values.length]}`;
+    });
+    return JSON.parse(text, (_key, value) => {
+      return typeof value === 'string' && value.startsWith('#') ? Number(value.slice(1)) : value;
+    });
+  };
+  fc.assert(
+    fc.property(
+      fc.array(draw, { maxLength: 30 }),
+      fc.array(number, { minLength: 5, maxLength: 9 }),
+      (draws, values) => {
+        const cell = run(draws, () => undefined);
+        for (const d of draws) {
+          const body = scramble(bodyOf(cell, d), values);
+          const entry: LogEntry = { ...(cell.entries.at(-1) as LogEntry), origin: NO_ORIGIN, body };
+          applyEntry(cell.state, { ...entry, index: (cell.state.index + 1) as LogEntry['index'] });
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
