@@ -12,7 +12,6 @@ import {
   RECORD_DROP,
   RECORD_REPLACE,
   RECORD_WRITE,
-  RECORD_WRITTEN,
   RECORD_ZERO,
 } from './journal-codec.ts';
 import { INCOMING_FOLDER, objectFolder, objectPath, stagedPath } from './layout.ts';
@@ -105,10 +104,7 @@ export class Applier {
       this.#setSums(state, record, undefined);
       return;
     }
-    invariant(
-      record.kind === RECORD_WRITE || record.kind === RECORD_WRITTEN,
-      'the record is a write',
-    );
+    invariant(record.kind === RECORD_WRITE, 'the record is a write');
     if (record.isFresh) this.#startFile(state);
     if (!this.#cache.loadPage(state)) return;
     const file = this.#cache.file(state);

@@ -1,10 +1,10 @@
 // Journal records and batches <-> bytes (layout.ts). A batch is encoded into one buffer that its journal owns; a record
 // decoded from a batch is a view into that batch. Sums prove what is decoded; bounds are checked all the same.
 
-import { crc32 } from '../core/checksum.ts';
+import { crc32, SUM_BYTES } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
-import { alignUp } from '../core/units.ts';
+import { alignUp, SECTOR_BYTES } from '../core/units.ts';
 import {
   BATCH_HEADER_BYTES,
   BATCH_MAGIC,
@@ -20,8 +20,6 @@ export const RECORD_WRITE = 1;
 export const RECORD_ZERO = 2;
 export const RECORD_REPLACE = 3;
 export const RECORD_DROP = 4;
-/** Kind 5: a write whose data is durable in the object file already. */
-export const RECORD_WRITTEN = 5;
 
 const FLAG_ZERO_AFTER = 1;
 const FLAG_FRESH = 2;
@@ -194,8 +192,7 @@ function decodeRecord(bytes: Uint8Array, view: DataView, at: number, total: numb
   const flags = bytes[at + 5] as number;
   const count = view.getUint32(at + 74, true);
   const hasData = kind === RECORD_WRITE;
-  const hasSums = hasData || kind === RECORD_WRITTEN;
-  const sumsBytes = hasSums ? count / 1024 : 0;
+  const sumsBytes = hasData ? (count / SECTOR_BYTES) * SUM_BYTES : 0;
   const sumsAt = at + RECORD_HEADER_BYTES;
   if (RECORD_HEADER_BYTES + sumsBytes + (hasData ? count : 0) !== total) throw malformed();
   return {

@@ -20,15 +20,14 @@
 //    60 u32 sum of 0-59        64 contents, then zeroes up to 512 (not summed)
 //   An attest record is a batch without contents.
 //   record in a batch:
-//     0 u32 bytes of this record                           4 u8 kind: 1 write, 2 zero, 3 replace, 4 drop, 5 write whose
-//       data is in the object file already                 5 u8 flags: 1 the row is `zero` afterwards, 2 all sums of
-//       the object are void before this record             6 u16 0
+//     0 u32 bytes of this record                           4 u8 kind: 1 write, 2 zero, 3 replace, 4 drop
+//     5 u8 flags: 1 the row is `zero` afterwards, 2 all sums of the object are void before this record      6 u16 0
 //     8 u32 generation         12 u32 index               16 u32 family               20 u32 partition key
 //    24 u32 prev token         28 u48 prev count          34 u32 token                38 u48 count
 //    44 u32 cfg                48 u48 closed              54 u32 open regions 0-31    58 u32 open regions 32-63
 //    62 u32 own regions 0-31   66 u32 own regions 32-63   70 u32 offset               74 u32 count of bytes
 //    78 8 bytes staged id (kind 3)                        86 u16 0
-//    88 sums (kind 1, 5: u32 per sector), data (kind 1)
+//    88 sums (kind 1: u32 per sector), data (kind 1)
 //
 // index.GGGGGGGG (G = generation of the file, hex). The journal head names the file and how many bytes of it count.
 //     0 u32 magic "SIDX"        4 u32 format version      8 u32 generation            12 u32 sum of 0-11

@@ -5,8 +5,8 @@ import { sumsOf } from '../../src/core/checksum.ts';
 import type { OperatingError } from '../../src/core/errors.ts';
 import type { FamilyId, FencingToken, GenerationId, Version } from '../../src/core/ids.ts';
 import { MIB, OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import type { LocalObjectStore } from '../../src/storage/local-store.ts';
 import { openObjectStore } from '../../src/storage/object-store.ts';
-import type { ObjectStore } from '../../src/storage/store-types.ts';
 import { type CrashWorld, PowerLoss } from './crash-world.ts';
 
 const GENERATION = 1 as GenerationId;
@@ -41,8 +41,10 @@ export function sectorOf(tag: number): Uint8Array {
 export class ModelledStore {
   readonly world: CrashWorld;
   readonly #objects: ObjectHistory[];
-  store: ObjectStore | undefined;
+  store: LocalObjectStore | undefined;
   failure: OperatingError | undefined;
+  /** Whether the workload asks for checkpoints of its own. */
+  mayCheckpoint = true;
   #nextTag = 1;
   inFlight = 0;
 
@@ -90,6 +92,7 @@ export class ModelledStore {
 
   #choose(maxSectors: number): void {
     const { random } = this.world;
+    if (this.mayCheckpoint && random.below(12) === 0) this.store?.checkpoint(() => undefined);
     const index = random.below(this.#objects.length);
     const history = this.#objects[index] as ObjectHistory;
     if (history.staging !== undefined && !this.#sawStaged(index, history)) return;
