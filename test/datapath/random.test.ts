@@ -24,7 +24,7 @@ class Walk {
   lossPercent = 0;
 
   constructor(seed: number) {
-    this.world = new World({ seed, nodes: 4, copies: 3 });
+    this.world = new World({ seed, nodes: 5, copies: 3 });
     this.world.tamper = () => (this.below(100) < this.lossPercent ? 'lose' : 'pass');
   }
 
@@ -44,6 +44,7 @@ class Walk {
       [3, () => this.attach()],
       [4, () => this.world.healOnce()],
       [1, () => this.abort()],
+      [1, () => this.joinAnyone()],
       [
         1,
         () => {
@@ -142,7 +143,7 @@ class Walk {
 
   kill(): void {
     const dead = this.world.nodes.filter((node) => !node.isAlive).length;
-    const node = this.world.nodes[this.below(4)] as WorldNode;
+    const node = this.world.nodes[this.below(5)] as WorldNode;
     if (!node.isAlive || dead >= 2 || (dead === 1 && this.below(4) > 0)) return;
     this.world.kill(node);
     if (node.id === this.guestNode) this.guest = undefined;
@@ -174,8 +175,16 @@ class Walk {
     this.world.commit({ type: 'isrAbort', partitions: [this.world.cas(object)], node });
   }
 
+  /** Also one that the ring does not want: the write set of an unaware holder lacks it. */
+  joinAnyone(): void {
+    const object = this.below(2);
+    const node = this.world.nodes[this.below(this.world.nodes.length)] as WorldNode;
+    if (!node.isAlive || this.world.members(object).includes(node.id)) return;
+    this.world.commit(this.world.joinOf(node.id, object));
+  }
+
   lag(): void {
-    const node = this.world.nodes[this.below(4)] as WorldNode;
+    const node = this.world.nodes[this.below(5)] as WorldNode;
     node.isLagging = !node.isLagging;
   }
 
@@ -194,7 +203,7 @@ class Walk {
     }
     world.clock.run(500);
     if (!world.heal(400)) oracle.violations.push('the sets did not heal');
-    const last = world.takeOver(1 + this.below(4));
+    const last = world.takeOver(1 + this.below(5));
     for (const object of [0, 1]) {
       const floors = oracle.floorsOf(object * 100, SECTORS_PER_OBJECT);
       const bytes = world.read(last, object * OBJECT, SECTORS_PER_OBJECT * 4096, 60_000);

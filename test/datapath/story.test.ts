@@ -6,6 +6,11 @@ import { MIB } from '../../src/core/units.ts';
 import { OP, STATUS } from '../../src/wire/frame.ts';
 import { World } from './world.ts';
 
+/** A node that is no member of the partition of object 0. */
+function outsiderOf(world: World): number {
+  return world.nodes.find(({ id }) => !world.members(0).includes(id))?.id as number;
+}
+
 const block = (fill: number, length = 4096): Uint8Array => new Uint8Array(length).fill(fill);
 
 test('a write is on every member of the in-sync set, equal, when it is acknowledged (I1, I2)', (t) => {
@@ -136,6 +141,73 @@ test('after the barrier no write of an unaware old holder is acknowledged or cha
   t.deepEqual(world.read(next, 0, 4096), block(2));
 });
 
+// Method: the old holder's node is no replica, so no SEAL reaches it and only the replicas can stop it.
+test('an old holder on a node that hears nothing is refused by the replicas (F1, A11)', (t) => {
+  const world = new World({ nodes: 5 });
+  const zombie = world.attach(outsiderOf(world));
+  t.is(world.write(zombie, 0, block(1)), 'ok');
+  world.node(outsiderOf(world)).isLagging = true;
+  const next = world.takeOver(world.members(0)[0] as number);
+  t.deepEqual(world.read(next, 0, 4096), block(1));
+  t.is(world.write(zombie, 0, block(66)), 'fenced');
+  t.deepEqual(world.read(next, 0, 4096), block(1));
+  t.is(world.write(next, 0, block(2)), 'ok');
+  const [first, ...others] = world.tables(0);
+  for (const other of others) t.is(other, first as string);
+});
+
+// Method: a member is added while the holder's node hears nothing. Without F2 the old members would confirm the old
+// write set, and the new member would lack an acknowledged write.
+test('a holder that does not know the new member is told STALE and writes to it, too (F2, I1, I3)', (t) => {
+  const world = new World({ nodes: 5, copies: 2, minCopies: 1 });
+  const outsider = outsiderOf(world);
+  const guest = world.attach(outsider);
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  world.node(outsider).isLagging = true;
+  const added = world.nodes.find(({ id }) => id !== outsider && !world.members(0).includes(id));
+  world.must(world.joinOf(added?.id as number, 0));
+  world.clock.run(100);
+  world.promoteWhenDrained(added?.id as number, 0);
+  world.clock.run(500);
+  t.is(world.config(0).inSync.length, 3);
+  t.is(world.write(guest, 0, block(2)), 'ok');
+  t.is(added?.store.row(world.volume.head, 0)?.verCount, 2);
+  const tables = world.tables(0);
+  t.is(tables.length, 3);
+  for (const table of tables) t.is(table, tables[0] as string);
+});
+
+test('a read waits for an overlapping write in flight, another one does not (3.5)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 65536)), 'ok');
+  world.tamper = (_from, _to, frame) => (frame.op === OP.WRITE ? 'lose' : 'pass');
+  guest.write(4096, block(2), () => {});
+  t.is(world.read(guest, 0, 8192, 500), 'waiting');
+  t.deepEqual(world.read(guest, 8192, 4096, 500), block(1));
+  world.tamper = () => 'pass';
+  world.clock.run(3000);
+  t.deepEqual(world.read(guest, 4096, 4096), block(2));
+});
+
+// Method: nobody drains; only the write itself can bring the joiner what it lacks.
+test('a write to a stack that a joiner lacks recovers that stack, then is acknowledged (4.6 step 4)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 65536)), 'ok');
+  world.kill(world.node(3));
+  world.down(world.node(3));
+  t.is(world.write(guest, 0, block(2)), 'ok');
+  world.restart(world.node(3));
+  world.clock.run(100);
+  world.must(world.joinOf(3, 0));
+  world.clock.run(100);
+  t.is(world.write(guest, 4096, block(3)), 'ok');
+  const [first, second] = world.tables(0);
+  t.is(first, second);
+  t.is(world.node(3).store.describe(world.keyOf(0)), first as string);
+});
+
 test('a holder that learns of a newer token stops before any replica tells it', (t) => {
   const world = new World();
   const guest = world.attach(1);
@@ -237,35 +309,37 @@ test('a returning node misses nothing: it catches up beside a writing guest and 
   }
 });
 
+// Method: a write is confirmed by the joiner but not yet by the members of I; the drain then finds the source one
+// version behind. It must not put that shorter prefix in its place.
 test('Trap 1: a write confirmed while joining is not lost by the drain', (t) => {
-  for (let seed = 1; seed <= 10; seed += 1) {
-    const world = new World({ seed });
-    const guest = world.attach(1);
-    t.is(world.write(guest, 0, block(1)), 'ok');
-    world.kill(world.node(3));
-    world.down(world.node(3));
-    t.is(world.write(guest, 0, block(2)), 'ok');
-    world.restart(world.node(3));
-    world.clock.run(100);
-    world.must(world.joinOf(3, 0));
-    world.clock.run(100);
-    world.node(3).datapath.catchUp.drainAll([world.cas(0)], { isCancelled: false }, (results) => {
-      for (const result of results) {
-        world.commit({
-          type: 'isrPromote',
-          partitions: [result],
-          node: world.node(3).id,
-          incarnation: world.node(3).incarnation,
-        });
-      }
-    });
-    for (let i = 0; i < 20; i += 1) guest.write(0, block(100 + i), () => {});
-    world.clock.run(5000);
-    t.true(world.config(0).inSync.includes(world.node(3).id), `seed ${seed}`);
-    const [first, ...others] = world.tables(0);
-    for (const other of others) t.is(other, first as string, `seed ${seed}`);
-    t.deepEqual(world.read(guest, 0, 4096), block(119));
-  }
+  const world = new World({ nodes: 5 });
+  const guest = world.attach(outsiderOf(world));
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  const away = world.members(0)[2] as number;
+  world.kill(world.node(away));
+  world.down(world.node(away));
+  t.is(world.write(guest, 0, block(2)), 'ok');
+  world.restart(world.node(away));
+  world.clock.run(100);
+  world.must(world.joinOf(away, 0));
+  world.clock.run(100);
+  world.tamper = (_from, to, frame) => (frame.op === OP.WRITE && to !== away ? 'lose' : 'pass');
+  let outcome = '';
+  guest.write(0, block(3), (error) => {
+    outcome = error?.code ?? 'ok';
+  });
+  const versionOf = () => world.node(away).store.row(world.volume.head, 0)?.verCount;
+  t.true(world.clock.until(() => versionOf() === 3, 1000));
+  world.promoteWhenDrained(away, 0, () => outcome === 'ok');
+  world.clock.run(500);
+  t.is(versionOf(), 3);
+  world.tamper = () => 'pass';
+  world.clock.run(3000);
+  t.is(outcome, 'ok');
+  t.true(world.config(0).inSync.includes(world.node(away).id));
+  const [first, ...others] = world.tables(0);
+  t.is(others.length, 2);
+  for (const other of others) t.is(other, first as string);
 });
 
 // Method: the holder's last write reaches node 3, which joins, but neither node 2 nor the holder's own disk, for the

@@ -455,37 +455,62 @@ export class World {
       const { policy } = this.volume;
       const config = this.view.partition(policy, p);
       const cas = { policy, p, cfg: config.cfg };
-      for (const node of this.nodes) {
-        if (!config.targets.includes(node.id) || config.inSync.includes(node.id)) continue;
-        isWhole = false;
-        if (!node.isAlive) continue;
-        if (config.joining.includes(node.id)) this.#promote(node, cas);
-        else
-          this.commit({
-            type: 'isrJoin',
-            partitions: [cas],
-            node: node.id,
-            incarnation: node.incarnation,
-          });
-        break;
-      }
+      const step = this.#healStep(config, cas);
+      if (step === 'whole') continue;
+      isWhole = false;
+      step?.();
     }
     return isWhole;
   }
 
-  #promote(node: WorldNode, cas: ReturnType<World['cas']>): void {
+  #healStep(
+    config: PartitionConfig,
+    cas: ReturnType<World['cas']>,
+  ): 'whole' | (() => void) | undefined {
+    const alive = (id: NodeId) => this.node(id).isAlive;
+    for (const id of config.joining) if (alive(id)) return () => this.#promote(this.node(id), cas);
+    for (const id of config.targets) {
+      if (config.inSync.includes(id) || config.joining.includes(id) || !alive(id)) continue;
+      const { incarnation } = this.node(id);
+      return () => this.commit({ type: 'isrJoin', partitions: [cas], node: id, incarnation });
+    }
+    const surplus = config.inSync.find((id) => !config.targets.includes(id));
+    if (surplus !== undefined) {
+      return () => this.commit({ type: 'isrRelease', partitions: [cas], node: surplus });
+    }
+    return config.targets.every((id) => config.inSync.includes(id)) ? 'whole' : undefined;
+  }
+
+  #promote(node: WorldNode, cas: ReturnType<World['cas']>, when: () => boolean = () => true): void {
     const { incarnation, life } = node;
     node.datapath.catchUp.drainAll([cas], { isCancelled: false }, (results) => {
-      if (node.life !== life) return;
-      for (const result of results) {
-        this.commit({ type: 'isrPromote', partitions: [result], node: node.id, incarnation });
-      }
+      const propose = (): void => {
+        if (node.life !== life) return;
+        if (!when()) {
+          this.#later(propose);
+          return;
+        }
+        for (const result of results) {
+          this.commit({ type: 'isrPromote', partitions: [result], node: node.id, incarnation });
+        }
+      };
+      propose();
     });
+  }
+
+  /** Drains one joining node for the partition of an object, and promotes it once `when` says so. */
+  promoteWhenDrained(id: number, index: number, when: () => boolean = () => true): void {
+    this.#promote(this.node(id), this.cas(index), when);
+  }
+
+  /** partitionKey of an object. */
+  keyOf(index: number): number {
+    return this.volume.policy * 65536 + this.p(index);
   }
 
   /** Members of I of an object, their tables as text. */
   tables(index: number): string[] {
-    const key = this.volume.policy * 65536 + this.p(index);
+    const key = this.keyOf(index);
     return this.config(index).inSync.map((id) => this.node(id).store.describe(key));
   }
 
