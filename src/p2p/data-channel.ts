@@ -35,8 +35,10 @@ const HANDSHAKE_MS = 3000;
 const KEY_LIFE_MS = 10_000;
 /** Agreed keys that wait for their socket; a further agreement is refused. */
 const MAX_WAITING_KEYS = 1024;
-/** Accepted sockets that have not proven a key; further ones are closed on arrival. */
+/** Accepted sockets that came in the last HANDSHAKE_MS or have not proven a key; further ones are closed on arrival. */
 const MAX_UNPROVEN_SOCKETS = 256;
+/** Sockets that the listener holds: TLS ones count for as long as they live. */
+const MAX_ACCEPTED_SOCKETS = 4096;
 /** First byte of a channel id; that of a TLS record is 0x16. */
 const CHANNEL_ID_MARK = 0x53;
 const TLS_RECORD = 0x16;
@@ -168,7 +170,7 @@ export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #keys = new Map<string, WaitingKey>();
   readonly #channels = new Set<SocketChannel>();
-  readonly #unproven = new Set<Socket>();
+  readonly #unproven = new Set<Socket | FastSocket>();
   readonly #proven = new WeakMap<object, ChannelAgreement>();
   readonly #tls = createTlsServer({
     ...TLS_OPTIONS,
@@ -188,7 +190,7 @@ export class DataPlane {
   async listen(host: string, port: number): Promise<void> {
     this.#listener = await listenFast(
       { host, port },
-      { maxSockets: MAX_UNPROVEN_SOCKETS, onSocket: (socket) => this.#accept(socket) },
+      { maxSockets: MAX_ACCEPTED_SOCKETS, onSocket: (socket) => this.#accept(socket) },
     );
   }
 
@@ -242,23 +244,31 @@ export class DataPlane {
 
   /** Looks at the first byte only: TLS and plain share the port. */
   #accept(socket: Socket): void {
+    if (this.#unproven.size >= MAX_UNPROVEN_SOCKETS) {
+      socket.destroy();
+      return;
+    }
+    let isTls = false;
     this.#unproven.add(socket);
-    const timer = this.#options.clock.setTimer(HANDSHAKE_MS, () => socket.destroy());
-    const end = () => {
+    const timer = this.#options.clock.setTimer(HANDSHAKE_MS, () => {
+      this.#unproven.delete(socket);
+      // Of TLS handshakes the TLS server takes care by itself.
+      if (!isTls) socket.destroy();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => {
       this.#unproven.delete(socket);
       this.#options.clock.clearTimer(timer);
-    };
-    socket.on('error', () => socket.destroy());
-    socket.once('close', end);
+    });
     socket.once('data', (first: Buffer) => {
       socket.pause();
-      if (first[0] === TLS_RECORD) {
-        end();
-        socket.unshift(first);
-        this.#tls.emit('connection', socket);
+      isTls = first[0] === TLS_RECORD;
+      if (!isTls) {
+        this.#acceptPlain(socket, first);
         return;
       }
-      this.#acceptPlain(socket, first);
+      socket.unshift(first);
+      this.#tls.emit('connection', socket);
     });
     socket.resume();
   }
@@ -268,23 +278,36 @@ export class DataPlane {
     let have = 0;
     let channel: SocketChannel | undefined;
     const { clock } = this.#options;
+    const end = () => {
+      this.#unproven.delete(fast);
+      clock.clearTimer(timer);
+    };
     const onData = (chunk: Uint8Array) => {
-      if (channel !== undefined) return channel.receive(chunk);
+      if (channel !== undefined) {
+        channel.receive(chunk);
+        return;
+      }
       const count = Math.min(chunk.length, PREAMBLE_BYTES - have);
       preamble.set(chunk.subarray(0, count), have);
       have += count;
       if (have < PREAMBLE_BYTES) return;
       const agreement = this.#proofOf(preamble);
-      if (agreement === undefined) return fast.destroy();
-      clock.clearTimer(timer);
+      if (agreement === undefined) {
+        fast.destroy();
+        return;
+      }
+      end();
       fast.write(preambleOf(agreement, 'listener'));
       channel = this.#opened(agreement, fast);
       channel.receive(chunk.subarray(count));
     };
-    const fast = new FastSocket(socket, { clock, onData, onClose: () => channel?.lost() });
-    const timer = clock.setTimer(HANDSHAKE_MS, () => {
-      if (channel === undefined) fast.destroy();
-    });
+    const onClose = () => {
+      end();
+      channel?.lost();
+    };
+    const fast = new FastSocket(socket, { clock, onData, onClose });
+    const timer = clock.setTimer(HANDSHAKE_MS, () => fast.destroy());
+    this.#unproven.add(fast);
     onData(new Uint8Array(first));
   }
 

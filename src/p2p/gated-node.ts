@@ -153,6 +153,11 @@ function gossipService(isMember: (peer: PeerKey) => boolean) {
     });
 }
 
+function forget(node: Libp2p, peer: PeerId): void {
+  // Memory only; it can fail when the node is stopping, and then nothing is left to forget.
+  node.peerStore.delete(peer).catch(() => undefined);
+}
+
 /** Created, not started. */
 export async function createGatedNode(options: GatedNodeOptions): Promise<GatedNode> {
   const { clock, isMember } = options;
@@ -187,7 +192,11 @@ export async function createGatedNode(options: GatedNodeOptions): Promise<GatedN
   node.addEventListener('connection:open', ({ detail }) => {
     if (!isMember(keyOf(detail.remotePeer))) strangers.add(detail);
   });
-  node.addEventListener('connection:close', ({ detail }) => strangers.remove(detail));
+  node.addEventListener('connection:close', ({ detail }) => {
+    strangers.remove(detail);
+    // Or the peer store would remember every stranger that ever came.
+    if (!isMember(keyOf(detail.remotePeer))) forget(node, detail.remotePeer);
+  });
   const connections = () => node.getConnections();
   return {
     node,

@@ -135,8 +135,10 @@ class Libp2pNetwork implements Network {
   }
 
   addresses(): readonly string[] {
-    const addresses = this.#gated?.node.getMultiaddrs() ?? [];
-    return addresses.map((address) => withoutPeer(address));
+    const all = this.#gated?.node.getMultiaddrs() ?? [];
+    // Listening everywhere includes loopback, where other hosts would find themselves.
+    const others = all.filter((address) => !isLoopback(address));
+    return (others.length > 0 ? others : all).map((address) => withoutPeer(address));
   }
 
   setPeers(peers: readonly PeerAddress[]): void {

@@ -81,7 +81,7 @@ test('each request gets its own reply, whatever the order of the answers', async
   await clock.run();
   t.deepEqual(states, ['2 open']);
   t.true(clients.isOpen(SERVER));
-  t.is(clients.incarnationOf(SERVER), 7);
+  t.is(clients.incarnationOf(SERVER), 7 as Incarnation);
   for (const { frame, reply } of held.reverse()) reply(replyTo(frame, STATUS.OK));
   await clock.run();
   t.deepEqual(got, ['7=7', '6=6', '5=5']);
