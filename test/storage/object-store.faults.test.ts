@@ -92,8 +92,10 @@ test('store: rot anywhere in object files is suspect or harmless, never wrong by
     const { world, model } = await stopped(seed);
     const objects = world.paths().filter((path) => path.startsWith('objects/'));
     for (const path of objects) {
-      for (let i = 0; i < 40; i += 1) {
-        const position = world.random.below(world.random.below(2) === 0 ? 16384 : 2 ** 22);
+      // Even seeds hit the data (about one sector in three), odd ones the sums.
+      for (let i = 0; i < (seed % 2 === 0 ? 400 : 40); i += 1) {
+        const position =
+          seed % 2 === 0 ? 16384 + world.random.below(2 ** 22) : world.random.below(16384);
         world.damage(path, position, (byte) => byte ^ (1 + world.random.below(255)));
       }
     }
@@ -105,7 +107,7 @@ test('store: rot anywhere in object files is suspect or harmless, never wrong by
     t.true(outcome === 'right' || outcome === 'suspect', `seed ${seed}: ${outcome}`);
     if (outcome === 'suspect') suspects += 1;
   }
-  t.true(suspects > 6, `${suspects} of 12 were suspect`);
+  t.true(suspects >= 10, `${suspects} of 12 were suspect`);
 });
 
 /** A row whose file has both sums slots in use, and that file. */
