@@ -30,7 +30,7 @@ export const NONCE_BYTES = 32;
 export const CHANNEL_ID_BYTES = 32;
 const PREAMBLE_BYTES = 64;
 /** From the accept, or the dial, to proven keys, in ms. */
-const HANDSHAKE_MS = 3000;
+const HANDSHAKE_MS = 5000;
 /** An agreed key that nobody used by then is forgotten, in ms. */
 const KEY_LIFE_MS = 10_000;
 /** Agreed keys that wait for their socket; a further agreement is refused. */

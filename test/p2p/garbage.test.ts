@@ -36,7 +36,7 @@ async function newPair(): Promise<{ network: Network; dataPort: number }> {
   };
 }
 
-test(`garbage on the control and data port harms nobody (seed ${seed})`, async (t) => {
+test.serial(`garbage on the control and data port harms nobody (seed ${seed})`, async (t) => {
   const { network, dataPort } = await newPair();
   const other = await newNetwork();
   const before = process.memoryUsage().rss;
@@ -74,7 +74,7 @@ test(`garbage on the control and data port harms nobody (seed ${seed})`, async (
   await stopAll([network, other]);
 });
 
-test('a member that sends no frames on a channel loses it, and only it', async (t) => {
+test.serial('a member that sends no frames on a channel loses it, and only it', async (t) => {
   const a = await newNetwork();
   const b = await newNetwork();
   a.setPeers([addressOf(b)]);

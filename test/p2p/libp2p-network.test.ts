@@ -1,7 +1,7 @@
 // Real sockets on loopback, several networks in one process. Each wait is for an event; AVA's time-out is the bound.
 
 import test from 'ava';
-import { hasCode } from '../../src/core/errors.ts';
+import { hasCode, OperatingError } from '../../src/core/errors.ts';
 import type { DataChannel, Network } from '../../src/ports/ports.ts';
 import { emptyFrame, encodeHeaders, FrameAssembler, OP } from '../../src/wire/frame.ts';
 import { addressOf, newCluster, newNetwork, random, stopAll, until } from './network-fixtures.ts';
@@ -15,27 +15,30 @@ function nextMessage(network: Network): Promise<{ peer: string; message: Uint8Ar
   });
 }
 
-test('control messages travel both ways between members, up to 1 MiB and in order', async (t) => {
-  const [a, b, c] = (await newCluster(3)) as [Network, Network, Network];
-  const got: number[] = [];
-  const last = Promise.withResolvers<Uint8Array>();
-  b.onMessage((peer, message) => {
-    t.is(peer, a.self);
-    got.push(message.length);
-    if (message.length === MIB) last.resolve(message);
-  });
-  const big = new Uint8Array(MIB).map((_, at) => (at * 7) & 255);
-  for (const length of [0, 1, 5, 1000]) t.true(a.send(b.self, big.subarray(0, length)));
-  t.true(a.send(b.self, big));
-  t.deepEqual(await last.promise, big);
-  t.deepEqual(got, [0, 1, 5, 1000, MIB]);
-  const back = nextMessage(a);
-  t.true(c.send(a.self, Uint8Array.of(42)));
-  t.deepEqual(await back, { peer: c.self, message: Uint8Array.of(42) });
-  await stopAll([a, b, c]);
-});
+test.serial(
+  'control messages travel both ways between members, up to 1 MiB and in order',
+  async (t) => {
+    const [a, b, c] = (await newCluster(3)) as [Network, Network, Network];
+    const got: number[] = [];
+    const last = Promise.withResolvers<Uint8Array>();
+    b.onMessage((peer, message) => {
+      t.is(peer, a.self);
+      got.push(message.length);
+      if (message.length === MIB) last.resolve(message);
+    });
+    const big = new Uint8Array(MIB).map((_, at) => (at * 7) & 255);
+    for (const length of [0, 1, 5, 1000]) t.true(a.send(b.self, big.subarray(0, length)));
+    t.true(a.send(b.self, big));
+    t.deepEqual(await last.promise, big);
+    t.deepEqual(got, [0, 1, 5, 1000, MIB]);
+    const back = nextMessage(a);
+    t.true(c.send(a.self, Uint8Array.of(42)));
+    t.deepEqual(await back, { peer: c.self, message: Uint8Array.of(42) });
+    await stopAll([a, b, c]);
+  },
+);
 
-test('a stranger may knock, and nothing else', async (t) => {
+test.serial('a stranger may knock, and nothing else', async (t) => {
   const [a, b] = (await newCluster(2)) as [Network, Network];
   const stranger = await newNetwork();
   a.onKnock(async (peer, request) => {
@@ -68,7 +71,7 @@ test('a stranger may knock, and nothing else', async (t) => {
   t.true(hasCode(gone, 'unreachable'));
 });
 
-test('a knock at nobody is unreachable', async (t) => {
+test.serial('a knock at nobody is unreachable', async (t) => {
   const a = await newNetwork();
   const b = await newNetwork();
   const address = `${b.addresses()[0]}/p2p/${b.self}`;
@@ -84,8 +87,9 @@ function echo(network: Network): void {
 }
 
 function framesOf(channel: DataChannel, count: number): Promise<Uint8Array[]> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const frames: Uint8Array[] = [];
+    channel.onClose(() => reject(new OperatingError('unreachable', 'the channel was closed')));
     channel.onFrame((frame) => {
       frames.push(frame);
       if (frames.length === count) resolve(frames);
@@ -94,7 +98,7 @@ function framesOf(channel: DataChannel, count: number): Promise<Uint8Array[]> {
 }
 
 for (const mode of ['never', 'always', 'auto'] as const) {
-  test(`data channels carry 1 MiB frames intact, TLS ${mode}`, async (t) => {
+  test.serial(`data channels carry 1 MiB frames intact, TLS ${mode}`, async (t) => {
     const [a, b] = (await newCluster(2, mode)) as [Network, Network];
     echo(b);
     const channel = await a.openChannel(b.self);
@@ -119,7 +123,7 @@ for (const mode of ['never', 'always', 'auto'] as const) {
   });
 }
 
-test('a member that stops is noticed at once, and a new dial is refused', async (t) => {
+test.serial('a member that stops is noticed at once, and a new dial is refused', async (t) => {
   const [a, b] = (await newCluster(2)) as [Network, Network];
   echo(b);
   const channel = await a.openChannel(b.self);
@@ -130,7 +134,7 @@ test('a member that stops is noticed at once, and a new dial is refused', async 
   await a.stop();
 });
 
-test('a removed member loses its channels and can not come back', async (t) => {
+test.serial('a removed member loses its channels and can not come back', async (t) => {
   const [a, b] = (await newCluster(2)) as [Network, Network];
   echo(b);
   const channel = await a.openChannel(b.self);
@@ -142,7 +146,7 @@ test('a removed member loses its channels and can not come back', async (t) => {
   await stopAll([a, b]);
 });
 
-test('a used port is an error that names it', async (t) => {
+test.serial('a used port is an error that names it', async (t) => {
   const a = await newNetwork();
   const listen = a.addresses()[0] as string;
   const error = await t.throwsAsync(newNetwork({ listen }));
@@ -151,7 +155,7 @@ test('a used port is an error that names it', async (t) => {
   await a.stop();
 });
 
-test('a rumour reaches the others, never its own publisher', async (t) => {
+test.serial('a rumour reaches the others, never its own publisher', async (t) => {
   const networks = (await newCluster(3)) as [Network, Network, Network];
   const [a, b, c] = networks;
   const heard = new Set<string>();
@@ -178,7 +182,7 @@ test('a rumour reaches the others, never its own publisher', async (t) => {
   await stopAll(networks);
 });
 
-test('frames of a channel do not depend on how the stream is cut', (t) => {
+test.serial('frames of a channel do not depend on how the stream is cut', (t) => {
   const payload = random.bytes(1000);
   const frame = { ...emptyFrame(), op: OP.PING, payload };
   const bytes = Buffer.concat([encodeHeaders(frame), payload]);
