@@ -1,6 +1,7 @@
 import test from 'ava';
 import { applyEntry, emptyState, hashOf, viewOf } from '../../src/core/cluster-state.ts';
 import type { GenerationId, Incarnation, MapIndex, PeerKey } from '../../src/core/ids.ts';
+import type { EntryBody } from '../../src/core/log-entry.ts';
 import {
   CLUSTER_ID,
   casOf,
@@ -388,4 +389,36 @@ test('state: a view does not change when the state moves on', (t) => {
   t.is<number, number>(after.partition(policyId(9), 0).cfg, 0);
   t.is<number, number>(after.partition(policyId(0), 99).cfg, 0);
   t.is<number, number>(viewOf(emptyState()).index, 0);
+});
+
+// Method: pairs of states at one index that differ in one thing only; each thing decides how later entries apply.
+test('state: the hash sees every part of the state (A4)', (t) => {
+  const base = () => {
+    const cell = clusterOf({ nodes: 2, copies: 2 });
+    cell.apply(entryBodies.volumeCreate());
+    return cell;
+  };
+  const origin = { node: nodeId(1), incarnation: 1 as Incarnation, counter: 1 };
+  const hashes = [
+    [{ type: 'noop' }],
+    [{ type: 'setting', key: 'a', value: 'x' }],
+    [{ type: 'setting', key: 'a', value: 'y' }],
+    [entryBodies.volumeCreate({ name: 'b' })],
+    [entryBodies.volumeDelete({ token: 0 })],
+    [entryBodies.lockAcquire({ token: 0, node: 1 })],
+    [entryBodies.lockAcquire({ token: 0, node: 1, session: 2 })],
+    [entryBodies.nodeJoin({ peer: 7 })],
+    [entryBodies.nodeUp({ node: 2, incarnation: 2 })],
+    [{ type: 'votersJoint', old: nodeIds(1), next: nodeIds(1, 2) }],
+    [{ type: 'policyCreate', copies: 1, minCopies: 1, strict: false }],
+    [{ type: 'policyCreate', copies: 1, minCopies: 1, strict: true }],
+  ].map((bodies) => {
+    const cell = base();
+    cell.apply(bodies[0] as EntryBody);
+    return hashOf(cell.state);
+  });
+  const counted = base();
+  counted.apply({ type: 'setting', key: 'a', value: 'x' }, origin);
+  hashes.push(hashOf(counted.state));
+  t.is(new Set(hashes).size, hashes.length);
 });

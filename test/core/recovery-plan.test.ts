@@ -87,7 +87,7 @@ test('plan: a shrink that was barred is proposed when enough are live again (C4.
 
 test('plan: the most endangered partitions come first (4.8)', (t) => {
   const cell = clusterOf({ nodes: 3, minCopies: 1 });
-  cell.apply(entryBodies.isrShrink({ partitions: [casOf(cell, 6), casOf(cell, 2)], node: 3 }));
+  cell.apply(entryBodies.isrShrink({ partitions: [casOf(cell, 2), casOf(cell, 6)], node: 3 }));
   cell.apply(entryBodies.isrShrink({ partitions: [casOf(cell, 6)], node: 2 }));
   const [first] = new ChangePlanner().plan(viewOf(cell.state), 0);
   t.like(first, { type: 'isrJoin' });
