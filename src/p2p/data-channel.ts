@@ -10,7 +10,7 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
-import { hasCode, messageOf, OperatingError } from '../core/errors.ts';
+import { OperatingError } from '../core/errors.ts';
 import type { PeerKey } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import {
@@ -21,7 +21,7 @@ import {
   listenFast,
 } from '../io/fast-socket.ts';
 import type { Clock, DataChannel, Random, TimerHandle, Trace } from '../ports/ports.ts';
-import { FrameAssembler } from '../wire/frame.ts';
+import { SocketChannel } from './socket-channel.ts';
 
 export type DataTls = 'auto' | 'always' | 'never';
 export type ChannelMode = 'tls' | 'plain';
@@ -91,68 +91,6 @@ function preambleOf(agreement: ChannelAgreement, role: 'dialler' | 'listener'): 
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-
-/** Frames over one proven socket. */
-class SocketChannel implements DataChannel {
-  readonly peer: PeerKey;
-  socket: FastSocket | undefined;
-  readonly #trace: Trace;
-  readonly #assembler: FrameAssembler;
-  readonly #ended: (channel: SocketChannel) => void;
-  #onFrame: ((frame: Uint8Array) => void) | undefined;
-  #onClose: (() => void) | undefined;
-  #isClosed = false;
-
-  constructor(peer: PeerKey, trace: Trace, ended: (channel: SocketChannel) => void) {
-    this.peer = peer;
-    this.#trace = trace;
-    this.#ended = ended;
-    this.#assembler = new FrameAssembler((frame) => {
-      if (!this.#isClosed) this.#onFrame?.(frame);
-    });
-  }
-
-  get isOpen(): boolean {
-    return !this.#isClosed;
-  }
-
-  send(pieces: readonly Uint8Array[]): void {
-    if (this.#isClosed) return;
-    for (const piece of pieces) this.socket?.write(piece);
-  }
-
-  onFrame(fn: (frame: Uint8Array) => void): void {
-    this.#onFrame = fn;
-  }
-
-  onClose(fn: () => void): void {
-    this.#onClose = fn;
-  }
-
-  close(): void {
-    this.socket?.destroy();
-    this.lost();
-  }
-
-  receive(chunk: Uint8Array): void {
-    if (this.#isClosed) return;
-    try {
-      this.#assembler.feed(chunk);
-    } catch (error) {
-      if (!hasCode(error, 'bad-frame')) throw error;
-      this.#trace.warn('channel.bad', { peer: this.peer, reason: messageOf(error) });
-      this.close();
-    }
-  }
-
-  /** The socket is gone. */
-  lost(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#ended(this);
-    this.#onClose?.();
-  }
-}
 
 export interface DataPlaneOptions {
   readonly clock: Clock;

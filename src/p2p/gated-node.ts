@@ -158,21 +158,8 @@ function forget(node: Libp2p, peer: PeerId): void {
   node.peerStore.delete(peer).catch(() => undefined);
 }
 
-/** Created, not started. */
-export async function createGatedNode(options: GatedNodeOptions): Promise<GatedNode> {
-  const { clock, isMember } = options;
-  const strangers = new Strangers(clock);
-  const dialling = new Map<PeerKey, number>();
-  const connectionGater: ConnectionGater = {
-    // The default refuses private addresses: ours are.
-    denyDialMultiaddr: () => false,
-    denyOutboundEncryptedConnection: (peer) => {
-      const key = keyOf(peer);
-      return !isMember(key) && !dialling.has(key);
-    },
-    denyInboundEncryptedConnection: (peer) => !isMember(keyOf(peer)) && !strangers.mayCome(),
-  };
-  const node = await createLibp2p({
+function createNode(options: GatedNodeOptions, connectionGater: ConnectionGater) {
+  return createLibp2p({
     start: false,
     privateKey: options.privateKey,
     addresses: { listen: [options.listen] },
@@ -187,8 +174,25 @@ export async function createGatedNode(options: GatedNodeOptions): Promise<GatedN
       maxParallelDials: MAX_PARALLEL_DIALS,
       reconnectRetries: 0,
     },
-    services: { identify: identify(), pubsub: gossipService(isMember) },
+    services: { identify: identify(), pubsub: gossipService(options.isMember) },
   });
+}
+
+/** Created, not started. */
+export async function createGatedNode(options: GatedNodeOptions): Promise<GatedNode> {
+  const { clock, isMember } = options;
+  const strangers = new Strangers(clock);
+  const dialling = new Map<PeerKey, number>();
+  const connectionGater: ConnectionGater = {
+    // The default refuses private addresses: ours are.
+    denyDialMultiaddr: () => false,
+    denyOutboundEncryptedConnection: (peer) => {
+      const key = keyOf(peer);
+      return !isMember(key) && !dialling.has(key);
+    },
+    denyInboundEncryptedConnection: (peer) => !isMember(keyOf(peer)) && !strangers.mayCome(),
+  };
+  const node = await createNode(options, connectionGater);
   node.addEventListener('connection:open', ({ detail }) => {
     if (!isMember(keyOf(detail.remotePeer))) strangers.add(detail);
   });
