@@ -5,48 +5,30 @@
 
 import { sumsOf } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
-import {
-  narrowToSectors,
-  objectSlicesOf,
-  type Slice,
-  slicesOf,
-  widenToSectors,
-} from '../core/extent.ts';
+import { type Slice, slicesOf, widenToSectors } from '../core/extent.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 import { Closer } from './closer.ts';
 import { isUp, type Parts, partitionOfObject } from './context.ts';
+import { partDone, startJob } from './job.ts';
 import { lookUpVersion } from './lookup.ts';
 import type { OpenVolume } from './open-volume.ts';
 import type { RangeTicket } from './range-lock.ts';
 import { ReplicaReader } from './read-replica.ts';
 import { Reconciler } from './reconcile.ts';
+import { SessionLife } from './session-life.ts';
 import { readFromHolder } from './standby.ts';
 import { type Change, type ObjectPipe, PipeTable } from './version-pipe.ts';
 import type { Done, VolumeSession } from './volume-session.ts';
 import { ReplicaWriter } from './write-replicas.ts';
+import { type ZeroHooks, type ZeroRange, zeroRange } from './zero-range.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
 export const MAX_SESSION_REQUESTS = 4096;
-/** Objects of one long zero or trim that are worked on at once. */
-export const ZERO_SLICES_IN_FLIGHT = 16;
-/** A drain gives up after this; what hangs then is failed, not acknowledged. */
-export const DRAIN_MS = 5000;
-/** The last CLOSE and the release are not waited for longer. */
-export const RELEASE_MS = 5000;
 /** Pause before a standby asks again. */
 export const STANDBY_RETRY_MS = 50;
 
 const NO_BYTES = new Uint8Array(0);
-
-/** A request until it is done: so many slices left, the first error. */
-interface Job {
-  left: number;
-  error: OperatingError | undefined;
-  readonly done: Done;
-}
-
-type Phase = 'open' | 'draining' | 'releasing' | 'ended';
 
 export class Gateway implements VolumeSession {
   readonly open: OpenVolume;
@@ -57,15 +39,12 @@ export class Gateway implements VolumeSession {
   readonly #reader: ReplicaReader;
   readonly #reconciler: Reconciler;
   readonly #closer: Closer;
+  readonly #life: SessionLife;
   readonly #onEnded: (gateway: Gateway) => void;
   readonly #stopWatching: () => void;
   /** Requests that wait for the lock to be judged. Bounded by MAX_SESSION_REQUESTS. */
   #parked: (() => void)[] = [];
   #inFlight = 0;
-  #connections = 0;
-  #phase: Phase = 'open';
-  #drainWaiter: (() => void) | undefined;
-  #releaseWaiters: (() => void)[] = [];
 
   constructor(parts: Parts, open: OpenVolume, onEnded: (gateway: Gateway) => void) {
     this.#parts = parts;
@@ -87,8 +66,12 @@ export class Gateway implements VolumeSession {
       lookUp: (pipe, then) => lookUpVersion(parts, open, pipe, then),
       onQuiet: (pipe) => this.#closer.note(pipe.index, pipe.p, pipe.acked.count),
     });
+    this.#life = new SessionLife(parts, open, {
+      isIdle: () => this.#inFlight === 0,
+      sayCloses: (done) => this.#closer.flush(done),
+      onEnded: () => onEnded(this),
+    });
     open.onChange(() => this.#lockChanged());
-    open.onReleased(() => this.#released());
     this.#stopWatching = parts.views.onChange((view) => this.#viewChanged(view));
   }
 
@@ -98,37 +81,25 @@ export class Gateway implements VolumeSession {
 
   /** True while its session holds the lock, as far as this node knows. */
   get isHolder(): boolean {
-    return this.open.isHeld && this.#phase !== 'releasing' && this.#phase !== 'ended';
+    return this.open.isHeld && this.#life.isTaking;
   }
 
   /** True while new connections may share this session. */
   get isUsable(): boolean {
-    return this.open.state !== 'lost' && (this.#phase === 'open' || this.#phase === 'draining');
-  }
-
-  get connections(): number {
-    return this.#connections;
+    return this.open.state !== 'lost' && this.#life.isTaking;
   }
 
   connect(): void {
-    this.#connections += 1;
-    if (this.#phase === 'draining') this.#phase = 'open';
+    this.#life.connect();
   }
 
   disconnect(): Promise<void> {
-    this.#connections = Math.max(0, this.#connections - 1);
-    if (this.#connections > 0) return Promise.resolve();
-    if (this.#phase === 'ended') return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#releaseWaiters.push(resolve);
-      this.#drain();
-    });
+    return this.#life.disconnect();
   }
 
   /** Ends the session for all its connections: drains, gives the lock back. */
   end(): Promise<void> {
-    this.#connections = Math.min(this.#connections, 1);
-    return this.disconnect();
+    return this.#life.end();
   }
 
   // ------------------------------------------------------------------------------------------ requests
@@ -158,11 +129,10 @@ export class Gateway implements VolumeSession {
     if (finish === undefined) return;
     this.#whenHolder(finish, () => {
       const slices = slicesOf(offset, data.length);
-      const job: Job = { left: slices.length, error: undefined, done: finish };
-      if (slices.length === 0) return finish(undefined);
+      const job = startJob(slices.length, finish);
       for (const slice of slices) {
         this.#writeSlice(slice, data.subarray(slice.at, slice.at + slice.length), (error) =>
-          sliceDone(job, error),
+          partDone(job, error),
         );
       }
     });
@@ -230,7 +200,8 @@ export class Gateway implements VolumeSession {
       this.#reconciler.sessionLost();
       this.#writer.sessionLost();
       this.#stopWatching();
-      if (this.#phase === 'open') this.#onEnded(this);
+      // Forgotten at once: the next connection opens a new session.
+      this.#onEnded(this);
     }
     if (this.open.state === 'held') this.#reconciler.touchAll();
     for (const retry of this.#parked.splice(0)) retry();
@@ -247,11 +218,7 @@ export class Gateway implements VolumeSession {
 
   #readHeld(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {
     const slices = slicesOf(offset, length);
-    const job: Job = { left: slices.length, error: undefined, done: finish };
-    if (slices.length === 0) {
-      finish(undefined);
-      return;
-    }
+    const job = startJob(slices.length, finish);
     for (const slice of slices) {
       const pipe = this.#pipes.get(slice.index);
       const range = { offset: slice.offset, count: slice.length, isExclusive: false };
@@ -259,7 +226,7 @@ export class Gateway implements VolumeSession {
         const { offset: start, length: count } = slice;
         this.#reader.read({ pipe, offset: start, count, target, at: at + slice.at }, (error) => {
           pipe.ranges.release(ticket);
-          sliceDone(job, error);
+          partDone(job, error);
         });
       });
     }
@@ -267,13 +234,9 @@ export class Gateway implements VolumeSession {
 
   #readStandby(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {
     const slices = slicesOf(offset, length);
-    const job: Job = { left: slices.length, error: undefined, done: finish };
-    if (slices.length === 0) {
-      finish(undefined);
-      return;
-    }
+    const job = startJob(slices.length, finish);
     for (const slice of slices) {
-      const one = (error: OperatingError | undefined): void => sliceDone(job, error);
+      const one = (error: OperatingError | undefined): void => partDone(job, error);
       this.#standbySlice(slice, target, at + slice.at, one);
     }
   }
@@ -320,11 +283,11 @@ export class Gateway implements VolumeSession {
     const edges: number[] = [];
     if (slice.offset > range.offset) edges.push(range.offset);
     if (end < range.offset + range.count && !edges.includes(last)) edges.push(last);
-    const job: Job = { left: edges.length, error: undefined, done };
+    const job = startJob(edges.length, done);
     for (const offset of edges) {
       const at = offset - range.offset;
       this.#reader.read({ pipe, offset, count: SECTOR_BYTES, target: bytes, at }, (error) =>
-        sliceDone(job, error),
+        partDone(job, error),
       );
     }
   }
@@ -357,62 +320,21 @@ export class Gateway implements VolumeSession {
     });
   }
 
-  /** Object by object, a bounded number at once, without buffers for what is whole sectors. */
-  #zeroRange(
-    range: { readonly offset: number; readonly length: number; readonly keepsEdges: boolean },
-    finish: Done,
-  ): void {
-    const end = range.offset + range.length;
-    let position = range.offset;
-    const job: Job = { left: 1, error: undefined, done: finish };
-    const next = (error: OperatingError | undefined): void => {
-      if (error === undefined && job.error === undefined && position < end) {
-        const count = Math.min(end - position, OBJECT_BYTES - (position % OBJECT_BYTES));
-        const [slice] = objectSlicesOf(position, count);
-        position += count;
-        job.left += 1;
-        this.#zeroSlice(slice as Slice, range.keepsEdges, (failed) =>
-          this.#parts.clock.soon(() => next(failed)),
-        );
-      }
-      sliceDone(job, error);
+  #zeroRange(range: ZeroRange, finish: Done): void {
+    const hooks: ZeroHooks = {
+      writeEdge: (slice, done) => this.#writeSlice(slice, new Uint8Array(slice.length), done),
+      zeroSectors: (index, whole, done) => {
+        this.#withRange(index, whole, done, (pipe, ended) => {
+          const bytes = { data: NO_BYTES, sums: NO_BYTES };
+          this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: ended });
+        });
+      },
+      soon: (fn) => this.#parts.clock.soon(fn),
     };
-    const starts = Math.min(ZERO_SLICES_IN_FLIGHT, Math.ceil(range.length / OBJECT_BYTES) + 1);
-    job.left += starts - 1;
-    for (let i = 0; i < starts; i += 1) next(undefined);
+    zeroRange(hooks, range, finish);
   }
 
-  #zeroSlice(slice: Slice, keepsEdges: boolean, done: Done): void {
-    const whole = narrowToSectors(slice.offset, slice.length);
-    const end = slice.offset + slice.length;
-    const job: Job = { left: 1, error: undefined, done };
-    const one = (error: OperatingError | undefined): void => sliceDone(job, error);
-    if (!keepsEdges) {
-      const headEnd = whole.count > 0 ? whole.offset : end;
-      const tailStart = whole.count > 0 ? whole.offset + whole.count : end;
-      job.left += this.#zeroEdge(slice.index, slice.offset, headEnd, one);
-      job.left += this.#zeroEdge(slice.index, tailStart, end, one);
-    }
-    if (whole.count > 0) {
-      job.left += 1;
-      this.#withRange(slice.index, whole, one, (pipe, finish) => {
-        const bytes = { data: NO_BYTES, sums: NO_BYTES };
-        this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: finish });
-      });
-    }
-    one(undefined);
-  }
-
-  /** Zero bytes of a partial sector, or of two: a small write. @returns how many slices it started */
-  #zeroEdge(index: number, offset: number, end: number, done: Done): number {
-    if (offset >= end) return 0;
-    const length = end - offset;
-    const later: Done = (error) => this.#parts.clock.soon(() => done(error));
-    this.#writeSlice({ index, offset, length, at: 0 }, new Uint8Array(length), later);
-    return 1;
-  }
-
-  // ------------------------------------------------------------------------------------------ bounds and end
+  // ------------------------------------------------------------------------------------------ bounds
 
   /** Counts the request in; undefined when it was refused and answered. */
   #admit(offset: number, length: number, done: Done): Done | undefined {
@@ -420,7 +342,7 @@ export class Gateway implements VolumeSession {
       done(new OperatingError('usage', 'the request lies beyond the end of the volume'));
       return undefined;
     }
-    if (this.open.state === 'lost' || this.#phase === 'releasing' || this.#phase === 'ended') {
+    if (this.open.state === 'lost' || !this.#life.isTaking) {
       done(this.#lossOf());
       return undefined;
     }
@@ -432,73 +354,11 @@ export class Gateway implements VolumeSession {
     return (error) => {
       this.#inFlight -= 1;
       done(error);
-      if (this.#inFlight === 0) this.#drainWaiter?.();
+      if (this.#inFlight === 0) this.#life.idle();
     };
-  }
-
-  /** Lets what is in flight end (bounded), says what is closed, then has the lock given back. */
-  #drain(): void {
-    if (this.#phase !== 'open') return;
-    this.#phase = 'draining';
-    const { clock } = this.#parts;
-    let isOver = false;
-    const over = (): void => {
-      if (isOver) return;
-      isOver = true;
-      this.#drainWaiter = undefined;
-      clock.clearTimer(timer);
-      if (this.#phase === 'draining') this.#release();
-      else this.#tellReleased();
-    };
-    const timer = clock.setTimer(DRAIN_MS, over);
-    this.#drainWaiter = over;
-    if (this.#inFlight === 0) over();
-  }
-
-  #release(): void {
-    this.#phase = 'releasing';
-    this.#closer.flush(() => {
-      const { clock, lock, views } = this.#parts;
-      const { open } = this;
-      const { token } = open;
-      if (open.wasAsked) lock.drained(open);
-      // Whatever still hangs is failed, never acknowledged.
-      open.lost(new OperatingError('shutting-down', 'the session was closed'));
-      if (token === 0 || this.#isReleased(views.current(), token)) return this.#released();
-      const timer = clock.setTimer(RELEASE_MS, () => this.#released());
-      const stop = views.onChange((view) => {
-        if (this.#isReleased(view, token)) this.#released();
-      });
-      this.#releaseWaiters.push(() => {
-        clock.clearTimer(timer);
-        stop();
-      });
-    });
-  }
-
-  #isReleased(view: ClusterView, token: number): boolean {
-    const lock = view.volumes.get(this.volume.id)?.lock;
-    return lock === undefined || lock.state !== 'held' || lock.token !== token;
-  }
-
-  #released(): void {
-    if (this.#phase === 'ended') return;
-    this.#phase = 'ended';
-    this.#onEnded(this);
-    this.#tellReleased();
-  }
-
-  #tellReleased(): void {
-    for (const fn of this.#releaseWaiters.splice(0)) fn();
   }
 
   #lossOf(): OperatingError {
     return this.open.error ?? new OperatingError('shutting-down', 'the session is being closed');
   }
-}
-
-function sliceDone(job: Job, error: OperatingError | undefined): void {
-  job.left -= 1;
-  job.error ??= error;
-  if (job.left === 0) job.done(job.error);
 }

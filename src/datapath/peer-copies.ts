@@ -341,8 +341,11 @@ export class PeerCopies {
   #judgeFetch(frame: Frame): Status {
     const { store, views } = this.#parts;
     const row = store.row(frame.generation, frame.index);
-    const volume = views.current().volumeOfGeneration(frame.generation);
+    const view = views.current();
+    const volume = view.volumeOfGeneration(frame.generation);
     if (volume === undefined) return STATUS.GONE;
+    const p = partitionOf(volume.family, frame.index, view.partitions);
+    if (p !== frame.partition) return STATUS.BAD;
     const status = this.#judgeSource({
       policy: volume.policy,
       p: frame.partition,

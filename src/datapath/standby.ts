@@ -2,7 +2,7 @@
 // is asked by volume and place; generation and cfg are the holder's business.
 
 import type { MapIndex } from '../core/ids.ts';
-import { OBJECT_BYTES } from '../core/units.ts';
+import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
 import { type Parts, requestFrame, type SessionOf } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
@@ -63,7 +63,7 @@ export function serveStandby(
     reply(answer(STATUS.NOT_HOLDER));
     return;
   }
-  if (frame.offset + frame.count > OBJECT_BYTES) {
+  if (frame.offset + frame.count > OBJECT_BYTES || frame.count > MAX_PAYLOAD_BYTES) {
     reply(answer(STATUS.BAD));
     return;
   }
