@@ -1,21 +1,18 @@
-// The replica's side of settling and copying: SEAL, VERSIONS, EQUALISE, CLOSE, CONFIRM, LIST, FETCH (4.5, 4.6). What it
+// The replica's side of settling: SEAL, VERSIONS, EQUALISE, CLOSE (4.5). What it
 // says of versions is durable when it says it, and is judged once more at that moment: the map may have moved on.
 
 import { OperatingError } from '../core/errors.ts';
-import type { Version } from '../core/ids.ts';
-import { NO_VERSION, partitionKey, partitionOfKey } from '../core/ids.ts';
+import { partitionKey, partitionOfKey } from '../core/ids.ts';
 import { partitionOf } from '../core/partition.ts';
-import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Volume } from '../core/view.ts';
 import type { Row } from '../storage/store-types.ts';
-import { FLAG, type Frame, replyTo, STATUS, type Status } from '../wire/frame.ts';
+import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
 import {
   decodeCloses,
   decodeEqualise,
   decodeObjectNames,
   decodePartitionCfgs,
   type EqualiseItem,
-  encodePartitionCfgs,
   encodeRows,
   MAX_ROWS_PER_FRAME,
   type PartitionCfg,
@@ -25,9 +22,7 @@ import type { Parts } from './context.ts';
 import { copyObject } from './copy-object.ts';
 import { isMember, judgeCfg, judgeList, judgeToken } from './judge.ts';
 import { type CopyFence, type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
-
-type Reply = (frame: Frame) => void;
-type Judge = () => Status;
+import { answerSettled, answerTo, type Judge, type Reply, versionOfRow } from './peer-answer.ts';
 
 export class PeerCopies {
   readonly #parts: Parts;
@@ -55,12 +50,15 @@ export class PeerCopies {
     };
     const status = judge();
     if (status !== STATUS.OK) {
-      reply(this.#answer(frame, status));
+      reply(answerTo(this.#parts, frame, status));
       return;
     }
     const keys = list.map(({ policy, p }) => partitionKey(policy, p));
     this.#fence.seal(keys, () => {
-      this.#whenSettled(frame, reply, judge, () => this.#sealPage(frame, list));
+      answerSettled(this.#parts, frame, reply, {
+        judge,
+        make: () => this.#sealPage(frame, list),
+      });
     });
   }
 
@@ -75,7 +73,7 @@ export class PeerCopies {
       open.push(...found.slice(0, MAX_ROWS_PER_FRAME));
       count += 1;
     }
-    const made = this.#answer(frame, STATUS.OK);
+    const made = answerTo(this.#parts, frame, STATUS.OK);
     made.count = count;
     if (count < list.length) made.flags |= FLAG.MORE;
     made.payload = encodeRows(open);
@@ -87,24 +85,27 @@ export class PeerCopies {
     const names = decodeObjectNames(frame.payload);
     const [first] = names;
     if (first === undefined || names.length > MAX_ROWS_PER_FRAME) {
-      reply(this.#answer(frame, STATUS.BAD));
+      reply(answerTo(this.#parts, frame, STATUS.BAD));
       return;
     }
     const judge: Judge = () => this.#judgeObjects(frame, names);
     const status = judge();
     if (status !== STATUS.OK) {
-      reply(this.#answer(frame, status));
+      reply(answerTo(this.#parts, frame, status));
       return;
     }
-    this.#whenSettled(frame, reply, judge, () => {
-      const rows: Row[] = [];
-      for (const { generation, index } of names) {
-        const row = this.#parts.store.row(generation, index);
-        if (row !== undefined) rows.push(row);
-      }
-      const made = this.#answer(frame, STATUS.OK);
-      made.payload = encodeRows(rows);
-      return made;
+    answerSettled(this.#parts, frame, reply, {
+      judge,
+      make: () => {
+        const rows: Row[] = [];
+        for (const { generation, index } of names) {
+          const row = this.#parts.store.row(generation, index);
+          if (row !== undefined) rows.push(row);
+        }
+        const made = answerTo(this.#parts, frame, STATUS.OK);
+        made.payload = encodeRows(rows);
+        return made;
+      },
     });
   }
 
@@ -148,7 +149,7 @@ export class PeerCopies {
     };
     const status = judge();
     if (status !== STATUS.OK) {
-      reply(this.#answer(frame, status));
+      reply(answerTo(this.#parts, frame, status));
       return;
     }
     this.#equaliseNext(frame, items, 0, judge, reply);
@@ -171,7 +172,10 @@ export class PeerCopies {
   ): void {
     const item = items[at];
     if (item === undefined) {
-      this.#whenSettled(frame, reply, judge, () => this.#answer(frame, STATUS.OK));
+      answerSettled(this.#parts, frame, reply, {
+        judge,
+        make: () => answerTo(this.#parts, frame, STATUS.OK),
+      });
       return;
     }
     const key = objectKey(item.generation, item.index);
@@ -181,10 +185,10 @@ export class PeerCopies {
         this.#gates.leave(key);
         if (error === undefined) return this.#equaliseNext(frame, items, at + 1, judge, reply);
         const status = judge();
-        reply(this.#answer(frame, status === STATUS.OK ? STATUS.BUSY : status));
+        reply(answerTo(this.#parts, frame, status === STATUS.OK ? STATUS.BUSY : status));
       });
     });
-    if (!waits) reply(this.#answer(frame, STATUS.BUSY));
+    if (!waits) reply(answerTo(this.#parts, frame, STATUS.BUSY));
   }
 
   #equaliseOne(
@@ -201,7 +205,7 @@ export class PeerCopies {
       if (error === undefined) this.#markSynced(item);
       done(error);
     };
-    const own = versionOf(this.#parts.store.row(item.generation, item.index));
+    const own = versionOfRow(this.#parts.store.row(item.generation, item.index));
     const { version, source, ...rest } = item;
     if (own.token === version.token && own.count === version.count) {
       finish(undefined);
@@ -235,7 +239,7 @@ export class PeerCopies {
     const view = views.current();
     const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
     if (fenced !== STATUS.OK) {
-      reply(this.#answer(frame, fenced));
+      reply(answerTo(this.#parts, frame, fenced));
       return;
     }
     for (const { generation, index, count } of decodeCloses(frame.payload)) {
@@ -251,150 +255,6 @@ export class PeerCopies {
           this.#marks.isSynced(partition, config.cfg, objectKey(generation, index)));
       if (isSynced) store.close(generation, index, Math.min(count, row.verCount));
     }
-    reply(this.#answer(frame, STATUS.OK));
+    reply(answerTo(this.#parts, frame, STATUS.OK));
   }
-
-  // ------------------------------------------------------------------------------------------ for joiners
-
-  /** Which of these cfgs has this node applied? A member of I that says yes refuses older ones for ever (A8). */
-  confirm(frame: Frame, reply: Reply): void {
-    const list = decodePartitionCfgs(frame.payload);
-    const { views, self } = this.#parts;
-    const isApplied = ({ policy, p, cfg }: PartitionCfg): boolean => {
-      const view = views.current();
-      if (!view.policies.has(policy) || p >= view.partitions) return false;
-      const config = view.partition(policy, p);
-      return config.cfg === cfg && config.inSync.includes(self);
-    };
-    this.#whenSettled(
-      frame,
-      reply,
-      () => STATUS.OK,
-      () => {
-        const made = this.#answer(frame, STATUS.OK);
-        made.payload = encodePartitionCfgs(list.filter(isApplied));
-        return made;
-      },
-    );
-  }
-
-  /** Rows of one partition (list of one), after the one that the header names; MORE until the end. */
-  list(frame: Frame, reply: Reply): void {
-    const [asked] = decodePartitionCfgs(frame.payload);
-    if (asked === undefined) {
-      reply(this.#answer(frame, STATUS.BAD));
-      return;
-    }
-    const judge: Judge = () => this.#judgeSource(asked);
-    const status = judge();
-    if (status !== STATUS.OK) {
-      reply(this.#answer(frame, status));
-      return;
-    }
-    this.#whenSettled(frame, reply, judge, () => {
-      const all = this.#parts.store.rowsOf(partitionKey(asked.policy, asked.p));
-      const isFirst = frame.generation === 0;
-      const start = isFirst ? 0 : all.findIndex((row) => isAfter(row, frame));
-      const rest = start < 0 ? [] : all.slice(start);
-      const made = this.#answer(frame, STATUS.OK);
-      made.payload = encodeRows(rest.slice(0, MAX_ROWS_PER_FRAME));
-      if (rest.length > MAX_ROWS_PER_FRAME) made.flags |= FLAG.MORE;
-      return made;
-    });
-  }
-
-  /** Part of an object at the named version: sums of the range, data of the sectors that have one. */
-  fetch(frame: Frame, reply: Reply): void {
-    const { store } = this.#parts;
-    const { generation, index, offset, count } = frame;
-    const isAligned = offset % SECTOR_BYTES === 0 && count % SECTOR_BYTES === 0 && count > 0;
-    if (!isAligned || count > MAX_PAYLOAD_BYTES || offset + count > OBJECT_BYTES) {
-      reply(this.#answer(frame, STATUS.BAD));
-      return;
-    }
-    const judge: Judge = () => this.#judgeFetch(frame);
-    const status = judge();
-    const own = versionOf(store.row(generation, index));
-    if (status !== STATUS.OK) {
-      reply(this.#answer(frame, status, own));
-      return;
-    }
-    store.settled((failed) => {
-      if (failed !== undefined) return reply(this.#answer(frame, STATUS.IO));
-      store.readForCopy(generation, index, offset, count, (error, sums, data) => {
-        const now = judge();
-        const ver = versionOf(store.row(generation, index));
-        if (now !== STATUS.OK) return reply(this.#answer(frame, now, ver));
-        if (error !== undefined) {
-          const isBad = error.code === 'suspect' || error.code === 'corrupt';
-          return reply(this.#answer(frame, isBad ? STATUS.SUSPECT : STATUS.IO, ver));
-        }
-        const made = this.#answer(frame, STATUS.OK, ver);
-        made.flags |= FLAG.SUMS;
-        made.sums = sums;
-        made.payload = data;
-        reply(made);
-      });
-    });
-  }
-
-  #judgeFetch(frame: Frame): Status {
-    const { store, views } = this.#parts;
-    const row = store.row(frame.generation, frame.index);
-    const view = views.current();
-    const volume = view.volumeOfGeneration(frame.generation);
-    if (volume === undefined) return STATUS.GONE;
-    const p = partitionOf(volume.family, frame.index, view.partitions);
-    if (p !== frame.partition) return STATUS.BAD;
-    const status = this.#judgeSource({
-      policy: volume.policy,
-      p: frame.partition,
-      cfg: frame.cfg,
-    });
-    if (status !== STATUS.OK) return status;
-    const isSame = row?.verToken === frame.verToken && row?.verCount === frame.verCount;
-    return isSame ? STATUS.OK : STATUS.CHANGED;
-  }
-
-  /** Only a member of I at the same cfg hands anything over (A8, 4.6). */
-  #judgeSource({ policy, p, cfg }: PartitionCfg): Status {
-    const view = this.#parts.views.current();
-    if (!view.policies.has(policy) || p >= view.partitions) return STATUS.BAD;
-    const config = view.partition(policy, p);
-    const stale = judgeCfg(config, cfg);
-    if (stale !== STATUS.OK) return stale;
-    return config.inSync.includes(this.#parts.self) ? STATUS.OK : STATUS.NOT_MEMBER;
-  }
-
-  // ------------------------------------------------------------------------------------------ helpers
-
-  /** Answers once all that was accepted before is durable, if the request is still right then. */
-  #whenSettled(frame: Frame, reply: Reply, judge: Judge, make: () => Frame): void {
-    this.#parts.store.settled((error) => {
-      if (error !== undefined) return reply(this.#answer(frame, STATUS.IO));
-      const status = judge();
-      reply(status === STATUS.OK ? make() : this.#answer(frame, status));
-    });
-  }
-
-  #answer(frame: Frame, status: Status, own: Version = NO_VERSION): Frame {
-    const made = replyTo(frame, status);
-    made.mapIndex = this.#parts.views.current().index;
-    made.verToken = own.token;
-    made.verCount = own.count;
-    return made;
-  }
-}
-
-function versionOf(row: Row | undefined): Version {
-  if (row === undefined) return NO_VERSION;
-  return { token: row.verToken as Version['token'], count: row.verCount };
-}
-
-function isAfter(
-  row: Row,
-  cursor: { readonly generation: number; readonly index: number },
-): boolean {
-  if (row.generation !== cursor.generation) return row.generation > cursor.generation;
-  return row.index > cursor.index;
 }

@@ -6,24 +6,24 @@
 import { firstBadSector } from '../core/checksum.ts';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { NodeId, Version } from '../core/ids.ts';
-import { NO_VERSION, partitionKey } from '../core/ids.ts';
+import { partitionKey } from '../core/ids.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { judgeWrite } from '../core/version.ts';
-import type { Row, StoreWrite } from '../storage/store-types.ts';
-import { FLAG, type Frame, OP, replyTo, STATUS, type Status } from '../wire/frame.ts';
+import type { StoreWrite } from '../storage/store-types.ts';
+import { FLAG, type Frame, OP, STATUS, type Status } from '../wire/frame.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { Parts, SessionOf } from './context.ts';
 import { isMember, judgeCfg, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
 import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
+import { answerTo, type Reply, versionOfRow } from './peer-answer.ts';
 import type { PeerCopies } from './peer-copies.ts';
+import { PeerSource } from './peer-source.ts';
 import { serveStandby } from './standby.ts';
 
 /** A request from the future waits this long for the map, then BUSY. */
 export const MAP_WAIT_MS = 1000;
 /** Requests that wait for the map at once. */
 export const MAX_MAP_WAITERS = 8192;
-
-export type Reply = (frame: Frame) => void;
 
 export interface PeerServiceParts {
   readonly parts: Parts;
@@ -39,6 +39,7 @@ export class PeerService {
   readonly #gates: ObjectGates;
   readonly #marks: JoinMarks;
   readonly #copies: PeerCopies;
+  readonly #source: PeerSource;
   readonly #catchUp: CatchUp;
   readonly #sessionOf: SessionOf;
   #mapWaiters = 0;
@@ -48,6 +49,7 @@ export class PeerService {
     this.#gates = options.gates;
     this.#marks = options.marks;
     this.#copies = options.copies;
+    this.#source = new PeerSource(options.parts);
     this.#catchUp = options.catchUp;
     this.#sessionOf = options.sessionOf;
   }
@@ -65,7 +67,7 @@ export class PeerService {
       // Only what the bytes of a peer can cause; a broken invariant goes on and ends the process.
       if (!(error instanceof OperatingError)) throw error;
       this.#parts.trace.warn('frame.refused', { from, op: frame.op, error: messageOf(error) });
-      reply(this.#answer(frame, STATUS.BAD));
+      reply(answerTo(this.#parts, frame, STATUS.BAD));
     }
   }
 
@@ -73,14 +75,14 @@ export class PeerService {
   #waitForMap(from: NodeId, frame: Frame, reply: Reply): void {
     const { clock, views, pull } = this.#parts;
     if (this.#mapWaiters >= MAX_MAP_WAITERS) {
-      reply(this.#answer(frame, STATUS.BUSY));
+      reply(answerTo(this.#parts, frame, STATUS.BUSY));
       return;
     }
     this.#mapWaiters += 1;
     const timer = clock.setTimer(MAP_WAIT_MS, () => {
       giveUp?.();
       this.#mapWaiters -= 1;
-      reply(this.#answer(frame, STATUS.BUSY));
+      reply(answerTo(this.#parts, frame, STATUS.BUSY));
     });
     const giveUp = views.whenIndex(frame.mapIndex, () => {
       clock.clearTimer(timer);
@@ -117,17 +119,17 @@ export class PeerService {
         this.#copies.close(frame, reply);
         return;
       case OP.CONFIRM:
-        this.#copies.confirm(frame, reply);
+        this.#source.confirm(frame, reply);
         return;
       case OP.LIST:
-        this.#copies.list(frame, reply);
+        this.#source.list(frame, reply);
         return;
       case OP.FETCH:
-        this.#copies.fetch(frame, reply);
+        this.#source.fetch(frame, reply);
         return;
       default: {
         // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
-        reply(this.#answer(frame, STATUS.BAD));
+        reply(answerTo(this.#parts, frame, STATUS.BAD));
         return;
       }
     }
@@ -139,17 +141,17 @@ export class PeerService {
     const place = placeOf(this.#parts.views.current(), frame);
     const status = typeof place === 'number' ? place : this.#judgeOwner(place, frame);
     if (status !== STATUS.OK || typeof place === 'number') {
-      reply(this.#answer(frame, status));
+      reply(answerTo(this.#parts, frame, status));
       return;
     }
     if (!isChangeSound(frame, from !== this.#parts.self)) {
-      reply(this.#answer(frame, STATUS.BAD));
+      reply(answerTo(this.#parts, frame, STATUS.BAD));
       return;
     }
     const key = objectKey(frame.generation, frame.index);
     if (this.#gates.isBusy(key)) {
       const waits = this.#gates.wait(key, () => this.handleFrame(from, frame, reply));
-      if (!waits) reply(this.#answer(frame, STATUS.BUSY));
+      if (!waits) reply(answerTo(this.#parts, frame, STATUS.BUSY));
       return;
     }
     this.#judgeVersion(from, frame, reply, place);
@@ -166,7 +168,7 @@ export class PeerService {
 
   #judgeVersion(from: NodeId, frame: Frame, reply: Reply, place: ObjectPlace): void {
     const row = this.#parts.store.row(frame.generation, frame.index);
-    const own = versionOf(row);
+    const own = versionOfRow(row);
     const prev: Version = { token: frame.verToken, count: frame.verCount };
     const next: Version = { token: frame.token, count: frame.verCount + 1 };
     const verdict = judgeWrite(own, prev, next);
@@ -186,7 +188,7 @@ export class PeerService {
       return;
     }
     this.#parts.trace.count(`write.${verdict}`);
-    reply(this.#answer(frame, verdict === 'gap' ? STATUS.GAP : STATUS.DIVERGED, own));
+    reply(answerTo(this.#parts, frame, verdict === 'gap' ? STATUS.GAP : STATUS.DIVERGED, own));
   }
 
   #apply(
@@ -209,10 +211,10 @@ export class PeerService {
     };
     const done = (error: OperatingError | undefined): void => {
       if (error === undefined) {
-        reply(this.#answer(frame, STATUS.OK, at.next));
+        reply(answerTo(this.#parts, frame, STATUS.OK, at.next));
         return;
       }
-      reply(this.#answer(frame, error.code === 'no-space' ? STATUS.NOSPC : STATUS.IO));
+      reply(answerTo(this.#parts, frame, error.code === 'no-space' ? STATUS.NOSPC : STATUS.IO));
     };
     if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
     else this.#parts.store.write(write, frame.payload, frame.sums, done);
@@ -221,7 +223,7 @@ export class PeerService {
   /** It is in the chain; the answer says durable, so it waits for the journal. */
   #confirmDurable(frame: Frame, reply: Reply, own: Version): void {
     this.#parts.store.settled((error) => {
-      reply(this.#answer(frame, error === undefined ? STATUS.OK : STATUS.IO, own));
+      reply(answerTo(this.#parts, frame, error === undefined ? STATUS.OK : STATUS.IO, own));
     });
   }
 
@@ -235,7 +237,7 @@ export class PeerService {
         return this.#gates.leave(key, () => this.handleFrame(from, frame, reply));
       }
       this.#parts.trace.count('recover.failed');
-      reply(this.#answer(frame, STATUS.BUSY));
+      reply(answerTo(this.#parts, frame, STATUS.BUSY));
       this.#gates.leave(key);
     });
   }
@@ -248,19 +250,19 @@ export class PeerService {
     const isSound = frame.count <= MAX_PAYLOAD_BYTES && frame.offset + frame.count <= OBJECT_BYTES;
     if (status === STATUS.OK && !isSound) status = STATUS.BAD;
     if (status !== STATUS.OK || typeof place === 'number') {
-      reply(this.#answer(frame, status));
+      reply(answerTo(this.#parts, frame, status));
       return;
     }
     // R7: only a member of I answers, and never with less than the holder acknowledged.
     if (!place.config.inSync.includes(this.#parts.self)) {
-      reply(this.#answer(frame, STATUS.NOT_MEMBER));
+      reply(answerTo(this.#parts, frame, STATUS.NOT_MEMBER));
       return;
     }
     const { store } = this.#parts;
     const { generation, index, offset, count } = frame;
-    const own = versionOf(store.row(generation, index));
+    const own = versionOfRow(store.row(generation, index));
     if (own.count < frame.verCount) {
-      reply(this.#answer(frame, STATUS.BEHIND, own));
+      reply(answerTo(this.#parts, frame, STATUS.BEHIND, own));
       return;
     }
     const bytes = new Uint8Array(count);
@@ -270,30 +272,17 @@ export class PeerService {
       return;
     }
     store.read(generation, index, offset, count, bytes, 0, (found, error) => {
-      if (error !== undefined) return reply(this.#answer(frame, STATUS.IO, own));
+      if (error !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO, own));
       reply(this.#data(frame, found, bytes, own));
     });
   }
 
   #data(frame: Frame, outcome: 'ok' | 'suspect', bytes: Uint8Array, own: Version): Frame {
-    if (outcome === 'suspect') return this.#answer(frame, STATUS.SUSPECT, own);
-    const made = this.#answer(frame, STATUS.OK, own);
+    if (outcome === 'suspect') return answerTo(this.#parts, frame, STATUS.SUSPECT, own);
+    const made = answerTo(this.#parts, frame, STATUS.OK, own);
     made.payload = bytes;
     return made;
   }
-
-  #answer(frame: Frame, status: Status, own: Version = NO_VERSION): Frame {
-    const made = replyTo(frame, status);
-    made.mapIndex = this.#parts.views.current().index;
-    made.verToken = own.token;
-    made.verCount = own.count;
-    return made;
-  }
-}
-
-function versionOf(row: Row | undefined): Version {
-  if (row === undefined) return NO_VERSION;
-  return { token: row.verToken as Version['token'], count: row.verCount };
 }
 
 /** The shape of a write or zero, and the sums of its sectors unless they never left this process (4.10). */

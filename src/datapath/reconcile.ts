@@ -7,12 +7,11 @@
 //    ▲                                                   │
 //    └───────────── new cfg, or any failure ─────────────┘
 
-import { messageOf, OperatingError } from '../core/errors.ts';
-import type { MapIndex, NodeId, Version } from '../core/ids.ts';
+import { messageOf } from '../core/errors.ts';
+import type { MapIndex, NodeId } from '../core/ids.ts';
 import { partitionKey } from '../core/ids.ts';
 import { partitionOf, writeSetOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
-import { isSameVersion, longestPrefix } from '../core/version.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
@@ -25,6 +24,7 @@ import {
   type RowImage,
 } from '../wire/payloads.ts';
 import { configOf, type Parts, requestFrame } from './context.ts';
+import { type EqualisePlan, planEqualise, type Table } from './equalise-plan.ts';
 import type { OpenVolume } from './open-volume.ts';
 
 /** Partitions in one SEAL. */
@@ -36,9 +36,6 @@ export const EQUALISE_DEADLINE_MS = 30_000;
 /** Pause after a member did not do its part; doubles up to the maximum. */
 export const TOUCH_RETRY_MIN_MS = 10;
 export const TOUCH_RETRY_MAX_MS = 1000;
-
-/** What one member has of one object; undefined = nothing. */
-type Table = Map<number, RowImage | undefined>;
 
 interface Touch {
   readonly p: number;
@@ -274,15 +271,15 @@ export class Reconciler {
   }
 
   #equalise(touch: Touch, open: readonly number[]): void {
-    const lists = new Map<NodeId, EqualiseItem[]>();
-    const winners = new Map<number, number>();
+    let plan: EqualisePlan;
     try {
-      for (const index of open) winners.set(index, this.#planObject(touch, index, lists));
+      plan = planEqualise({ ...touch, volume: this.#open.volume }, open);
     } catch (error) {
       this.#parts.trace.warn('touch.diverged', { p: touch.p, error: messageOf(error) });
       this.#pause(touch);
       return;
     }
+    const { lists, winners } = plan;
     const { round } = touch;
     let left = lists.size;
     const finish = (): void => {
@@ -299,47 +296,6 @@ export class Reconciler {
         if (left === 0 && this.#isCurrent(touch, round)) finish();
       });
     }
-  }
-
-  /**
-   * Who must be made equal for one object: members of I that are shorter, and every joining member, which is cut back
-   * or marked synced (Traps 1 and 2). @returns the count of the version that wins
-   */
-  #planObject(touch: Touch, index: number, lists: Map<NodeId, EqualiseItem[]>): number {
-    const { inSync, joining } = touch.config;
-    const winner = longestPrefix(inSync.map((node) => versionOn(touch, node, index)));
-    const source = inSync.find((node) => isSameVersion(versionOn(touch, node, index), winner));
-    if (source === undefined) throw new OperatingError('diverged', 'nobody has the winner');
-    const item = this.#itemOf(touch, index, source, winner);
-    const targets = [
-      ...inSync.filter((node) => !isSameVersion(versionOn(touch, node, index), winner)),
-      ...joining,
-    ];
-    for (const node of targets) {
-      const list = lists.get(node) ?? [];
-      list.push(item);
-      lists.set(node, list);
-    }
-    return winner.count;
-  }
-
-  #itemOf(touch: Touch, index: number, source: NodeId, version: Version): EqualiseItem {
-    const { volume } = this.#open;
-    const row = touch.tables.get(source)?.get(index);
-    return {
-      generation: volume.head,
-      index,
-      family: volume.family,
-      partition: partitionKey(volume.policy, touch.p),
-      version,
-      source,
-      kind: row?.kind ?? 'zero',
-      ownLow: row?.ownLow ?? 0,
-      ownHigh: row?.ownHigh ?? 0,
-      closed: row?.closed ?? 0,
-      openLow: row?.openLow ?? 0,
-      openHigh: row?.openHigh ?? 0,
-    };
   }
 
   #equaliseOn(touch: Touch, node: NodeId, items: readonly EqualiseItem[], done: () => void): void {
@@ -401,9 +357,4 @@ export class Reconciler {
       this.#parts.trace.count('touch.retried');
     }
   }
-}
-
-function versionOn(touch: Touch, node: NodeId, index: number): Version {
-  const row = touch.tables.get(node)?.get(index);
-  return { token: (row?.verToken ?? 0) as Version['token'], count: row?.verCount ?? 0 };
 }

@@ -1,0 +1,143 @@
+// The source's side of copying: CONFIRM, LIST and FETCH of a member of I for a joiner or an unequal member (4.6). No
+// token: judged by cfg alone, so that a source that answers refuses older writes from then on (A8).
+
+import { partitionKey } from '../core/ids.ts';
+import { partitionOf } from '../core/partition.ts';
+import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import type { Row } from '../storage/store-types.ts';
+import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
+import {
+  decodePartitionCfgs,
+  encodePartitionCfgs,
+  encodeRows,
+  MAX_ROWS_PER_FRAME,
+  type PartitionCfg,
+} from '../wire/payloads.ts';
+import type { Parts } from './context.ts';
+import { judgeCfg } from './judge.ts';
+import { answerSettled, answerTo, type Judge, type Reply, versionOfRow } from './peer-answer.ts';
+
+export class PeerSource {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Which of these cfgs has this node applied? A member of I that says yes refuses older ones for ever (A8). */
+  confirm(frame: Frame, reply: Reply): void {
+    const list = decodePartitionCfgs(frame.payload);
+    const { views, self } = this.#parts;
+    const isApplied = ({ policy, p, cfg }: PartitionCfg): boolean => {
+      const view = views.current();
+      if (!view.policies.has(policy) || p >= view.partitions) return false;
+      const config = view.partition(policy, p);
+      return config.cfg === cfg && config.inSync.includes(self);
+    };
+    const make = (): Frame => {
+      const made = answerTo(this.#parts, frame, STATUS.OK);
+      made.payload = encodePartitionCfgs(list.filter(isApplied));
+      return made;
+    };
+    answerSettled(this.#parts, frame, reply, { judge: () => STATUS.OK, make });
+  }
+
+  /** Rows of one partition (list of one), after the one that the header names; MORE until the end. */
+  list(frame: Frame, reply: Reply): void {
+    const [asked] = decodePartitionCfgs(frame.payload);
+    if (asked === undefined) {
+      reply(answerTo(this.#parts, frame, STATUS.BAD));
+      return;
+    }
+    const judge: Judge = () => this.#judgeSource(asked);
+    const status = judge();
+    if (status !== STATUS.OK) {
+      reply(answerTo(this.#parts, frame, status));
+      return;
+    }
+    answerSettled(this.#parts, frame, reply, {
+      judge,
+      make: () => {
+        const all = this.#parts.store.rowsOf(partitionKey(asked.policy, asked.p));
+        const isFirst = frame.generation === 0;
+        const start = isFirst ? 0 : all.findIndex((row) => isAfter(row, frame));
+        const rest = start < 0 ? [] : all.slice(start);
+        const made = answerTo(this.#parts, frame, STATUS.OK);
+        made.payload = encodeRows(rest.slice(0, MAX_ROWS_PER_FRAME));
+        if (rest.length > MAX_ROWS_PER_FRAME) made.flags |= FLAG.MORE;
+        return made;
+      },
+    });
+  }
+
+  /** Part of an object at the named version: sums of the range, data of the sectors that have one. */
+  fetch(frame: Frame, reply: Reply): void {
+    const { store } = this.#parts;
+    const { generation, index, offset, count } = frame;
+    const isAligned = offset % SECTOR_BYTES === 0 && count % SECTOR_BYTES === 0 && count > 0;
+    if (!isAligned || count > MAX_PAYLOAD_BYTES || offset + count > OBJECT_BYTES) {
+      reply(answerTo(this.#parts, frame, STATUS.BAD));
+      return;
+    }
+    const judge: Judge = () => this.#judgeFetch(frame);
+    const status = judge();
+    const own = versionOfRow(store.row(generation, index));
+    if (status !== STATUS.OK) {
+      reply(answerTo(this.#parts, frame, status, own));
+      return;
+    }
+    store.settled((failed) => {
+      if (failed !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO));
+      store.readForCopy(generation, index, offset, count, (error, sums, data) => {
+        const now = judge();
+        const ver = versionOfRow(store.row(generation, index));
+        if (now !== STATUS.OK) return reply(answerTo(this.#parts, frame, now, ver));
+        if (error !== undefined) {
+          const isBad = error.code === 'suspect' || error.code === 'corrupt';
+          return reply(answerTo(this.#parts, frame, isBad ? STATUS.SUSPECT : STATUS.IO, ver));
+        }
+        const made = answerTo(this.#parts, frame, STATUS.OK, ver);
+        made.flags |= FLAG.SUMS;
+        made.sums = sums;
+        made.payload = data;
+        reply(made);
+      });
+    });
+  }
+
+  #judgeFetch(frame: Frame): Status {
+    const { store, views } = this.#parts;
+    const row = store.row(frame.generation, frame.index);
+    const view = views.current();
+    const volume = view.volumeOfGeneration(frame.generation);
+    if (volume === undefined) return STATUS.GONE;
+    const p = partitionOf(volume.family, frame.index, view.partitions);
+    if (p !== frame.partition) return STATUS.BAD;
+    const status = this.#judgeSource({
+      policy: volume.policy,
+      p: frame.partition,
+      cfg: frame.cfg,
+    });
+    if (status !== STATUS.OK) return status;
+    const isSame = row?.verToken === frame.verToken && row?.verCount === frame.verCount;
+    return isSame ? STATUS.OK : STATUS.CHANGED;
+  }
+
+  /** Only a member of I at the same cfg hands anything over (A8, 4.6). */
+  #judgeSource({ policy, p, cfg }: PartitionCfg): Status {
+    const view = this.#parts.views.current();
+    if (!view.policies.has(policy) || p >= view.partitions) return STATUS.BAD;
+    const config = view.partition(policy, p);
+    const stale = judgeCfg(config, cfg);
+    if (stale !== STATUS.OK) return stale;
+    return config.inSync.includes(this.#parts.self) ? STATUS.OK : STATUS.NOT_MEMBER;
+  }
+}
+
+function isAfter(
+  row: Row,
+  cursor: { readonly generation: number; readonly index: number },
+): boolean {
+  if (row.generation !== cursor.generation) return row.generation > cursor.generation;
+  return row.index > cursor.index;
+}
