@@ -45,6 +45,12 @@ function guard(owner: object, key: string, label: string): void {
   Object.defineProperty(owner, key, { value: guarded, writable: true, configurable: true });
 }
 
+/** xstate notes the date of each delayed event and never reads it back; it gets 0. Its time is the clock it was given. */
+function dateNowInside(): number {
+  if (!(new TypeError().stack ?? '').includes('/node_modules/xstate/')) refuse('Date.now');
+  return 0;
+}
+
 function guardDate(): void {
   const RealDate = globalThis.Date;
   globalThis.Date = new Proxy(RealDate, {
@@ -57,7 +63,7 @@ function guardDate(): void {
       return Reflect.apply(target, self, args) as string;
     },
     get(target, key, receiver) {
-      if (key === 'now') refuse('Date.now');
+      if (key === 'now' && isSimulating) return dateNowInside;
       return Reflect.get(target, key, receiver) as unknown;
     },
   });
