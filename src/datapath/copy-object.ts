@@ -7,7 +7,7 @@ import { OperatingError } from '../core/errors.ts';
 import type { ConfigVersion, NodeId, Version } from '../core/ids.ts';
 import { partitionOfKey } from '../core/ids.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
-import type { StagedObject } from '../storage/store-types.ts';
+import type { ObjectImage, StagedObject } from '../storage/store-types.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import type { RowImage } from '../wire/payloads.ts';
 import { type Parts, requestFrame } from './context.ts';
@@ -37,7 +37,11 @@ export function copyObject(parts: Parts, fence: CopyFence, order: CopyOrder, don
   }
   const { verToken, verCount, ...image } = row;
   const version = { token: verToken as Version['token'], count: verCount };
-  const staged = parts.store.stage({ ...image, version });
+  const staged = tryStage(parts, { ...image, version });
+  if (staged instanceof OperatingError) {
+    done(staged);
+    return;
+  }
   if (row.kind === 'zero') {
     commit(parts, fence, order, staged, done);
     return;
@@ -47,6 +51,16 @@ export function copyObject(parts: Parts, fence: CopyFence, order: CopyOrder, don
     staged.abort();
     done(error);
   });
+}
+
+/** The store bounds its stagings: beyond that the copy is tried again later. */
+function tryStage(parts: Parts, image: ObjectImage): StagedObject | OperatingError {
+  try {
+    return parts.store.stage(image);
+  } catch (error) {
+    if (error instanceof OperatingError) return error;
+    throw error;
+  }
 }
 
 function fetchChunk(

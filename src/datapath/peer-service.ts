@@ -210,11 +210,8 @@ export class PeerService {
       count: frame.count,
     };
     const done = (error: OperatingError | undefined): void => {
-      if (error === undefined) {
-        reply(answerTo(this.#parts, frame, STATUS.OK, at.next));
-        return;
-      }
-      reply(answerTo(this.#parts, frame, error.code === 'no-space' ? STATUS.NOSPC : STATUS.IO));
+      const own = error === undefined ? at.next : undefined;
+      reply(answerTo(this.#parts, frame, statusOfWrite(error), own));
     };
     if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
     else this.#parts.store.write(write, frame.payload, frame.sums, done);
@@ -271,8 +268,7 @@ export class PeerService {
       reply(this.#data(frame, outcome, bytes, own));
       return;
     }
-    store.read(generation, index, offset, count, bytes, 0, (found, error) => {
-      if (error !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO, own));
+    store.read(generation, index, offset, count, bytes, 0, (found) => {
       reply(this.#data(frame, found, bytes, own));
     });
   }
@@ -282,6 +278,21 @@ export class PeerService {
     const made = answerTo(this.#parts, frame, STATUS.OK, own);
     made.payload = bytes;
     return made;
+  }
+}
+
+/** What the holder is told of a write that the store took or did not take. */
+function statusOfWrite(error: OperatingError | undefined): Status {
+  switch (error?.code) {
+    case undefined:
+      return STATUS.OK;
+    case 'no-space':
+      return STATUS.NOSPC;
+    case 'busy':
+    case 'shutting-down':
+      return STATUS.BUSY;
+    default:
+      return STATUS.IO;
   }
 }
 

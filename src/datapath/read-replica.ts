@@ -125,9 +125,8 @@ export class ReplicaReader {
       this.#suspect(this.#parts.self, job);
       return;
     }
-    store.read(head, pipe.index, offset, count, target, at, (found, error) => {
+    store.read(head, pipe.index, offset, count, target, at, (found) => {
       if (!this.#open.isHeld) return job.done(this.#lossOf());
-      if (error !== undefined) return this.#next(job);
       if (found === 'suspect') return this.#suspect(this.#parts.self, job);
       job.done(undefined);
     });

@@ -1,7 +1,6 @@
 // A session beside a live holder: its reads go to the holder, which serves them like its own guest's (3.2). The holder
 // is asked by volume and place; generation and cfg are the holder's business.
 
-import type { MapIndex } from '../core/ids.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
 import { type Parts, requestFrame, type SessionOf } from './context.ts';
@@ -19,7 +18,7 @@ export interface StandbySlice {
 
 /**
  * Asks the holder once.
- * @param done the bytes; undefined = judge the lock again, then ask again
+ * @param done the bytes; undefined = judge the lock by the view known then, and ask again
  */
 export function readFromHolder(
   parts: Parts,
@@ -39,8 +38,7 @@ export function readFromHolder(
       return done(reply.payload);
     }
     if (reply?.status === STATUS.NOT_HOLDER) {
-      parts.pull(reply.mapIndex as MapIndex, holder);
-      open.idle();
+      parts.pull(reply.mapIndex, holder);
     }
     done(undefined);
   });

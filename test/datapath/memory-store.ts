@@ -47,6 +47,7 @@ export class MemoryStore implements ObjectStore {
   #life = 1;
   /** Set by tests. */
   isFull = false;
+  isBusy = false;
   readsCold = false;
 
   constructor(clock: FakeClock, random: SeededRandom) {
@@ -109,6 +110,10 @@ export class MemoryStore implements ObjectStore {
   #change(write: StoreWrite, change: (entry: Entry) => void, done: StoreDone): void {
     if (this.isFull) {
       this.#clock.soon(() => done(new OperatingError('no-space', 'full')));
+      return;
+    }
+    if (this.isBusy) {
+      this.#clock.soon(() => done(new OperatingError('busy', 'the journal is full')));
       return;
     }
     const own = this.row(write.generation, write.index);

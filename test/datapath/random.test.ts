@@ -52,6 +52,7 @@ class Walk {
         },
       ],
       [1, () => this.lag()],
+      [1, () => this.storeTrouble()],
     ];
     let dice = this.below(actions.reduce((sum, [weight]) => sum + weight, 0));
     for (const [weight, act] of actions) {
@@ -188,6 +189,13 @@ class Walk {
     node.isLagging = !node.isLagging;
   }
 
+  /** Reads from the disk, a full journal. */
+  storeTrouble(): void {
+    const { store } = this.world.nodes[this.below(5)] as WorldNode;
+    store.readsCold = this.below(2) === 0;
+    store.isBusy = this.below(5) === 0;
+  }
+
   // ---------------------------------------------------------------------------------- the end
 
   /** Everything heals; a new holder reads all. @returns what is wrong */
@@ -196,6 +204,7 @@ class Walk {
     this.lossPercent = 0;
     for (const node of world.nodes) {
       node.isLagging = false;
+      node.store.isBusy = false;
       if (!node.isAlive) {
         world.down(node);
         world.restart(node);

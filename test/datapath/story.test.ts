@@ -427,6 +427,32 @@ test('a full member is answered by ENOSPC before a number, and the hanging numbe
   for (const other of others) t.is(other, first as string);
 });
 
+test('a replica whose journal is full delays writes, nothing fails', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  for (const { store } of world.nodes) store.isBusy = true;
+  const codes: string[] = [];
+  for (let i = 0; i < 20; i += 1) {
+    guest.write(i * 4096, block(i), (error) => codes.push(error?.code ?? 'ok'));
+  }
+  world.clock.run(300);
+  for (const { store } of world.nodes) store.isBusy = false;
+  world.clock.run(5000);
+  t.deepEqual(codes, Array(20).fill('ok'));
+  t.deepEqual(world.warnings, []);
+});
+
+test('reads that are not in memory are answered, too', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 100_000)), 'ok');
+  for (const { store } of world.nodes) store.readsCold = true;
+  t.deepEqual(world.read(guest, 5000, 60_000), block(1, 60_000));
+  world.node(1).store.rot(world.volume.head, 0, 2);
+  t.deepEqual(world.read(guest, 5000, 60_000), block(1, 60_000));
+});
+
 test('a gateway that is no member of the partition reads and writes through the others', (t) => {
   const world = new World({ nodes: 5 });
   const outside = world.nodes.find((node) => !world.members(0).includes(node.id));
