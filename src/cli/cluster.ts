@@ -1,0 +1,164 @@
+// `dog cluster`: make a cluster, invite nodes, see how it is.
+
+import type { Command } from 'commander';
+import type { ClusterData, HealthData, InviteData, StatusData } from '../core/admin-shapes.ts';
+import { helpTail, type Io, sessionOf } from './context.ts';
+import { EXIT } from './failure.ts';
+import { countOf } from './numbers.ts';
+import { facts, formatBytes, rawFacts, show } from './output.ts';
+
+interface FormatOptions {
+  readonly copies: number;
+  readonly minCopies?: number;
+  readonly strict?: boolean;
+  readonly partitions?: number;
+  readonly name?: string;
+  readonly force?: boolean;
+}
+
+export function addClusterCommands(program: Command, io: Io): void {
+  const cluster = program.command('cluster').description('the cluster as a whole');
+  addFormat(cluster, io);
+  cluster
+    .command('invite')
+    .description('print a token with which another node joins: sheep --join TOKEN')
+    .addHelpText(
+      'after',
+      helpTail('dog cluster invite', 'sheep --data DIR --join "$(dog cluster invite)"'),
+    )
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<InviteData>('/v1/cluster/invite', {
+        method: 'POST',
+        body: {},
+      });
+      const text = ({ token }: InviteData) => `${token}\n`;
+      show(session, answer, 'cluster.invite', { human: text, raw: text });
+    });
+  cluster
+    .command('info')
+    .description('members, zones, capacity, partitions, and what to do next')
+    .addHelpText(
+      'after',
+      helpTail('dog cluster info', 'dog cluster info --json | jq .data.partitions'),
+    )
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<ClusterData>('/v1/cluster');
+      show(session, answer, 'cluster.info', { human: infoText, raw: infoRaw });
+    });
+  addHealth(cluster, io);
+}
+
+function addFormat(cluster: Command, io: Io): void {
+  cluster
+    .command('format')
+    .description('make a cluster of the node that is asked; others join it')
+    .option('-c, --copies <number>', 'copies of every block', countOf('copies'), 3)
+    .option(
+      '--min-copies <number>',
+      'live copies that writes need (half of copies, plus one)',
+      countOf('min-copies'),
+    )
+    .option('--strict', 'never two copies in one zone')
+    .option(
+      '--partitions <number>',
+      'parts that blocks fall into, a power of two (4096)',
+      countOf('partitions'),
+    )
+    .option('--name <name>', 'of the cluster')
+    .option('-f, --force', 'even if the node belongs to a cluster: its data is lost')
+    .addHelpText('after', helpTail('dog cluster format -c 3', 'dog cluster format -c 2 --name lab'))
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const body = formatBody(command.optsWithGlobals<FormatOptions>());
+      const answer = await session.ask<StatusData>('/v1/cluster/format', { method: 'POST', body });
+      const copies = `${body.copies} ${body.copies === 1 ? 'copy' : 'copies'}`;
+      show(session, answer, 'cluster.format', {
+        human: ({ name }) =>
+          `The cluster is made: ${copies}, ${name} is its first node.\n` +
+          'Next: "dog cluster invite" prints a token for others; "dog vdi create NAME 10G" makes a volume.\n',
+        raw: ({ clusterId }) => `${clusterId}\n`,
+      });
+    });
+}
+
+function formatBody(options: FormatOptions): FormatOptions {
+  const { copies, minCopies, strict, partitions, name, force } = options;
+  return {
+    copies,
+    ...(minCopies === undefined ? {} : { minCopies }),
+    ...(strict === undefined ? {} : { strict }),
+    ...(partitions === undefined ? {} : { partitions }),
+    ...(name === undefined ? {} : { name }),
+    ...(force === undefined ? {} : { force }),
+  };
+}
+
+function addHealth(cluster: Command, io: Io): void {
+  cluster
+    .command('health')
+    .description('what is wrong and what cures it; exit 0 fine, 1 warning, 2 error')
+    .addHelpText(
+      'after',
+      helpTail('dog cluster health', 'dog cluster health --json | jq .warnings'),
+    )
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<HealthData>('/v1/health');
+      const text = ({ status }: HealthData) => `${status}\n`;
+      show(session, answer, 'cluster.health', { human: text, raw: text });
+      const exits = { fine: EXIT.done, warning: EXIT.failed, error: EXIT.noState };
+      io.setExitCode(exits[answer.data.status]);
+    });
+}
+
+function infoText(data: ClusterData): string {
+  const { members, partitions, space } = data;
+  const policy = `${data.copies} (writes need ${data.minCopies}${data.strict ? ', strict zones' : ''})`;
+  const text = facts([
+    ['cluster', `${data.name} (${data.clusterId})`],
+    ['epoch', `${data.epoch}, log applied to ${data.appliedIndex} by ${data.answeredBy}`],
+    ['nodes', `${members.up} of ${members.total} up`],
+    ['zones', `${data.zones.length}: ${data.zones.join(', ')}`],
+    ['voters', `${data.voters.join(', ')}; leader ${data.leader === '' ? 'unknown' : data.leader}`],
+    ['copies', policy],
+    ['volumes', String(data.volumes)],
+    [
+      'partitions',
+      `${partitions.clean} clean, ${partitions.joining} joining, ${partitions.degraded} degraded, ` +
+        `${partitions.halted} halted`,
+    ],
+    [
+      'capacity',
+      `${formatBytes(space.usedBytes)} used, ${formatBytes(space.freeBytes)} free on ${data.answeredBy}`,
+    ],
+  ]);
+  const next = data.next.length === 0 ? ['Nothing: all is well.'] : data.next;
+  return `${text}\nNext:\n${next.map((step) => `  ${step}\n`).join('')}`;
+}
+
+function infoRaw(data: ClusterData): string {
+  const { partitions, members, space } = data;
+  return rawFacts([
+    ['name', data.name],
+    ['clusterId', data.clusterId],
+    ['epoch', data.epoch],
+    ['appliedIndex', data.appliedIndex],
+    ['nodes', members.total],
+    ['up', members.up],
+    ['zones', data.zones.length],
+    ['voters', data.voters.join(',')],
+    ['leader', data.leader],
+    ['copies', data.copies],
+    ['minCopies', data.minCopies],
+    ['volumes', data.volumes],
+    ['clean', partitions.clean],
+    ['joining', partitions.joining],
+    ['degraded', partitions.degraded],
+    ['halted', partitions.halted],
+    ['usedBytes', space.usedBytes],
+    ['freeBytes', space.freeBytes],
+    ['totalBytes', space.totalBytes],
+  ]);
+}

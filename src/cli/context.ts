@@ -1,0 +1,52 @@
+// What every command needs: the options that stand everywhere, the way to the node, and where text goes.
+
+import type { Command } from 'commander';
+import { type Ask, ask, findTarget } from './client.ts';
+import { EXIT_TEXT } from './failure.ts';
+import type { Format, Output } from './output.ts';
+
+export interface Io {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  readonly env: NodeJS.ProcessEnv;
+  /** For commands that end well and still say something by their code. */
+  readonly setExitCode: (code: number) => void;
+}
+
+export interface GlobalOptions {
+  readonly address?: string;
+  readonly port?: string;
+  readonly dir?: string;
+  readonly json?: boolean;
+  readonly raw?: boolean;
+  readonly force?: boolean;
+}
+
+/** A way to ask the chosen node; the node is found at the first question. */
+export interface Session extends Output {
+  readonly options: GlobalOptions;
+  ask<Data>(route: string, options?: Ask): ReturnType<typeof ask<Data>>;
+}
+
+export function sessionOf(command: Command, io: Io): Session {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  return {
+    options,
+    format: formatOf(options),
+    out: io.out,
+    err: io.err,
+    async ask<Data>(route: string, request?: Ask) {
+      return ask<Data>(await findTarget(options, io.env), route, request);
+    },
+  };
+}
+
+export function formatOf(options: GlobalOptions): Format {
+  if (options.json === true) return 'json';
+  return options.raw === true ? 'raw' : 'human';
+}
+
+/** Two examples and the exit codes, below the help of a command. */
+export function helpTail(first: string, second: string): string {
+  return `\nExamples:\n  ${first}\n  ${second}\n\n${EXIT_TEXT}`;
+}

@@ -1,0 +1,18 @@
+// Process entry of `dog`. Everything it does is in program.ts; here the real terminal and environment come in.
+
+import { run } from './program.ts';
+
+process.stdout.on('error', endQuietly);
+process.stderr.on('error', endQuietly);
+
+process.exitCode = await run(process.argv.slice(2), {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  env: process.env,
+  setExitCode: () => undefined,
+});
+
+/** `dog vdi list | head -1`: the reader has gone, that is no failure. Anything else is. */
+function endQuietly(error: NodeJS.ErrnoException): void {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+}

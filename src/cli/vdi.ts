@@ -1,0 +1,165 @@
+// `dog vdi`: volumes. A volume is made by one entry of the map log; its space is taken when it is written.
+
+import type { Command } from 'commander';
+import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
+import { checkName, parseSize } from '../core/volume.ts';
+import { helpTail, type Io, sessionOf } from './context.ts';
+import { countOf } from './numbers.ts';
+import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
+
+interface CreateOptions {
+  readonly copies?: number;
+  readonly minCopies?: number;
+  readonly strict?: boolean;
+}
+
+const COLUMNS: readonly Column<VolumeData>[] = [
+  { title: 'name', cell: (volume) => volume.name },
+  {
+    title: 'size',
+    cell: (volume) => formatBytes(volume.sizeBytes),
+    raw: (volume) => volume.sizeBytes,
+    align: 'right',
+  },
+  { title: 'id', cell: (volume) => String(volume.id), align: 'right' },
+  { title: 'copies', cell: (volume) => String(volume.copies), align: 'right' },
+  { title: 'state', cell: (volume) => volume.state },
+  { title: 'holder', cell: (volume) => volume.holder?.node ?? '-' },
+];
+
+export function addVdiCommands(program: Command, io: Io): void {
+  const vdi = program.command('vdi').description('volumes (virtual disk images)');
+  addCreate(vdi, io);
+  vdi
+    .command('list [name]')
+    .description('name, size, id, copies, state, holder of all volumes, or of one')
+    .addHelpText('after', helpTail('dog vdi list', 'dog vdi list -r | cut -f1'))
+    .action(async (name: string | undefined, _options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer =
+        name === undefined
+          ? await session.ask<readonly VolumeData[]>('/v1/volumes')
+          : await session
+              .ask<VolumeDetail>(volumeRoute(name))
+              .then((one) => ({ ...one, data: [one.data] }));
+      show<readonly VolumeData[]>(session, answer, 'vdi.list', {
+        human: (rows) => table(rows, COLUMNS),
+        raw: (rows) => rawRows(rows, COLUMNS),
+      });
+    });
+  vdi
+    .command('show <name>')
+    .description('everything about one volume: holder, copies in sync, state')
+    .addHelpText(
+      'after',
+      helpTail('dog vdi show demo', 'dog vdi show demo --json | jq .data.holder'),
+    )
+    .action(async (name: string, _options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<VolumeDetail>(volumeRoute(name));
+      show(session, answer, 'vdi.show', { human: detailText, raw: detailRaw });
+    });
+  vdi
+    .command('delete <name>')
+    .description('delete a volume with its data; refused while a guest holds it')
+    .addHelpText('after', helpTail('dog vdi delete demo', 'dog vdi delete demo --json'))
+    .action(async (name: string, _options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<{ name: string }>(volumeRoute(name), { method: 'DELETE' });
+      show(session, answer, 'vdi.delete', {
+        human: () => `Volume ${name} is deleted; its space follows.\n`,
+        raw: () => '',
+      });
+    });
+}
+
+function addCreate(vdi: Command, io: Io): void {
+  vdi
+    .command('create <name> <size>')
+    .description('make a thin volume; SIZE as 4096, 64M, 10G, 1T (powers of 1024)')
+    .option('-c, --copies <number>', "copies (the cluster's)", countOf('copies'))
+    .option(
+      '--min-copies <number>',
+      'live copies that writes need (half of copies, plus one)',
+      countOf('min-copies'),
+    )
+    .option('--strict', 'never two copies in one zone')
+    .addHelpText('after', helpTail('dog vdi create demo 10G', 'dog vdi create scratch 100G -c 2'))
+    .action(async (name: string, size: string, _options, command: Command) => {
+      checkName(name);
+      const body = { name, sizeBytes: parseSize(size), ...policyOf(command.opts<CreateOptions>()) };
+      const session = sessionOf(command, io);
+      const answer = await session.ask<VolumeDetail>('/v1/volumes', { method: 'POST', body });
+      show(session, answer, 'vdi.create', {
+        human: (data) =>
+          `Volume ${data.name} is made: ${formatBytes(data.sizeBytes)}, ${copiesText(data)}.\n`,
+        raw: (data) => `${data.id}\n`,
+      });
+    });
+}
+
+function policyOf(options: CreateOptions): CreateOptions {
+  const { copies, minCopies, strict } = options;
+  return {
+    ...(copies === undefined ? {} : { copies }),
+    ...(minCopies === undefined ? {} : { minCopies }),
+    ...(strict === undefined ? {} : { strict }),
+  };
+}
+
+function volumeRoute(name: string): string {
+  checkName(name);
+  return `/v1/volumes/${encodeURIComponent(name)}`;
+}
+
+function copiesText(data: VolumeData): string {
+  const noun = data.copies === 1 ? 'copy' : 'copies';
+  return `${data.copies} ${noun} (writes need ${data.minCopies}${data.strict ? ', strict zones' : ''})`;
+}
+
+function holderText({ holder }: VolumeData): string {
+  if (holder === null) return 'nobody; the first read or write takes it';
+  const life = `incarnation ${holder.incarnation}, session ${holder.session}`;
+  return `${holder.node} (${holder.state}), ${life}, token ${holder.token}, since log index ${holder.sinceIndex}`;
+}
+
+function detailText(data: VolumeDetail): string {
+  const { partitions } = data;
+  return facts([
+    ['name', data.name],
+    ['size', `${formatBytes(data.sizeBytes)} (${data.sizeBytes} bytes), ${data.objects} objects`],
+    [
+      'id',
+      `${data.id}, family ${data.family}, generation ${data.generation}, policy ${data.policy}`,
+    ],
+    ['copies', copiesText(data)],
+    ['mode', `${data.mode}, attach ${data.attach}`],
+    ['state', data.state],
+    ['holder', holderText(data)],
+    [
+      'partitions',
+      `${partitions.total}: ${partitions.clean} in sync, ${partitions.joining} joining, ` +
+        `${partitions.degraded} degraded, ${partitions.halted} halted`,
+    ],
+  ]);
+}
+
+function detailRaw(data: VolumeDetail): string {
+  return rawFacts([
+    ['name', data.name],
+    ['sizeBytes', data.sizeBytes],
+    ['id', data.id],
+    ['family', data.family],
+    ['generation', data.generation],
+    ['copies', data.copies],
+    ['minCopies', data.minCopies],
+    ['state', data.state],
+    ['holder', data.holder?.node ?? ''],
+    ['token', data.holder?.token ?? 0],
+    ['partitions', data.partitions.total],
+    ['clean', data.partitions.clean],
+    ['joining', data.partitions.joining],
+    ['degraded', data.partitions.degraded],
+    ['halted', data.partitions.halted],
+  ]);
+}
