@@ -4,6 +4,9 @@
 import type { ClusterView } from '../../src/core/view.ts';
 import type { NodeStatus } from '../../src/node-handle.ts';
 
+/** Three members have three voters (1.3, Part 1). */
+const VOTERS_OF_THREE = 3;
+
 /** One running node as its fronts see it. */
 export interface Seen {
   readonly name: string;
@@ -29,6 +32,9 @@ export function whatIsMissing(nodes: readonly Seen[]): string | undefined {
   for (const member of view.members.values()) {
     if ((member.state === 'up') !== running.has(member.node))
       return `node ${member.node} is ${member.state} in the map`;
+  }
+  if (view.members.size >= VOTERS_OF_THREE && view.voters.length < VOTERS_OF_THREE) {
+    return `${view.voters.length} voters among ${view.members.size} members`;
   }
   return partitionMissing(view);
 }
