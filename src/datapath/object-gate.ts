@@ -1,6 +1,8 @@
 // The replica's own order of things: while one object is being copied or replaced, writes to it wait here in order of
 // arrival; a SEAL makes copies in progress void and waits only for those that are past the point of return.
 
+import { invariant } from '../core/invariant.ts';
+
 /** Writes and copies that wait for one object; more are answered BUSY. */
 export const MAX_GATE_QUEUE = 512;
 
@@ -30,6 +32,7 @@ export class ObjectGates {
 
   /** Takes the object. Only when it is not busy; call `leave` exactly once. */
   enter(key: string): void {
+    invariant(!this.#gates.has(key), 'an object is taken by one at a time');
     this.#gates.set(key, { queue: [] });
   }
 

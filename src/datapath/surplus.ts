@@ -2,7 +2,7 @@
 // by the view once more, object by object, and run in small bites.
 
 import type { OperatingError } from '../core/errors.ts';
-import { partitionKey, partitionOfKey } from '../core/ids.ts';
+import { partitionKey } from '../core/ids.ts';
 import type { Row } from '../storage/store-types.ts';
 import type { PartitionCfg } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
@@ -62,20 +62,6 @@ export class Surplus {
       this.#cursor += 1;
     }
     this.#drop(rows.slice(0, DROPS_PER_CALL), done);
-  }
-
-  /** Partitions with rows of which this node is no member, by its view: for the recovery actor. */
-  heldElsewhere(): PartitionCfg[] {
-    const { store, views, self } = this.#parts;
-    const view = views.current();
-    const found: PartitionCfg[] = [];
-    for (const key of store.partitionsHeld()) {
-      const { policy, p } = partitionOfKey(key);
-      if (!view.policies.has(policy)) continue;
-      const config = view.partition(policy, p);
-      if (!isMember(config, self)) found.push({ policy, p, cfg: config.cfg });
-    }
-    return found;
   }
 
   #drop(rows: readonly Row[], done: DropDone): void {

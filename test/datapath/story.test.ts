@@ -69,6 +69,31 @@ test('a replica that dies in mid-write holds it back until the map shrinks the s
   t.deepEqual(world.read(guest, 0, 4096), block(2));
 });
 
+// Method: node 2 confirms under the old cfg while the holder already knows the next one, and no frame under the next one
+// reaches node 2. Had the late confirmation counted, the write would be acknowledged.
+test('a confirmation given under another cfg does not count (R3)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  world.kill(world.node(3));
+  let outcome = '';
+  guest.write(0, block(2), (error) => {
+    outcome = error?.code ?? 'ok';
+  });
+  world.clock.endTick();
+  world.down(world.node(3));
+  world.apply(world.node(1));
+  const { cfg } = world.config(0);
+  world.tamper = (_from, _to, frame) =>
+    frame.op === OP.WRITE && frame.cfg === cfg ? 'lose' : 'pass';
+  world.clock.run(1000);
+  t.is(world.node(2).store.row(world.volume.head, 0)?.verCount, 2, 'node 2 took the first frame');
+  t.is(outcome, '');
+  world.tamper = () => 'pass';
+  world.clock.run(3000);
+  t.is(outcome, 'ok');
+});
+
 test('below minCopies live members a write waits, and is acknowledged when a member is back (I6)', (t) => {
   const world = new World();
   const guest = world.attach(1);
@@ -206,6 +231,32 @@ test('a write to a stack that a joiner lacks recovers that stack, then is acknow
   const [first, second] = world.tables(0);
   t.is(first, second);
   t.is(world.node(3).store.describe(world.keyOf(0)), first as string);
+});
+
+test('writes that come while their stack is recovered wait behind it, in order (4.6 step 4)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 65536)), 'ok');
+  world.kill(world.node(3));
+  world.down(world.node(3));
+  t.is(world.write(guest, 0, block(2)), 'ok');
+  world.restart(world.node(3));
+  world.clock.run(100);
+  world.must(world.joinOf(3, 0));
+  world.clock.run(100);
+  const codes: string[] = [];
+  let refused = 0;
+  world.tamper = (_from, _to, frame, isReply) => {
+    if (isReply && frame.op === OP.WRITE + 128 && frame.status !== STATUS.OK) refused += 1;
+    return 'pass';
+  };
+  for (let i = 0; i < 10; i += 1) {
+    guest.write((i + 1) * 4096, block(i), (error) => codes.push(error?.code ?? 'ok'));
+  }
+  world.clock.run(1000);
+  t.deepEqual(codes, Array(10).fill('ok'));
+  t.is(refused, 0);
+  t.is(world.node(3).store.describe(world.keyOf(0)), world.tables(0)[0] as string);
 });
 
 test('a holder that learns of a newer token stops before any replica tells it', (t) => {

@@ -38,10 +38,6 @@ export interface WorldOptions {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly sizeBytes?: number;
-  /** Changes the product under test: wraps what the data path gets. */
-  readonly wrap?: (
-    context: Parameters<typeof createDatapath>[0],
-  ) => Parameters<typeof createDatapath>[0];
 }
 
 export class World {
@@ -49,16 +45,12 @@ export class World {
   readonly random: SeededRandom;
   readonly nodes: WorldNode[] = [];
   readonly warnings: string[] = [];
-  readonly #options: WorldOptions;
   /** State after each entry; index = position. */
   readonly states: ClusterState[] = [emptyState()];
   #counter = 0;
   tamper: Tamper = () => 'pass';
-  /** Set to stop the lock actor from answering. */
-  grantsLocks = true;
 
   constructor(options: WorldOptions = {}) {
-    this.#options = options;
     this.random = new SeededRandom(options.seed ?? 1);
     const copies = options.copies ?? 3;
     this.commit({
@@ -246,7 +238,7 @@ export class World {
         drained: (open: OpenVolume) => this.#drained(open),
       },
     };
-    node.datapath = createDatapath(this.#options.wrap?.(context) ?? context);
+    node.datapath = createDatapath(context);
   }
 
   /** Timers of a dead life do not fire. */
@@ -334,10 +326,6 @@ export class World {
         incarnation: node.incarnation,
         session: open.sessionId,
       };
-      if (!this.grantsLocks) {
-        this.#later(look);
-        return;
-      }
       if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
       else if (isHolderDead)
         this.commit({ type: 'takeover', ...claim, reason: 'dead', force: false });
