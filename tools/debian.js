@@ -66,10 +66,13 @@ function apt(args) {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' },
   });
   if (result.status === 0) return;
-  const cause = result.error?.message ?? (result.stderr ?? '').trim().split('\n').slice(-3).join('; ');
+  const cause =
+    result.error?.message ?? (result.stderr ?? '').trim().split('\n').slice(-3).join('; ');
   process.stderr.write(`apt-get ${args[0]} failed: ${cause}\n`);
 }
 
 function report(missing, reason) {
-  process.stderr.write(`Tests that need one of these are skipped (${reason}): ${missing.join(', ')}\n`);
+  process.stderr.write(
+    `Tests that need one of these are skipped (${reason}): ${missing.join(', ')}\n`,
+  );
 }

@@ -13,7 +13,9 @@ const INSTALL_TIMEOUT_MS = 10 * 60 * 1000;
 /** Installs what the lock file names when something is missing or stale; says so in one line; throws a sentence. */
 export function ensurePackages() {
   if (isInstalled()) return;
-  process.stderr.write('Installing the packages of package-lock.json (once; half a minute or so) ...\n');
+  process.stderr.write(
+    'Installing the packages of package-lock.json (once; half a minute or so) ...\n',
+  );
   const options = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
   const { command, args } = npmCommand(options);
   const result = spawnSync(command, args, {

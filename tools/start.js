@@ -9,7 +9,8 @@ const DEFAULTS = { '--dir': '.sheepdog', '--nodes': '3', '--copies': '3', '--vol
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 function argumentsWithDefaults(given) {
-  const isGiven = (option) => given.some((word) => word === option || word.startsWith(`${option}=`));
+  const isGiven = (option) =>
+    given.some((word) => word === option || word.startsWith(`${option}=`));
   const missing = Object.entries(DEFAULTS).filter(([option]) => !isGiven(option));
   return [...missing.flat(), ...given];
 }
@@ -18,7 +19,11 @@ function start() {
   ensurePackages();
   const dog = path.join(ROOT, 'bin', 'dog');
   const args = [dog, 'dev', 'up', ...argumentsWithDefaults(process.argv.slice(2))];
-  const child = spawn(pinnedNode(), args, { cwd: ROOT, stdio: 'inherit', env: scriptEnvironment() });
+  const child = spawn(pinnedNode(), args, {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: scriptEnvironment(),
+  });
   // A terminal sends Ctrl-C to the whole group; the child knows that a second one means the same as the first.
   for (const signal of SIGNALS) process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => process.exit(signal === null ? code : 1));

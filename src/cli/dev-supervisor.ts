@@ -1,4 +1,4 @@
-// The supervisor of a dev cluster: brings N node processes up in order, makes a cluster of them, and ends them in order.
+// The supervisor of a dev cluster: brings N node processes up in order, makes a cluster of them, ends them in order.
 // It never starts a node again by itself: a crash is something to look at, and tests make crashes on purpose.
 
 import { existsSync } from 'node:fs';
@@ -26,6 +26,8 @@ export class DevSupervisor {
   readonly #say: (text: string) => void;
   readonly #stopping = new AbortController();
   #stopped: Promise<void> | undefined;
+  /** Before that, a node that ends is told by the failure of `bringUp`. */
+  #isUp = false;
 
   constructor(dir: string, plan: DevPlan, say: (text: string) => void) {
     this.dir = dir;
@@ -45,6 +47,7 @@ export class DevSupervisor {
     for (const node of this.nodes) await this.#until(node, 'up', (status) => status.phase === 'up');
     if (volume !== undefined) await this.#createOnce(first, volume);
     await this.#untilSettled(first);
+    this.#isUp = true;
   }
 
   /** Idempotent: a second Ctrl-C means the same as the first. */
@@ -102,7 +105,7 @@ export class DevSupervisor {
     node.start({
       ...(joinToken === undefined ? {} : { joinToken }),
       onEnd: (ended) => {
-        if (this.#stopping.signal.aborted) return;
+        if (this.#stopping.signal.aborted || !this.#isUp) return;
         const number = node.plan.name.slice(1);
         this.#say(
           `${node.plan.name} ended (${describeEnd(ended)}); start it again with "dog dev start ${number} --dir ${this.dir}"\n`,

@@ -1,0 +1,116 @@
+// Runs everything that judges the project and counts it: types, lint, unit tests, end-to-end tests. The last line is
+// `N passed, N failed`, from what really ran. Arguments are test files, to run only those.
+
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { tapLine } from './tap.ts';
+
+interface Tally {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** One end-to-end test starts a whole cluster: they run one after the other, and after the unit tests. */
+const END_TO_END = 'test/e2e/**/*.test.ts';
+const UNIT = ['test/**/*.test.ts', '!test/e2e/**'];
+const UNIT_CONCURRENCY = '2';
+const END_TO_END_CONCURRENCY = '1';
+
+const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
+const files = process.argv.slice(2);
+
+if (files.length > 0) {
+  await runAva('chosen tests', files, END_TO_END_CONCURRENCY);
+} else {
+  await runCheck('types', 'tsc', ['-p', 'tsconfig.json']);
+  await runCheck('format and lint', 'biome', ['check', '--max-diagnostics=50', '.']);
+  await runAva('unit tests', UNIT, UNIT_CONCURRENCY);
+  if (globSync(END_TO_END).length > 0) {
+    await runAva('end-to-end tests', [END_TO_END], END_TO_END_CONCURRENCY);
+  }
+}
+report();
+
+/** A check that passes or fails as one. Its words are shown only when it fails. */
+async function runCheck(name: string, command: string, args: readonly string[]): Promise<void> {
+  const lines: string[] = [];
+  const code = await runLines(command, args, (line) => void lines.push(line));
+  if (code === 0) tally.passed += 1;
+  else {
+    tally.failed += 1;
+    print(lines.join('\n'));
+  }
+  print(`${code === 0 ? 'ok' : 'not ok'} - ${name}`);
+}
+
+async function runAva(
+  name: string,
+  patterns: readonly string[],
+  concurrency: string,
+): Promise<void> {
+  const before = { ...tally };
+  const startedAt = performance.now();
+  let isInFailure = false;
+  const args = ['--tap', '--concurrency', concurrency, ...patterns];
+  const code = await runLines('ava', args, (line) => {
+    const kind = tapLine(line);
+    if (kind !== undefined) isInFailure = kind === 'failed';
+    if (kind !== undefined) count(kind, line);
+    else if (isInFailure || !line.startsWith(' ')) showOther(line);
+  });
+  const ran = tally.passed + tally.failed - before.passed - before.failed;
+  if (code !== 0 && tally.failed === before.failed) fail(`${name}: AVA ended with ${code}`);
+  if (ran === 0) fail(`${name}: no test ran`);
+  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  print(`# ${name}: ${tally.passed - before.passed} passed in ${seconds} s`);
+}
+
+function count(kind: 'passed' | 'failed' | 'skipped', line: string): void {
+  if (kind === 'skipped' && process.env['CI'] === 'true' && !line.includes('[skipped: ')) {
+    fail(`skipped without a reason: ${line}`);
+    return;
+  }
+  tally[kind] += 1;
+  print(line);
+}
+
+/** TAP's own frame is noise here. */
+function showOther(line: string): void {
+  if (!/^(TAP version|1\.\.|# (tests|pass|fail|skip))/.test(line) && line !== '') print(line);
+}
+
+function fail(text: string): void {
+  tally.failed += 1;
+  print(`not ok - ${text}`);
+}
+
+function report(): void {
+  const { passed, failed, skipped } = tally;
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+  print(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+}
+
+/** Resolves with the exit code when the program and its output have ended; 1 for a signal. */
+async function runLines(
+  command: string,
+  args: readonly string[],
+  onLine: (line: string) => void,
+): Promise<number> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', onLine);
+  }
+  const { promise, resolve } = Promise.withResolvers<number>();
+  child.on('error', (error) => {
+    onLine(`can not run ${command}: ${error.message}`);
+    resolve(1);
+  });
+  child.on('close', (code) => resolve(code ?? 1));
+  return promise;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
