@@ -1,0 +1,136 @@
+// A NodeHandle that behaves, without agreement, disk or network: it feeds the real state machine by itself. Several of
+// them may share one cell and are then nodes of one cluster.
+
+import { viewOf } from '../../src/core/cluster-state.ts';
+import { OperatingError } from '../../src/core/errors.ts';
+import type { PolicyId, VolumeId } from '../../src/core/ids.ts';
+import type { EntryBody } from '../../src/core/log-entry.ts';
+import type { ClusterView } from '../../src/core/view.ts';
+import { checkName, checkSize } from '../../src/core/volume.ts';
+import type { VolumeSession } from '../../src/datapath/volume-session.ts';
+import type {
+  CreateVolumeOptions,
+  FormatOptions,
+  NodeHandle,
+  NodeStatus,
+} from '../../src/node-handle.ts';
+import { entryBodies, nodeId, StateCell, settle } from '../fixtures.ts';
+
+export const FAKE_TOKEN = 'sheep1.fake';
+
+export class FakeNode implements NodeHandle {
+  readonly cell: StateCell;
+  /** This node's number in the cluster; 0 while blank. */
+  number: number;
+  leader: number | undefined = 1;
+  /** Set to make every call that proposes fail like this. */
+  failure: Error | undefined;
+  /** Set to make calls hang until it resolves. */
+  gate: Promise<void> | undefined;
+
+  constructor(cell = new StateCell(), number = 0) {
+    this.cell = cell;
+    this.number = number;
+  }
+
+  async start(): Promise<void> {}
+  async stop(): Promise<void> {}
+
+  status(): NodeStatus {
+    const isBlank = this.number === 0;
+    return {
+      phase: isBlank ? 'blank' : 'up',
+      node: isBlank ? undefined : nodeId(this.number),
+      clusterId: isBlank ? undefined : viewOf(this.cell.state).clusterId,
+      appliedIndex: this.cell.state.index,
+      leader: isBlank || this.leader === undefined ? undefined : nodeId(this.leader),
+      role: this.number === this.leader ? 'leader' : 'learner',
+      waitingFor: isBlank ? 'format or a join token' : '',
+      spaceBytes: { total: 1000, free: 600, used: 400 },
+      objects: 7,
+      catchUp: { partitionsLeft: 0, bytesCopied: 0 },
+    };
+  }
+
+  view(): ClusterView | undefined {
+    return this.number === 0 ? undefined : viewOf(this.cell.state);
+  }
+
+  onView(): () => void {
+    return () => undefined;
+  }
+
+  onFatal(): void {}
+
+  async format(options: FormatOptions): Promise<void> {
+    await this.#gate();
+    if (this.number !== 0 && options.force !== true) {
+      throw new OperatingError('already-formatted', 'this node belongs to cluster test', {
+        remedy: 'use --force to lose its data',
+      });
+    }
+    this.#apply(entryBodies.format({ copies: options.copies }));
+    await this.join(FAKE_TOKEN, { zone: 'z1', weight: 1 });
+  }
+
+  async invite(): Promise<string> {
+    await this.#gate();
+    if (this.number === 0) throw new OperatingError('not-formatted', 'no cluster yet');
+    return FAKE_TOKEN;
+  }
+
+  async join(
+    _token: string,
+    place: { readonly zone: string; readonly weight: number },
+  ): Promise<void> {
+    const peer = this.cell.state.members.size + 1;
+    this.#apply(entryBodies.nodeJoin({ peer, zone: place.zone }));
+    this.#apply(entryBodies.nodeUp({ node: peer, incarnation: 1 }));
+    this.number = peer;
+    settle(this.cell);
+  }
+
+  async createVolume(options: CreateVolumeOptions): Promise<VolumeId> {
+    await this.#gate();
+    checkName(options.name);
+    checkSize(options.sizeBytes);
+    const policy = this.#policy(options);
+    const result = this.#apply({
+      ...entryBodies.volumeCreate({ name: options.name }),
+      sizeBytes: options.sizeBytes,
+      policy,
+    });
+    if (result.code === 'exists') throw new OperatingError('exists', `${options.name} exists`);
+    return result.value as VolumeId;
+  }
+
+  async deleteVolume(name: string): Promise<void> {
+    await this.#gate();
+    const volume = viewOf(this.cell.state).volumeByName(name);
+    if (volume === undefined) throw new OperatingError('missing', `there is no volume "${name}"`);
+    const { id, lock } = volume;
+    const result = this.#apply({ type: 'volumeDelete', volume: id, token: lock.token });
+    if (result.code === 'held') throw new OperatingError('held', `${name} is ${result.detail}`);
+  }
+
+  openVolume(): VolumeSession {
+    throw new OperatingError('unsupported', 'a fake has no data');
+  }
+
+  #policy({ copies, minCopies, strict }: CreateVolumeOptions): PolicyId {
+    if (copies === undefined) return 0 as PolicyId;
+    const least = minCopies ?? Math.floor(copies / 2) + 1;
+    return this.#apply({ type: 'policyCreate', copies, minCopies: least, strict: strict ?? false })
+      .value as PolicyId;
+  }
+
+  #apply(body: EntryBody) {
+    if (this.failure !== undefined) throw this.failure;
+    return this.cell.apply(body);
+  }
+
+  async #gate(): Promise<void> {
+    await this.gate;
+    if (this.failure !== undefined) throw this.failure;
+  }
+}

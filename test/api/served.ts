@@ -1,0 +1,25 @@
+// A fake node behind the real HTTP front, on a unix socket in a directory of its own, gone at the end of the test.
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { parseApiAddress, serveApi } from '../../src/api/http-server.ts';
+import { FakeNode } from './fake-node.ts';
+
+export interface Served {
+  readonly node: FakeNode;
+  readonly dir: string;
+  readonly socketPath: string;
+}
+
+export async function served(t: ExecutionContext, node = new FakeNode()): Promise<Served> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sheep-api-'));
+  const socketPath = path.join(dir, 'sheep.sock');
+  const server = await serveApi(node, parseApiAddress(`unix:${socketPath}`));
+  t.teardown(async () => {
+    await server.stop();
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+  return { node, dir, socketPath };
+}

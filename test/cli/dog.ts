@@ -1,0 +1,26 @@
+// Runs `dog` in this process and keeps what it said.
+
+import { run } from '../../src/cli/program.ts';
+
+export interface Said {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** `env` is all of the environment that the command sees. */
+export async function dog(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Said> {
+  let out = '';
+  let err = '';
+  const code = await run(args, {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    env,
+    setExitCode: () => undefined,
+  });
+  return { code, out, err };
+}

@@ -1,0 +1,166 @@
+// `dog` against a behaving fake node, through a real unix socket: what it prints and how it ends.
+
+import test, { type ExecutionContext } from 'ava';
+import { FAKE_TOKEN, FakeNode } from '../api/fake-node.ts';
+import { served } from '../api/served.ts';
+import { clusterOf, entryBodies } from '../fixtures.ts';
+import { dog } from './dog.ts';
+
+async function withNode(t: ExecutionContext, node?: FakeNode) {
+  const { socketPath, ...rest } = await served(t, node);
+  const env = { SHEEPDOG_API: `unix:${socketPath}` };
+  return { ...rest, env, dog: (...args: string[]) => dog(args, env) };
+}
+
+const one = () => new FakeNode(clusterOf({ nodes: 1, copies: 1 }), 1);
+
+test('from a blank node to a volume and back', async (t) => {
+  const { dog } = await withNode(t);
+  t.is((await dog('vdi', 'list')).code, 2, 'not formatted: no state to do it');
+  t.is((await dog('cluster', 'format', '-c', '1')).code, 0);
+  t.is((await dog('cluster', 'invite')).out, `${FAKE_TOKEN}\n`);
+  const made = await dog('vdi', 'create', 'demo', '1G');
+  t.like(made, { code: 0, out: 'Volume demo is made: 1 GiB, 1 copy (writes need 1).\n' });
+  t.regex((await dog('vdi', 'list')).out, /^name +size +id +copies +state +holder\ndemo +1 GiB/);
+  t.regex((await dog('vdi', 'show', 'demo')).out, /holder +nobody/);
+  t.is((await dog('vdi', 'delete', 'demo')).code, 0);
+  t.is((await dog('vdi', 'show', 'demo')).code, 5);
+});
+
+test('--json is one document with schema, epoch, data and warnings', async (t) => {
+  const { dog } = await withNode(t, one());
+  await dog('vdi', 'create', 'demo', '64M');
+  for (const args of [
+    ['vdi', 'list'],
+    ['vdi', 'show', 'demo'],
+    ['cluster', 'info'],
+    ['node', 'list'],
+    ['node', 'info'],
+  ]) {
+    const { out, code } = await dog('--json', ...args);
+    const document = JSON.parse(out);
+    t.is(code, 0);
+    t.is(document.schema, `dog/${args[0]}.${args[1]}/1`);
+    t.deepEqual(Object.keys(document).sort(), ['data', 'epoch', 'schema', 'warnings']);
+  }
+});
+
+test('--raw is rows with tabs, no header, sizes in bytes', async (t) => {
+  const { dog } = await withNode(t, one());
+  await dog('vdi', 'create', 'demo', '64M');
+  t.is((await dog('vdi', 'list', '-r')).out, 'demo\t67108864\t1\t1\tok\t-\n');
+  t.regex((await dog('-r', 'node', 'list')).out, /^n1\t-\tz1\t1\tup\t/);
+});
+
+test('cluster info ends with what to do next', async (t) => {
+  const { dog } = await withNode(t, one());
+  t.regex((await dog('cluster', 'info')).out, /partitions +8 clean[\s\S]*Next:\n {2}Make a volume/);
+});
+
+test('health: 0 fine, 1 warning, 2 error', async (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  const node = new FakeNode(cell, 1);
+  const { dog } = await withNode(t, node);
+  t.like(await dog('cluster', 'health'), { code: 0, out: 'fine\n' });
+  cell.apply(entryBodies.nodesDown({ nodes: [[3, 1]], baseEpoch: cell.state.epoch }));
+  t.is((await dog('cluster', 'health')).code, 1);
+  node.leader = undefined;
+  t.is((await dog('cluster', 'health')).code, 2);
+});
+
+test('copies above the nodes: made, with a warning and its cure', async (t) => {
+  const { dog } = await withNode(t, one());
+  const { code, err } = await dog('vdi', 'create', 'demo', '1G', '-c', '3');
+  t.is(code, 0);
+  t.regex(err, /error HALTED: .*\n {2}cure: start or add 2 more nodes/);
+});
+
+test('exit codes tell exists, missing and held apart', async (t) => {
+  const node = one();
+  const { dog } = await withNode(t, node);
+  await dog('vdi', 'create', 'demo', '1G');
+  t.is((await dog('vdi', 'create', 'demo', '1G')).code, 3);
+  t.is((await dog('cluster', 'format')).code, 3);
+  t.is((await dog('vdi', 'delete', 'other')).code, 5);
+  node.cell.apply(entryBodies.lockAcquire({ node: 1, incarnation: 1, session: 1, token: 0 }));
+  t.is((await dog('vdi', 'delete', 'demo')).code, 6);
+});
+
+const WRONG: readonly (readonly [args: readonly string[], text: RegExp])[] = [
+  [['vdi', 'creat', 'a', '1G'], /unknown command 'creat'\n {2}cure: Did you mean create\?/],
+  [['vdu', 'list'], /unknown command 'vdu'\n {2}cure: Did you mean vdi\?/],
+  [['vdi', 'list', '--jsn'], /unknown option '--jsn'\n {2}cure: Did you mean --json\?/],
+  [['vdi', 'create', 'a'], /missing required argument 'size'/],
+  [['vdi', 'create', 'a', '0'], /more than 0 bytes/],
+  [['vdi', 'create', 'a', '-5'], /./],
+  [['vdi', 'create', 'a', '1000'], /not a multiple of 512; the next one is 1024/],
+  [['vdi', 'create', 'a', '5T'], /at most 4 TiB/],
+  [['vdi', 'create', 'a', 'big'], /"big" is no size/],
+  [['vdi', 'create', 'a b', '1G'], /white space/],
+  [['vdi', 'create', 'a', '1G', '-c', '0'], /copies is a whole number/],
+  [['vdi', 'show'], /missing required argument/],
+  [['dev', 'kill', 'x'], /a node is a number/],
+  [['dev', 'up', '--volume', 'demo', '--dir', '/tmp/never'], /NAME:SIZE/],
+  [['-p', 'x', 'node', 'list'], /a port is a number/],
+];
+
+for (const [args, text] of WRONG) {
+  test(`wrong usage is one sentence and exit 64: dog ${args.join(' ')}`, async (t) => {
+    const { code, out, err } = await dog(args);
+    t.is(code, 64);
+    t.is(out, '');
+    t.regex(err, text);
+    t.notRegex(err, /^\s+at /m, 'no stack trace');
+    t.true(err.trim().split('\n').length <= 2);
+  });
+}
+
+test('errors are JSON on stderr when asked for', async (t) => {
+  const { code, err } = await dog(['vdi', 'create', 'a', '0', '--json']);
+  t.is(code, 64);
+  t.like(JSON.parse(err), { error: { code: 'usage', affected: [] } });
+});
+
+test('nobody there: exit 2, with the address and what to do', async (t) => {
+  const { code, err } = await dog(['node', 'list'], { SHEEPDOG_API: 'unix:/nowhere/sheep.sock' });
+  t.is(code, 2);
+  t.regex(err, /no node answers at unix:\/nowhere\/sheep\.sock[\s\S]*cure: /);
+  t.is((await dog(['node', 'list'], { SHEEPDOG_API: 'ftp://x' })).code, 64);
+  t.is((await dog(['--dir', '/nowhere', 'node', 'list'])).code, 2);
+});
+
+test('every command has help with two examples and the exit codes', async (t) => {
+  const verbs = [
+    'cluster format',
+    'cluster invite',
+    'cluster info',
+    'cluster health',
+    'node list',
+    'node info',
+  ];
+  verbs.push(
+    'vdi create',
+    'vdi list',
+    'vdi show',
+    'vdi delete',
+    'dev up',
+    'dev down',
+    'dev status',
+  );
+  verbs.push('dev kill', 'dev start', 'dev logs', 'version');
+  for (const verb of verbs) {
+    const { code, out } = await dog([...verb.split(' '), '--help']);
+    t.is(code, 0, verb);
+    t.regex(out, /^Usage: dog[\s\S]*Examples:\n {2}\S.*\n {2}\S.*\n\nExit codes: /, verb);
+  }
+});
+
+test('a noun alone, or nothing, is help on stderr and wrong usage', async (t) => {
+  t.like(await dog([]), { code: 64, out: '' });
+  t.regex((await dog(['vdi'])).err, /Usage: dog vdi/);
+});
+
+test('version', async (t) => {
+  t.regex((await dog(['version'])).out, /^dog \d+\.\d+\.\d+\n$/);
+  t.is(JSON.parse((await dog(['version', '--json'])).out).schema, 'dog/version/1');
+});
