@@ -87,7 +87,8 @@ function checkWishes(old: DevPlan, { dir, nodes, copies }: DevWishes): void {
   }
 }
 
-function checkSocketPath(dir: string, count: number): void {
+/** @throws CommandError 'usage' when the last node's socket would not fit into an address */
+export function checkSocketPath(dir: string, count: number): void {
   const longest = path.join(dir, `n${count}`, 'sheep.sock');
   const bytes = Buffer.byteLength(longest);
   if (bytes <= MAX_SOCKET_PATH_BYTES) return;

@@ -11,7 +11,7 @@ import { DEV_DIR } from './client.ts';
 import { formatOf, type GlobalOptions, helpTail, type Io } from './context.ts';
 import { attachText } from './dev-attach.ts';
 import { askDev, type DevCommand, type DevStatus, listenDev } from './dev-control.ts';
-import { MAX_DEV_NODES, preparePlan } from './dev-plan.ts';
+import { checkSocketPath, MAX_DEV_NODES, preparePlan } from './dev-plan.ts';
 import { DevSupervisor, type WantedVolume } from './dev-supervisor.ts';
 import { CommandError } from './failure.ts';
 import { countOf } from './numbers.ts';
@@ -132,6 +132,7 @@ async function foreground(options: UpOptions, io: Io): Promise<void> {
   const volume = volumeOf(options.volume);
   const dir = path.resolve(options.dir ?? DEV_DIR);
   checkNodes(options.nodes);
+  checkSocketPath(dir, options.nodes ?? 1);
   mkdirSync(dir, { recursive: true });
   const over = Promise.withResolvers<void>();
   let supervisor: DevSupervisor | undefined;
