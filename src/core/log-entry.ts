@@ -81,8 +81,16 @@ export type EntryBody =
       readonly nodes: readonly { readonly node: NodeId; readonly incarnation: Incarnation }[];
       readonly baseEpoch: Epoch;
     }
-  | { readonly type: 'votersJoint'; readonly old: readonly NodeId[]; readonly next: readonly NodeId[] }
-  | { readonly type: 'votersFinal'; readonly old: readonly NodeId[]; readonly next: readonly NodeId[] }
+  | {
+      readonly type: 'votersJoint';
+      readonly old: readonly NodeId[];
+      readonly next: readonly NodeId[];
+    }
+  | {
+      readonly type: 'votersFinal';
+      readonly old: readonly NodeId[];
+      readonly next: readonly NodeId[];
+    }
   | {
       readonly type: 'isrShrink';
       readonly partitions: readonly PartitionCas[];
@@ -95,7 +103,11 @@ export type EntryBody =
       readonly node: NodeId;
       readonly incarnation: Incarnation;
     }
-  | { readonly type: 'isrAbort'; readonly partitions: readonly PartitionCas[]; readonly node: NodeId }
+  | {
+      readonly type: 'isrAbort';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+    }
   | {
       readonly type: 'isrPromote';
       readonly partitions: readonly (PartitionCas & {
@@ -105,7 +117,11 @@ export type EntryBody =
       readonly node: NodeId;
       readonly incarnation: Incarnation;
     }
-  | { readonly type: 'isrRelease'; readonly partitions: readonly PartitionCas[]; readonly node: NodeId }
+  | {
+      readonly type: 'isrRelease';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+    }
   | { readonly type: 'purge'; readonly partitions: readonly PartitionCas[]; readonly node: NodeId }
   | {
       /** Volume, family and generation ids are assigned on apply. */
@@ -149,4 +165,3 @@ export interface ApplyResult {
 
 /** Most elements of one `isr...` or purge list. */
 export const MAX_PARTITIONS_PER_ENTRY = 2000;
-

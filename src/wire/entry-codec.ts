@@ -74,7 +74,7 @@ const nodeUp = struct({
   node: nodeId,
   incarnation,
   addresses,
-  storeGeneration: u32,
+  storeGeneration: u48,
   journalSeq: u48,
   continues: incarnation,
   cleanStop: bool,

@@ -148,7 +148,7 @@ const pingInfo: Codec<PingInfo> = versioned(
     totalBytes: u48,
     appliedIndex: mapIndex,
     lagMs: u16,
-    storeGeneration: u32,
+    storeGeneration: u48,
     journalSeq: u48,
   }),
 );

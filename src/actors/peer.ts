@@ -1,0 +1,81 @@
+/**
+ * One life of one peer, as this observer sees it (C1.2, C1.8). It owns no timer of the pings: the prober counts them
+ * and tells the edges.
+ *
+ *   alive ──edge.lost / peer.refused──▶ suspect ──edge.regained──▶ alive
+ *                                        │  ▲
+ *                                        └──┘ every alertRepeat
+ *
+ * A suspicion is repeated until the edge is back or the map answers it: alerts may be lost, and leaders change. What
+ * the map calls down is no subject any more, so its actor ends; a new life gets a new actor, and late news of the old
+ * one finds nobody.
+ */
+import { assign, sendParent, setup } from 'xstate';
+import type { Incarnation, NodeId } from '../core/ids.ts';
+import type { PeerReport } from './events.ts';
+
+/** A suspicion is told again after this long. */
+export const ALERT_REPEAT_MS = 1000;
+
+export interface PeerInput {
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+}
+
+interface PeerContext extends PeerInput {
+  readonly refused: boolean;
+}
+
+export type PeerEvent =
+  | { readonly type: 'edge.lost' }
+  | { readonly type: 'edge.regained' }
+  | { readonly type: 'peer.refused' };
+
+export const peerMachine = setup({
+  types: { input: {} as PeerInput, context: {} as PeerContext, events: {} as PeerEvent },
+  actions: {
+    reportSuspicion: sendParent(
+      ({ context }): PeerReport => ({
+        type: 'peer.suspected',
+        subject: context.node,
+        incarnation: context.incarnation,
+        down: true,
+        refused: context.refused,
+      }),
+    ),
+    reportCleared: sendParent(
+      ({ context }): PeerReport => ({
+        type: 'peer.cleared',
+        subject: context.node,
+        incarnation: context.incarnation,
+        down: false,
+        refused: false,
+      }),
+    ),
+    noteRefused: assign({ refused: true }),
+    forgetRefused: assign({ refused: false }),
+  },
+  delays: { alertRepeat: ALERT_REPEAT_MS },
+}).createMachine({
+  id: 'peer',
+  context: ({ input }) => ({ ...input, refused: false }),
+  initial: 'alive',
+  states: {
+    alive: {
+      on: {
+        'edge.lost': 'suspect',
+        'peer.refused': { target: 'suspect', actions: 'noteRefused' },
+        'edge.regained': {},
+      },
+    },
+    suspect: {
+      entry: 'reportSuspicion',
+      after: { alertRepeat: { target: 'suspect', reenter: true } },
+      on: {
+        'edge.lost': {},
+        'peer.refused': { target: 'suspect', reenter: true, actions: 'noteRefused' },
+        'edge.regained': { target: 'alive', actions: ['reportCleared', 'forgetRefused'] },
+      },
+    },
+  },
+});

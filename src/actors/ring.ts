@@ -1,0 +1,77 @@
+/**
+ * The leader's judgement of who is down (C1.5). Every node gets alerts; only a leader acts on them.
+ *
+ *   following ──role.changed(leader)──▶ leading { tallying ──verdictReady──▶ proposing ──▶ tallying }
+ *       ▲                                  │         every look while something is suspected
+ *       └────── role.changed(other) ───────┘
+ */
+import { fromPromise, setup } from 'xstate';
+import type { NodeId } from '../core/ids.ts';
+import type { RoleChanged, Suspicion, ViewChanged } from './events.ts';
+
+/** How often an unsettled tally is looked at again: time is part of its rules. */
+export const TALLY_LOOK_MS = 100;
+
+export interface RingInput {
+  /** Counts one observer's claim. */
+  readonly tally: (observer: NodeId, suspicion: Suspicion) => void;
+  /** True when ONE nodesDown entry should be proposed now. */
+  readonly verdictReady: () => boolean;
+  /** Proposes it; resolves when it is applied. */
+  readonly proposeDown: () => Promise<void>;
+  /** Drops claims that the new view has answered. */
+  readonly settle: () => void;
+  readonly warn: (what: string) => void;
+}
+
+export type RingEvent =
+  | RoleChanged
+  | ViewChanged
+  | ({ readonly type: 'alert.received'; readonly observer: NodeId } & Suspicion);
+
+export const ringMachine = setup({
+  types: { input: {} as RingInput, context: {} as RingInput, events: {} as RingEvent },
+  actors: { proposeDown: fromPromise(({ input }: { input: RingInput }) => input.proposeDown()) },
+  guards: {
+    isLeader: ({ event }) => event.type === 'role.changed' && event.role === 'leader',
+    verdictReady: ({ context }) => context.verdictReady(),
+  },
+  actions: {
+    tally: ({ context }, params: { observer: NodeId } & Suspicion) =>
+      context.tally(params.observer, params),
+    settle: ({ context }) => context.settle(),
+    warnFailed: ({ context }) => context.warn('nodes.down.failed'),
+  },
+  delays: { tallyLook: TALLY_LOOK_MS },
+}).createMachine({
+  id: 'ring',
+  context: ({ input }) => input,
+  initial: 'following',
+  on: {
+    // Claims are counted by every node: whoever leads next knows them already.
+    'alert.received': { actions: { type: 'tally', params: ({ event }) => event } },
+    'view.changed': { actions: 'settle' },
+    'role.changed': [{ guard: 'isLeader', target: '.leading' }, { target: '.following' }],
+  },
+  states: {
+    following: {},
+    leading: {
+      initial: 'tallying',
+      states: {
+        tallying: {
+          always: { guard: 'verdictReady', target: 'proposing' },
+          after: { tallyLook: { target: 'tallying', reenter: true } },
+        },
+        proposing: {
+          invoke: {
+            id: 'proposeDown',
+            src: 'proposeDown',
+            input: ({ context }) => context,
+            onDone: 'tallying',
+            onError: { target: 'tallying', actions: 'warnFailed' },
+          },
+        },
+      },
+    },
+  },
+});

@@ -1,0 +1,171 @@
+/**
+ * The lock of one attached volume on this gateway (3.1). Connecting takes nothing: the session's first I/O wants it.
+ *
+ *   idle ──lock.wanted──▶ deciding ──free──▶ acquiring ─┐granted
+ *    ▲  ▲                   │ ▲  └──dead──▶ takingOver ─┴──────▶ held ──lock overtaken──▶ lost (final)
+ *    │  │                   │ └── retry ◀─ pausing ◀─ refused      │
+ *    │  └─ holder gone ─ standby ◀─ live                           └─session.drained─▶ releasing ─▶ released (final)
+ *    └────────────────────────────── own former session still releasing: pausing
+ *
+ * Safety rests on the token in the log, not on this machine (F1): it may believe to hold a lock for as long as it
+ * likes, the replicas know better.
+ */
+import { assign, fromPromise, sendParent, setup } from 'xstate';
+import type { FencingToken, MapIndex, NodeId, SessionId } from '../core/ids.ts';
+import type { LockEnded, ViewChanged } from './events.ts';
+
+/** Between two looks at a lock that can not be had now. */
+export const LOCK_PAUSE_MS = 100;
+/** A session that ended while its grant was under way waits this long for it; later ones are swept (node-locks.ts). */
+export const LOCK_SETTLE_MS = 5000;
+
+export interface LockGrant {
+  readonly token: FencingToken;
+  readonly grantedAt: MapIndex;
+  readonly tookOver: boolean;
+}
+
+/** What the map says of the lock, from this session's point of view. */
+export type LockVerdict =
+  | { readonly kind: 'free' | 'dead' | 'gone' | 'sibling' }
+  | { readonly kind: 'live'; readonly holder: NodeId }
+  | { readonly kind: 'mine'; readonly grant: LockGrant };
+
+export interface VdiLockInput {
+  readonly id: SessionId;
+  readonly judge: () => LockVerdict;
+  /** Propose the entry; resolve when it is applied, whatever its result: the next `judge` tells. */
+  readonly acquire: () => Promise<void>;
+  readonly takeOver: () => Promise<void>;
+  readonly release: (token: FencingToken) => Promise<void>;
+  /** The session's cell (datapath/open-volume.ts). */
+  readonly session: {
+    granted(grant: LockGrant): void;
+    standby(holder: NodeId): void;
+    idle(): void;
+    lost(reason: string): void;
+  };
+}
+
+interface VdiLockContext extends VdiLockInput {
+  readonly token: FencingToken;
+}
+
+export type VdiLockEvent =
+  | ViewChanged
+  | { readonly type: 'lock.wanted' }
+  | { readonly type: 'session.drained' };
+
+const proposed = { onDone: 'deciding', onError: 'pausing' } as const;
+
+export const vdiLockMachine = setup({
+  types: { input: {} as VdiLockInput, context: {} as VdiLockContext, events: {} as VdiLockEvent },
+  actors: {
+    acquire: fromPromise(({ input }: { input: VdiLockContext }) => input.acquire()),
+    takeOver: fromPromise(({ input }: { input: VdiLockContext }) => input.takeOver()),
+    release: fromPromise(({ input }: { input: VdiLockContext }) => input.release(input.token)),
+  },
+  guards: {
+    isFree: ({ context }) => context.judge().kind === 'free',
+    isDead: ({ context }) => context.judge().kind === 'dead',
+    isGone: ({ context }) => context.judge().kind === 'gone',
+    isLive: ({ context }) => context.judge().kind === 'live',
+    isMine: ({ context }) => context.judge().kind === 'mine',
+    isOvertaken: ({ context }) => {
+      const verdict = context.judge();
+      return verdict.kind !== 'mine' || verdict.grant.token !== context.token;
+    },
+  },
+  actions: {
+    noteToken: assign({
+      token: ({ context }) => {
+        const verdict = context.judge();
+        return verdict.kind === 'mine' ? verdict.grant.token : context.token;
+      },
+    }),
+    tellGranted: ({ context }) => {
+      const verdict = context.judge();
+      if (verdict.kind === 'mine') context.session.granted(verdict.grant);
+    },
+    tellStandby: ({ context }) => {
+      const verdict = context.judge();
+      if (verdict.kind === 'live') context.session.standby(verdict.holder);
+    },
+    tellIdle: ({ context }) => context.session.idle(),
+    tellEnded: sendParent(
+      ({ context }): LockEnded => ({ type: 'lock.ended', session: context.id }),
+    ),
+    tellLost: ({ context }) => context.session.lost('the lock of the volume was taken over'),
+    tellGone: ({ context }) => context.session.lost('the volume was deleted'),
+  },
+  delays: { lockPause: LOCK_PAUSE_MS, settleGrant: LOCK_SETTLE_MS },
+}).createMachine({
+  id: 'vdi-lock',
+  context: ({ input }) => ({ ...input, token: 0 as FencingToken }),
+  initial: 'idle',
+  on: { 'view.changed': {}, 'lock.wanted': {}, 'session.drained': '.released' },
+  states: {
+    idle: {
+      on: { 'lock.wanted': 'deciding', 'view.changed': { guard: 'isGone', target: 'gone' } },
+    },
+    deciding: {
+      always: [
+        { guard: 'isMine', target: 'held' },
+        { guard: 'isFree', target: 'acquiring' },
+        { guard: 'isDead', target: 'takingOver' },
+        { guard: 'isLive', target: 'standby' },
+        { guard: 'isGone', target: 'gone' },
+        { target: 'pausing' },
+      ],
+    },
+    acquiring: {
+      invoke: { id: 'acquire', src: 'acquire', input: ({ context }) => context, ...proposed },
+      on: { 'session.drained': 'unsure' },
+    },
+    takingOver: {
+      invoke: { id: 'takeOver', src: 'takeOver', input: ({ context }) => context, ...proposed },
+      on: { 'session.drained': 'unsure' },
+    },
+    pausing: { after: { lockPause: 'deciding' } },
+    standby: {
+      entry: 'tellStandby',
+      on: {
+        'view.changed': [
+          { guard: 'isGone', target: 'gone' },
+          { guard: 'isLive', target: 'standby' },
+          { target: 'idle', actions: 'tellIdle' },
+        ],
+      },
+    },
+    held: {
+      entry: ['noteToken', 'tellGranted'],
+      on: {
+        'view.changed': { guard: 'isOvertaken', target: 'lost' },
+        'session.drained': 'releasing',
+      },
+    },
+    // The session ended while a grant was under way: what was granted must be given back.
+    unsure: {
+      on: { 'session.drained': {}, 'view.changed': { target: 'unsure', reenter: true } },
+      always: { guard: 'isMine', target: 'releasing', actions: 'noteToken' },
+      after: { settleGrant: 'released' },
+    },
+    releasing: {
+      on: { 'session.drained': {} },
+      invoke: {
+        id: 'release',
+        src: 'release',
+        input: ({ context }) => context,
+        onDone: 'released',
+        onError: 'releasePausing',
+      },
+    },
+    releasePausing: {
+      on: { 'session.drained': {} },
+      after: { lockPause: [{ guard: 'isMine', target: 'releasing' }, { target: 'released' }] },
+    },
+    lost: { type: 'final', entry: ['tellLost', 'tellEnded'] },
+    gone: { type: 'final', entry: ['tellGone', 'tellEnded'] },
+    released: { type: 'final', entry: 'tellEnded' },
+  },
+});

@@ -1,0 +1,111 @@
+// What an operator asks of one node: make and delete volumes, and how the node is. Each is one log entry, or a look at
+// the view; nothing here touches a block.
+
+import type { Agreement } from './agreement/agreement.ts';
+import { OperatingError } from './core/errors.ts';
+import type { PolicyId, VolumeId } from './core/ids.ts';
+import type { ApplyResult } from './core/log-entry.ts';
+import type { ClusterView } from './core/view.ts';
+import { checkName, checkSize } from './core/volume.ts';
+import { MAX_COPIES } from './formation.ts';
+import type { CreateVolumeOptions } from './node-handle.ts';
+
+/**
+ * One log entry, and one before it when the policy is new.
+ * @throws OperatingError 'usage', 'exists', 'no-quorum'
+ */
+export async function createVolume(
+  agreement: Agreement,
+  view: ClusterView,
+  options: CreateVolumeOptions,
+): Promise<VolumeId> {
+  const { name, sizeBytes } = options;
+  checkName(name);
+  checkSize(sizeBytes);
+  if (view.volumeByName(name) !== undefined) throw exists(name);
+  const policy = await policyFor(agreement, view, options);
+  const result = await agreement.propose({
+    type: 'volumeCreate',
+    name,
+    policy,
+    sizeBytes,
+    durability: 'durable',
+    attachMode: 'handover',
+  });
+  if (result.code === 'exists') throw exists(name);
+  return done(result, `create ${name}`) as VolumeId;
+}
+
+/** @throws OperatingError 'missing', 'held', 'no-quorum' */
+export async function deleteVolume(
+  agreement: Agreement,
+  view: ClusterView,
+  name: string,
+): Promise<void> {
+  const volume = view.volumeByName(name);
+  if (volume === undefined) throw missing(name);
+  const { id, lock } = volume;
+  const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
+  if (result.code === 'held') {
+    throw new OperatingError('held', `${name} is ${result.detail}`, {
+      remedy: 'disconnect its guest first; dog vdi show tells who holds it',
+    });
+  }
+  if (result.code !== 'missing') done(result, `delete ${name}`);
+}
+
+/** The error for a volume that is not there. */
+export function missing(name: string): OperatingError {
+  return new OperatingError('missing', `there is no volume ${JSON.stringify(name)}`, {
+    remedy: 'dog vdi list shows the volumes',
+  });
+}
+
+async function policyFor(
+  agreement: Agreement,
+  view: ClusterView,
+  options: CreateVolumeOptions,
+): Promise<PolicyId> {
+  const standard = view.policies.get(0 as PolicyId);
+  if (standard === undefined) throw new OperatingError('not-formatted', 'there is no policy yet');
+  const copies = options.copies ?? standard.copies;
+  const isStandard = options.copies === undefined || options.copies === standard.copies;
+  const minCopies =
+    options.minCopies ?? (isStandard ? standard.minCopies : Math.floor(copies / 2) + 1);
+  const strict = options.strict ?? standard.strict;
+  checkCopies(copies, minCopies);
+  for (const policy of view.policies.values()) {
+    const isSame =
+      policy.copies === copies && policy.minCopies === minCopies && policy.strict === strict;
+    if (isSame) return policy.id;
+  }
+  const result = await agreement.propose({ type: 'policyCreate', copies, minCopies, strict });
+  return done(result, 'make the redundancy policy') as PolicyId;
+}
+
+function checkCopies(copies: number, minCopies: number): void {
+  const isFine =
+    Number.isInteger(copies) &&
+    Number.isInteger(minCopies) &&
+    copies >= 1 &&
+    copies <= MAX_COPIES &&
+    minCopies >= 1 &&
+    minCopies <= copies;
+  if (isFine) return;
+  throw new OperatingError('usage', `${copies} copies with at least ${minCopies} is not possible`, {
+    remedy: `copies from 1 to ${MAX_COPIES}, min-copies from 1 to copies`,
+  });
+}
+
+/** The value of an entry that did what it should; a repeated proposal answers as its first one did. */
+function done(result: ApplyResult, what: string): number {
+  if (result.code === 'ok' || result.code === 'duplicate') return result.value;
+  const code = result.code === 'full' ? 'too-large' : 'refused';
+  throw new OperatingError(code, `the cluster refused to ${what}: ${result.detail}`);
+}
+
+function exists(name: string): OperatingError {
+  return new OperatingError('exists', `a volume ${JSON.stringify(name)} exists already`, {
+    remedy: 'choose another name; dog vdi list shows the volumes',
+  });
+}

@@ -1,0 +1,267 @@
+// One node's share of the agreement, put together: log, raft driver, learner, proposer, and the control messages that
+// they exchange with the others. Everything above (actors, data path, fronts) sees views, proposals and alerts only.
+
+import { OperatingError } from '../core/errors.ts';
+import type { Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
+import type { ApplyResult, EntryBody, LogEntry } from '../core/log-entry.ts';
+import type { ClusterView } from '../core/view.ts';
+import type { ControlRpc } from '../p2p/control-rpc.ts';
+import { Gossip } from '../p2p/gossip.ts';
+import type { Clock, Network, Random, TimerHandle, Trace } from '../ports/ports.ts';
+import type { RaftLog } from '../storage/raft-log.ts';
+import {
+  type Alert,
+  encodeEntry,
+  type NoteMessage,
+  type ReplyBody,
+  type RequestBody,
+} from '../wire/messages.ts';
+import { Learner } from './learner.ts';
+import { Proposer } from './proposer.ts';
+import { type DriverRole, RaftDriver } from './raft-driver.ts';
+
+/** One digest to one random member (C8.5). */
+export const DIGEST_EVERY_MS = 5000;
+/** Entries in one answer to a pull; its bytes are bounded by the asker. */
+export const MAX_PULL_ENTRIES = 512;
+/** Members asked at once when a node starts. */
+export const MAX_CATCH_UP_SOURCES = 8;
+/** How long a voter may take to answer "are you there" (C1.3). */
+export const CONTACT_TIMEOUT_MS = 500;
+
+export interface AgreementOptions {
+  readonly self: NodeId;
+  readonly incarnation: () => Incarnation;
+  readonly log: RaftLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly trace: Trace;
+  readonly rpc: ControlRpc;
+  readonly network: Network;
+  /** Whom a node without a view asks: what the join reply named. */
+  readonly bootstrap: readonly PeerKey[];
+  readonly onApplied: (entry: LogEntry, result: ApplyResult) => void;
+  readonly onView: (view: ClusterView) => void;
+  readonly onRole: (role: DriverRole, leader: NodeId | undefined) => void;
+  readonly onAlert: (alert: Alert) => void;
+}
+
+export class Agreement {
+  readonly driver: RaftDriver;
+  readonly learner: Learner;
+  readonly #proposer: Proposer;
+  readonly #options: AgreementOptions;
+  readonly #gossip: Gossip;
+  #view: ClusterView | undefined;
+  #digestTimer: TimerHandle | undefined;
+
+  constructor(options: AgreementOptions) {
+    this.#options = options;
+    const { self, log, clock, random, trace, rpc } = options;
+    this.driver = new RaftDriver({
+      self,
+      log,
+      clock,
+      random: random.fork('raft'),
+      trace,
+      send: (to, message) => this.#note(to, { kind: 'raft', message }),
+      onCommitted: () => this.#advance(),
+      onRole: options.onRole,
+    });
+    this.learner = new Learner({
+      clock,
+      random: random.fork('pull'),
+      trace,
+      driver: () => this.driver,
+      ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
+      sources: () => this.#sources(),
+      keyOf: (node) => this.#keyOf(node),
+      onApplied: (entry, result) => this.#noteApplied(entry, result),
+      onView: (view) => this.#noteView(view),
+    });
+    this.#gossip = new Gossip(options, {
+      map: (delta) => this.#takeDelta(delta.entries, delta.commit),
+      alert: (alert) => options.onAlert(alert),
+      stats: () => {},
+    });
+    this.#proposer = new Proposer({
+      self,
+      incarnation: options.incarnation,
+      clock,
+      driver: this.driver,
+      voters: () => this.#view?.voters ?? [],
+      ask: (node, body, timeoutMs) => this.#ask(node, body, timeoutMs),
+      pull: (index, from) => this.learner.pull(index, from),
+    });
+  }
+
+  /** Applies what the disk knows as committed, then takes part. */
+  start(): void {
+    const { rpc } = this.#options;
+    this.learner.advance(this.#options.log.entries, this.#options.log.commit);
+    rpc.onRequest((peer, body) => this.#answer(peer, body));
+    rpc.onNote((peer, note) => this.#take(peer, note));
+    this.driver.start();
+    this.#armDigest();
+  }
+
+  stop(): void {
+    if (this.#digestTimer !== undefined) this.#options.clock.clearTimer(this.#digestTimer);
+    this.#proposer.stop();
+    this.learner.stop();
+    this.driver.stop();
+  }
+
+  /** See Proposer.propose. */
+  propose(body: EntryBody, timeoutMs?: number): Promise<ApplyResult> {
+    return this.#proposer.propose(body, timeoutMs);
+  }
+
+  /** One other member's committed entries, where there is another one; false when nobody answered. */
+  async catchUp(): Promise<boolean> {
+    const sources = this.#sources().slice(0, MAX_CATCH_UP_SOURCES);
+    if (sources.length === 0) return true;
+    const commit = await Promise.any(sources.map((source) => this.learner.pullOnce(source))).catch(
+      () => undefined,
+    );
+    if (commit === undefined) return false;
+    this.learner.pull(commit);
+    return true;
+  }
+
+  /** C1.3, C1.4: tells the voters, but only while a majority of them (this node counted) is in reach. */
+  async alert(alert: Alert): Promise<void> {
+    const voters = this.#view?.voters ?? [];
+    const { self } = this.#options;
+    const others = voters.filter((voter) => voter !== self);
+    const answers = await Promise.allSettled(
+      others.map((voter) => this.#ask(voter, { type: 'contact' }, CONTACT_TIMEOUT_MS)),
+    );
+    const reached = answers.filter((answer) => answer.status === 'fulfilled').length;
+    if ((reached + (voters.length - others.length)) * 2 <= voters.length) return;
+    for (const voter of others) this.#note(voter, { kind: 'alert', ...alert });
+    this.#gossip.publishAlert(alert);
+    this.#options.onAlert(alert);
+  }
+
+  // ---------------------------------------------------------------------------------------- from the others
+
+  async #answer(peer: PeerKey, body: RequestBody): Promise<ReplyBody> {
+    switch (body.type) {
+      case 'contact':
+        return { type: 'contact', term: this.driver.term };
+      case 'pull':
+        return this.#answerPull(body.from, body.maxBytes);
+      case 'propose': {
+        if (body.origin.node !== this.#view?.memberByKey(peer)?.node) {
+          return {
+            type: 'refusal',
+            code: 'refused',
+            text: 'a member proposes in its own name only',
+          };
+        }
+        const outcome = this.driver.propose(body.origin, body.body);
+        if (outcome.index !== undefined) {
+          return { type: 'proposed', index: outcome.index as MapIndex };
+        }
+        return { type: 'notLeader', leader: outcome.leader ?? (0 as NodeId) };
+      }
+    }
+  }
+
+  #answerPull(from: MapIndex, maxBytes: number): ReplyBody {
+    const entries: LogEntry[] = [];
+    let bytes = 0;
+    for (const entry of this.driver.committedFrom(from, MAX_PULL_ENTRIES)) {
+      bytes += encodeEntry(entry).length;
+      if (bytes > maxBytes && entries.length > 0) break;
+      entries.push(entry);
+    }
+    return { type: 'entries', entries, commit: this.#options.log.commit as MapIndex };
+  }
+
+  #take(peer: PeerKey, note: NoteMessage): void {
+    const from = this.#view?.memberByKey(peer)?.node;
+    if (from === undefined) return;
+    if (note.kind === 'raft') this.driver.receive(from, note.message);
+    else if (note.kind === 'alert') {
+      if (note.observer === from) this.#options.onAlert(note);
+    } else this.#takeDigest(from, note);
+  }
+
+  #takeDelta(entries: readonly LogEntry[], commit: number): void {
+    const first = entries[0]?.index ?? commit + 1;
+    if (first <= this.driver.commit + 1 && entries.length > 0) this.driver.learn(entries, commit);
+    if (this.driver.commit < commit) this.learner.pull(commit);
+  }
+
+  #takeDigest(from: NodeId, digest: Extract<NoteMessage, { kind: 'digest' }>): void {
+    const { learner } = this;
+    if (digest.applied > learner.applied) learner.pull(digest.applied, from);
+    else if (digest.applied < learner.applied) this.#sendDigest(from);
+    const { index, hash } = learner.audit;
+    if (digest.auditIndex === index && digest.auditHash !== hash) {
+      this.#options.trace.warn('map.audit.differs', { node: from, index });
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------- to the others
+
+  #advance(): void {
+    const before = this.learner.applied;
+    this.learner.advance(this.#options.log.entries, this.#options.log.commit);
+    if (this.driver.role === 'leader' && this.learner.applied > before) {
+      const entries = this.#options.log.entries.slice(before, this.learner.applied);
+      this.#gossip.publishMap({ commit: this.learner.applied, entries });
+    }
+  }
+
+  #noteApplied(entry: LogEntry, result: ApplyResult): void {
+    this.#options.onApplied(entry, result);
+    this.#proposer.noteApplied(entry, result);
+  }
+
+  #noteView(view: ClusterView): void {
+    this.#view = view;
+    this.#options.onView(view);
+  }
+
+  #armDigest(): void {
+    this.#digestTimer = this.#options.clock.setTimer(DIGEST_EVERY_MS, () => {
+      const others = [...(this.#view?.members.keys() ?? [])].filter(
+        (n) => n !== this.#options.self,
+      );
+      const to = others[this.#options.random.u32() % Math.max(1, others.length)];
+      if (to !== undefined) this.#sendDigest(to);
+      this.#armDigest();
+    });
+  }
+
+  #sendDigest(to: NodeId): void {
+    const { index, hash } = this.learner.audit;
+    const applied = this.learner.applied;
+    this.#note(to, { kind: 'digest', applied, auditIndex: index as MapIndex, auditHash: hash });
+  }
+
+  #note(to: NodeId, note: NoteMessage): void {
+    const peer = this.#keyOf(to);
+    if (peer !== undefined) this.#options.rpc.note(peer, note);
+  }
+
+  async #ask(node: NodeId, body: RequestBody, timeoutMs: number): Promise<ReplyBody> {
+    const peer = this.#keyOf(node);
+    if (peer === undefined) throw new OperatingError('missing', `n${node} is no member`);
+    return this.#options.rpc.request(peer, body, timeoutMs);
+  }
+
+  #keyOf(node: NodeId): PeerKey | undefined {
+    return this.#view?.members.get(node)?.peerKey;
+  }
+
+  #sources(): readonly PeerKey[] {
+    if (this.#view === undefined) return this.#options.bootstrap;
+    const { self } = this.#options;
+    const others = [...this.#view.members.values()].filter((member) => member.node !== self);
+    return others.length > 0 ? others.map((member) => member.peerKey) : this.#options.bootstrap;
+  }
+}

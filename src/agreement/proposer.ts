@@ -1,0 +1,155 @@
+// Gets an entry into the map log from any node: finds the leader, asks again until the entry is applied HERE, or the
+// deadline passes. The same (node, incarnation, counter) is used for every try, so nothing is applied twice (C2.5).
+
+import { OperatingError } from '../core/errors.ts';
+import type { Incarnation, MapIndex, NodeId } from '../core/ids.ts';
+import type { ApplyResult, EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
+import type { Clock } from '../ports/ports.ts';
+import type { ReplyBody, RequestBody } from '../wire/messages.ts';
+import type { RaftDriver } from './raft-driver.ts';
+import { within } from './waiting.ts';
+
+/** How long a proposal is tried unless its caller says otherwise. */
+export const PROPOSE_TIMEOUT_MS = 10_000;
+/** One try at one leader. */
+export const PROPOSE_TRY_MS = 1000;
+/** While no leader is known, or after a refusal. */
+export const PROPOSE_PAUSE_MS = 50;
+/** Proposals of one node under way; the state keeps the results of twice as many (D9). */
+export const MAX_PROPOSALS_IN_FLIGHT = 32;
+/** Proposals that wait for a place; more are refused as busy. */
+export const MAX_PROPOSALS_WAITING = 4096;
+
+export interface ProposerOptions {
+  readonly self: NodeId;
+  readonly incarnation: () => Incarnation;
+  readonly clock: Clock;
+  readonly driver: RaftDriver;
+  /** Who may lead, for a node that hears no heartbeat. */
+  readonly voters: () => readonly NodeId[];
+  /** Asks another node; rejects when there is no answer in time. */
+  readonly ask: (node: NodeId, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
+  /** Get the log up to this index from that node. */
+  readonly pull: (index: MapIndex, from: NodeId) => void;
+}
+
+export class Proposer {
+  readonly #options: ProposerOptions;
+  readonly #pending = new Map<number, (result: ApplyResult) => void>();
+  readonly #waiting: (() => void)[] = [];
+  #counter = 0;
+  #isStopped = false;
+  /** Whom the last answer named as leader. */
+  #hint: NodeId | undefined;
+  /** Turns through the voters while there is no hint. */
+  #turn = 0;
+
+  constructor(options: ProposerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves with what applying the entry did, once it is applied on this node.
+   * @throws OperatingError 'no-quorum' when that did not happen in time; it may still happen later
+   */
+  async propose(body: EntryBody, timeoutMs = PROPOSE_TIMEOUT_MS): Promise<ApplyResult> {
+    await this.#place();
+    const { self, incarnation, clock } = this.#options;
+    this.#counter += 1;
+    const origin = { node: self, incarnation: incarnation(), counter: this.#counter };
+    const applied = new Promise<ApplyResult>((resolve) =>
+      this.#pending.set(origin.counter, resolve),
+    );
+    const deadline = clock.now() + timeoutMs;
+    try {
+      while (!this.#isStopped && clock.now() < deadline) {
+        const result = await this.#attempt(origin, body, applied);
+        if (result !== undefined) return result;
+      }
+    } finally {
+      this.#pending.delete(origin.counter);
+      this.#waiting.shift()?.();
+    }
+    throw noQuorum(timeoutMs);
+  }
+
+  /** Told of every entry that this node applied. */
+  noteApplied(entry: LogEntry, result: ApplyResult): void {
+    const { origin } = entry;
+    if (origin.node !== this.#options.self) return;
+    this.#pending.get(origin.counter)?.(result);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    for (const release of this.#waiting.splice(0)) release();
+  }
+
+  async #place(): Promise<void> {
+    const isFull = () => {
+      const [oldest] = this.#pending.keys();
+      return oldest !== undefined && this.#counter + 1 - oldest >= MAX_PROPOSALS_IN_FLIGHT;
+    };
+    while (isFull() && !this.#isStopped) {
+      if (this.#waiting.length >= MAX_PROPOSALS_WAITING) {
+        throw new OperatingError('busy', 'too many changes of the map are waiting', {
+          advice: 'retry',
+        });
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** One try; undefined = try again. */
+  async #attempt(
+    origin: EntryOrigin,
+    body: EntryBody,
+    applied: Promise<ApplyResult>,
+  ): Promise<ApplyResult | undefined> {
+    const { clock, driver, self } = this.#options;
+    const leader = driver.role === 'leader' ? self : (driver.leader ?? this.#guessLeader());
+    if (leader === self) {
+      const outcome = driver.propose(origin, body);
+      return within(
+        clock,
+        outcome.index === undefined ? PROPOSE_PAUSE_MS : PROPOSE_TRY_MS,
+        applied,
+      );
+    }
+    if (leader !== undefined && (await this.#askLeader(leader, origin, body))) {
+      return within(clock, PROPOSE_TRY_MS, applied);
+    }
+    return within(clock, PROPOSE_PAUSE_MS, applied);
+  }
+
+  /** A node that does not vote hears no heartbeat: whom the last answer named, else one voter after the other. */
+  #guessLeader(): NodeId | undefined {
+    if (this.#hint !== undefined) return this.#hint;
+    const voters = this.#options.voters().filter((node) => node !== this.#options.self);
+    this.#turn += 1;
+    return voters[this.#turn % Math.max(1, voters.length)];
+  }
+
+  async #askLeader(leader: NodeId, origin: EntryOrigin, body: EntryBody): Promise<boolean> {
+    const request: RequestBody = { type: 'propose', origin, body };
+    const { ask, pull } = this.#options;
+    const reply = await ask(leader, request, PROPOSE_TRY_MS).catch(() => undefined);
+    this.#hint = hintOf(leader, reply);
+    if (reply?.type !== 'proposed') return false;
+    pull(reply.index, leader);
+    return true;
+  }
+}
+
+function hintOf(asked: NodeId, reply: ReplyBody | undefined): NodeId | undefined {
+  if (reply?.type === 'proposed') return asked;
+  return reply?.type === 'notLeader' && reply.leader !== 0 ? reply.leader : undefined;
+}
+
+function noQuorum(timeoutMs: number): OperatingError {
+  return new OperatingError(
+    'no-quorum',
+    `the cluster did not decide within ${Math.round(timeoutMs / 1000)} s: no majority of the voters answers`,
+    { advice: 'retry', remedy: 'start the nodes that are down: dog node list' },
+  );
+}

@@ -1,0 +1,316 @@
+// The only place that wires a node: buildNode(ports, config) -> NodeHandle. The simulator runs it unchanged. A node is
+// blank until it formats a cluster or joins one; from then on a FormedNode does the work and the root actor supervises.
+
+import { type Actor, createActor } from 'xstate';
+import { nodeMachine } from './actors/node.ts';
+import { createVolume, deleteVolume } from './admin.ts';
+import type { NodeConfig } from './config.ts';
+import { hashOf } from './core/cluster-state.ts';
+import { messageOf, OperatingError } from './core/errors.ts';
+import type { VolumeId } from './core/ids.ts';
+import { invariant } from './core/invariant.ts';
+import { decodeToken } from './core/token.ts';
+import type { ClusterView } from './core/view.ts';
+import type { VolumeSession } from './datapath/volume-session.ts';
+import {
+  answerKnock,
+  FIRST_NODE,
+  formatEntry,
+  knockWith,
+  makeInvite,
+  mintClusterId,
+  type Place,
+  writeFirstEntries,
+} from './formation.ts';
+import { FormedNode } from './formed-node.ts';
+import type { CreateVolumeOptions, FormatOptions, NodeHandle, NodeStatus } from './node-handle.ts';
+import { statusOf } from './node-status.ts';
+import { ControlRpc } from './p2p/control-rpc.ts';
+import type { PeerAddress, Ports } from './ports/ports.ts';
+import { openObjectStore } from './storage/object-store.ts';
+import { openRaftLog, type RaftLog } from './storage/raft-log.ts';
+import type { ObjectStore } from './storage/store-types.ts';
+import { openSuperblock, type Superblock } from './storage/superblock.ts';
+
+/** For checkers: what a node holds and knows. */
+export interface Inspection {
+  readonly store: ObjectStore | undefined;
+  readonly view: ClusterView | undefined;
+  /** Of the state behind `view`; '' without one (A4). */
+  readonly stateHash: string;
+}
+
+/** Wires a node on these ports. Nothing happens before `start`. */
+export function buildNode(
+  ports: Ports,
+  config: NodeConfig,
+): NodeHandle & { inspect(): Inspection } {
+  return new SheepNode(ports, config);
+}
+
+class SheepNode implements NodeHandle {
+  readonly #ports: Ports;
+  readonly #config: NodeConfig;
+  readonly #rpc: ControlRpc;
+  readonly #viewListeners = new Set<(view: ClusterView) => void>();
+  #onFatal: ((error: Error) => void) | undefined;
+  #superblock: Superblock | undefined;
+  #log: RaftLog | undefined;
+  #formed: FormedNode | undefined;
+  #root: Actor<typeof nodeMachine> | undefined;
+  #isForming = false;
+  #isStopping = false;
+  #hasFailed = false;
+
+  constructor(ports: Ports, config: NodeConfig) {
+    this.#ports = ports;
+    this.#config = config;
+    this.#rpc = new ControlRpc(ports);
+  }
+
+  /** Opens first, so that a failure is the caller's; the root actor begins with what was found. */
+  async start(): Promise<void> {
+    const { disk, clock, network, random } = this.#ports;
+    this.#superblock = await openSuperblock(disk, random.fork('superblock'));
+    await this.#superblock.adopt({ peerKey: network.self });
+    this.#log = await openRaftLog(disk, clock, (error) => this.#fail(error));
+    network.onChannel((channel) => {
+      if (this.#formed === undefined) channel.close();
+      else this.#formed.serve(channel);
+    });
+    network.onKnock((peer, bytes) =>
+      answerKnock(this.#formed?.agreement, this.view(), peer, bytes),
+    );
+    if (this.#superblock.node !== undefined) this.#formed = await this.#form([]);
+    await network.start();
+    if (this.#formed !== undefined) this.#run(this.#formed);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    const root = this.#root;
+    if (root === undefined || root.getSnapshot().status !== 'active') {
+      await this.#ports.network.stop();
+      return;
+    }
+    const ended = new Promise<void>((resolve) => {
+      root.subscribe({ complete: resolve, error: () => resolve() });
+    });
+    root.send({ type: 'stop' });
+    await ended;
+  }
+
+  status(): NodeStatus {
+    const { disk } = this.#ports;
+    return statusOf({
+      formed: this.#formed,
+      superblock: this.#superblock,
+      isStopping: this.#isStopping,
+      space: disk.space(),
+    });
+  }
+
+  view(): ClusterView | undefined {
+    return this.#formed?.view;
+  }
+
+  onView(fn: (view: ClusterView) => void): () => void {
+    this.#viewListeners.add(fn);
+    return () => this.#viewListeners.delete(fn);
+  }
+
+  onFatal(fn: (error: Error) => void): void {
+    this.#onFatal = fn;
+  }
+
+  inspect(): Inspection {
+    const formed = this.#formed;
+    const view = formed?.view;
+    return {
+      store: formed?.store,
+      view,
+      stateHash:
+        formed === undefined || view === undefined ? '' : hashOf(formed.agreement.learner.state),
+    };
+  }
+
+  // --------------------------------------------------------------------------------------- to form a cluster
+
+  async format(options: FormatOptions): Promise<void> {
+    const { random, network } = this.#ports;
+    const { superblock, log } = this.#opened();
+    if (options.force === true) throw forceIsOffline();
+    const clusterId = mintClusterId(random.fork('cluster'));
+    const entry = formatEntry(options, clusterId);
+    await this.#formOnce(superblock, async () => {
+      const { zone, weight } = this.#config;
+      const first = { peerKey: network.self, addresses: network.addresses(), zone, weight };
+      // What a format that was cut short left in the log belongs to no cluster: the superblock decides.
+      if (log.entries.length === 0) await writeFirstEntries(log, entry, first);
+      const written = log.entries[0]?.body;
+      invariant(written?.type === 'format', 'the log of a new cluster begins with its format');
+      await superblock.adopt({ clusterId: written.clusterId, node: FIRST_NODE });
+      return [];
+    });
+  }
+
+  async invite(): Promise<string> {
+    const { agreement, view } = this.#serving();
+    return makeInvite(agreement, view, this.#ports.random.fork(`invite-${view.index}`));
+  }
+
+  async join(token: string, place: Place): Promise<void> {
+    const { superblock } = this.#opened();
+    if (superblock.clusterId !== undefined) return refuseOtherCluster(superblock, token);
+    await this.#formOnce(superblock, async () => {
+      const { network } = this.#ports;
+      const { node, clusterId, members } = await knockWith(network, token, place);
+      await superblock.adopt({ clusterId, node });
+      return members.filter((member) => member.peer !== network.self);
+    });
+  }
+
+  /** One format or join at a time; a failed one leaves the node blank. */
+  async #formOnce(
+    superblock: Superblock,
+    adopt: () => Promise<readonly PeerAddress[]>,
+  ): Promise<void> {
+    if (superblock.clusterId !== undefined) throw alreadyFormatted(superblock.clusterId);
+    if (this.#isForming) {
+      throw new OperatingError('busy', 'this node is being formatted or joined already', {
+        advice: 'retry',
+        remedy: 'wait for it: dog cluster info',
+      });
+    }
+    this.#isForming = true;
+    try {
+      const bootstrap = await adopt();
+      this.#formed = await this.#form(bootstrap);
+      this.#run(this.#formed);
+    } finally {
+      this.#isForming = false;
+    }
+  }
+
+  async #form(bootstrap: readonly PeerAddress[]): Promise<FormedNode> {
+    const { disk, clock, random, trace, network } = this.#ports;
+    const { superblock, log } = this.#opened();
+    const store = await openObjectStore({
+      disk,
+      clock,
+      random: random.fork('store'),
+      trace,
+      journalBytes: this.#config.journalBytes,
+      onFatal: (error: Error) => this.#fail(error),
+    });
+    network.setPeers(bootstrap);
+    return new FormedNode({
+      ports: this.#ports,
+      superblock,
+      log,
+      store,
+      rpc: this.#rpc,
+      bootstrap,
+      send: (event) => this.#root?.send(event),
+      onView: (view) => {
+        for (const listener of [...this.#viewListeners]) listener(view);
+      },
+    });
+  }
+
+  /** The root actor first: what the formed node tells at its start finds somebody. */
+  #run(formed: FormedNode): void {
+    const { clock, trace, network } = this.#ports;
+    this.#root = createActor(nodeMachine, {
+      clock: {
+        setTimeout: (fn, ms) => clock.setTimer(ms, fn),
+        clearTimeout: (handle) => clock.clearTimer(handle),
+      },
+      input: {
+        ...formed.actorInput,
+        close: async () => {
+          await formed.stop();
+          await network.stop();
+        },
+        onFailed: (error) => this.#fail(error),
+        warn: (what, reason) => trace.event(what, { reason: messageOf(reason) }),
+      },
+    });
+    this.#root.subscribe({ error: (error) => this.#fail(error) });
+    this.#root.start();
+    formed.start();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    this.#onFatal?.(error instanceof Error ? error : new OperatingError('io', messageOf(error)));
+  }
+
+  // ------------------------------------------------------------------------------------------------ volumes
+
+  async createVolume(options: CreateVolumeOptions): Promise<VolumeId> {
+    const { agreement, view } = this.#serving();
+    return createVolume(agreement, view, options);
+  }
+
+  async deleteVolume(name: string): Promise<void> {
+    const { agreement, view } = this.#serving();
+    return deleteVolume(agreement, view, name);
+  }
+
+  openVolume(name: string): VolumeSession {
+    return this.#serving().formed.openVolume(name);
+  }
+
+  #opened(): { superblock: Superblock; log: RaftLog } {
+    const superblock = this.#superblock;
+    const log = this.#log;
+    if (superblock === undefined || log === undefined || this.#isStopping) {
+      throw new OperatingError('shutting-down', 'this node is not running');
+    }
+    return { superblock, log };
+  }
+
+  #serving(): { formed: FormedNode; agreement: FormedNode['agreement']; view: ClusterView } {
+    if (this.#isStopping) throw new OperatingError('shutting-down', 'this node is stopping');
+    const formed = this.#formed;
+    if (formed === undefined) {
+      throw new OperatingError('not-formatted', 'this node belongs to no cluster yet', {
+        remedy:
+          'dog cluster format here, or start it with --join and a token of dog cluster invite',
+      });
+    }
+    const { agreement, view } = formed;
+    if (view === undefined) {
+      throw new OperatingError('no-quorum', 'this node has not heard from its cluster yet', {
+        advice: 'retry',
+        remedy: 'start the other nodes: dog node list',
+      });
+    }
+    return { formed, agreement, view };
+  }
+}
+
+function alreadyFormatted(clusterId: string): OperatingError {
+  return new OperatingError('already-formatted', `this node belongs to cluster ${clusterId}`, {
+    remedy: 'stop it and start it on an empty data directory to make a new cluster',
+  });
+}
+
+function forceIsOffline(): OperatingError {
+  return new OperatingError('unsupported', 'a cluster is not wiped from within', {
+    remedy: 'stop the nodes, move their data directories away, format again',
+  });
+}
+
+function refuseOtherCluster(superblock: Superblock, token: string): void {
+  const { clusterId } = decodeToken(token);
+  if (clusterId === superblock.clusterId) return;
+  throw new OperatingError(
+    'wrong-cluster',
+    `this data directory belongs to cluster ${superblock.clusterId}, the token is of ${clusterId}`,
+    { remedy: 'use the data directory of that cluster, or an empty one' },
+  );
+}

@@ -1,0 +1,57 @@
+// Every option of one node, with default, unit and bounds. Parsed once, frozen; a key or value that does not fit is
+// refused with the nearest cure. The limits that are not meant for daily life stand beside the code they bound.
+
+import { OperatingError } from './core/errors.ts';
+import { GIB, MIB } from './core/units.ts';
+
+export type DataTls = 'auto' | 'always' | 'never';
+
+export interface NodeConfig {
+  /** What fails together with this node. */
+  readonly zone: string;
+  /** Share of the ring relative to the other members; 0 = gateway only. */
+  readonly weight: number;
+  /** Size of the preallocated journal ring, in bytes. */
+  readonly journalBytes: number;
+  /** TLS on data channels: between hosts only, always, or never. */
+  readonly dataTls: DataTls;
+}
+
+export const MIN_JOURNAL_BYTES = 8 * MIB;
+export const MAX_JOURNAL_BYTES = 4 * GIB;
+export const MAX_WEIGHT = 1000;
+const MAX_ZONE_BYTES = 64;
+
+const DEFAULTS: NodeConfig = { zone: '', weight: 1, journalBytes: 256 * MIB, dataTls: 'auto' };
+
+/**
+ * The defaults with `changes` on top, checked and frozen.
+ * @throws OperatingError 'usage' that names the option and what it may be
+ */
+export function nodeConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
+  const config = Object.freeze({ ...DEFAULTS, ...changes });
+  check(config.zone.length <= MAX_ZONE_BYTES, 'zone', `is longer than ${MAX_ZONE_BYTES} bytes`);
+  check(/^[\w.-]*$/.test(config.zone), 'zone', 'may hold letters, digits, dot, dash, underscore');
+  check(
+    Number.isFinite(config.weight) && config.weight >= 0 && config.weight <= MAX_WEIGHT,
+    'weight',
+    `must be from 0 to ${MAX_WEIGHT}`,
+  );
+  const { journalBytes } = config;
+  check(
+    journalBytes >= MIN_JOURNAL_BYTES && journalBytes <= MAX_JOURNAL_BYTES,
+    'journal',
+    `must be from ${MIN_JOURNAL_BYTES / MIB}MiB to ${MAX_JOURNAL_BYTES / GIB}GiB`,
+  );
+  check(journalBytes % MIB === 0, 'journal', 'must be a whole number of MiB');
+  check(
+    ['auto', 'always', 'never'].includes(config.dataTls),
+    'data-tls',
+    'is auto, always or never',
+  );
+  return config;
+}
+
+function check(isFine: boolean, option: string, rule: string): void {
+  if (!isFine) throw new OperatingError('usage', `--${option} ${rule}`);
+}

@@ -1,0 +1,160 @@
+// What the actors ask of this node, answered from its present view: whom to observe, what to report, and, while it
+// leads, what to propose. The rules are in core; here they meet the agreement. No state but the tally and the claims.
+
+import type { MembershipInput, Subject } from './actors/membership.ts';
+import type { ReplicatorInput } from './actors/replicator.ts';
+import type { RingInput } from './actors/ring.ts';
+import type { VoterInput } from './actors/voter.ts';
+import type { Agreement } from './agreement/agreement.ts';
+import type { Prober } from './agreement/prober.ts';
+import { OperatingError } from './core/errors.ts';
+import type { NodeId } from './core/ids.ts';
+import type { EntryBody } from './core/log-entry.ts';
+import { subjectsOf, Tally } from './core/membership.ts';
+import { ChangePlanner } from './core/recovery-plan.ts';
+import type { ClusterView } from './core/view.ts';
+import type { Clock, Trace } from './ports/ports.ts';
+
+/** How many entries a candidate may lack and still count as caught up. */
+export const CANDIDATE_LAG_ENTRIES = 16;
+/** Voters of a cluster of three or more, in Part 1. */
+export const VOTERS_WANTED = 3;
+/** A leader's own proposals are given up early: the next look plans anew. */
+export const DUTY_PROPOSE_MS = 3000;
+
+export interface DutiesContext {
+  readonly self: NodeId;
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly agreement: Agreement;
+  readonly prober: Prober;
+  readonly view: () => ClusterView | undefined;
+}
+
+/** The observer's part (C1.1, C1.3, C1.4). */
+export function membershipDuties(context: DutiesContext): MembershipInput {
+  const { self, agreement, prober, trace } = context;
+  return {
+    subjects: () => subjectsNow(context),
+    report: (suspicion) => {
+      const view = context.view();
+      if (view === undefined || prober.isDistrustful()) return;
+      const { subject, incarnation, down, refused } = suspicion;
+      trace.event('peer.suspicion', { node: subject, down, refused });
+      const { epoch } = view;
+      agreement
+        .alert({ observer: self, subject, subjectIncarnation: incarnation, down, refused, epoch })
+        .catch(() => trace.count('alert.failed'));
+    },
+  };
+}
+
+/** Subjects of this observer with the life that the map knows. */
+export function subjectsNow(context: DutiesContext): readonly Subject[] {
+  const view = context.view();
+  if (view === undefined) return [];
+  return subjectsOf(view, context.self).map((node) => ({
+    node,
+    incarnation: view.members.get(node)?.incarnation ?? (0 as Subject['incarnation']),
+  }));
+}
+
+/** The leader's judgement of who is down (C1.5, C1.6). */
+export function ringDuties(context: DutiesContext): RingInput {
+  const { clock, agreement, trace } = context;
+  const tally = new Tally();
+  const verdict = () => {
+    const view = context.view();
+    return view === undefined ? [] : tally.verdict(view, clock.now());
+  };
+  return {
+    tally: (observer, suspicion) => {
+      const { subject, incarnation, down, refused } = suspicion;
+      tally.note({ observer, subject, incarnation, down, refused }, clock.now());
+    },
+    verdictReady: () => verdict().length > 0,
+    proposeDown: async () => {
+      const nodes = verdict();
+      const baseEpoch = context.view()?.epoch;
+      if (baseEpoch === undefined || nodes.length === 0) return;
+      await agreement.propose({ type: 'nodesDown', nodes, baseEpoch }, DUTY_PROPOSE_MS);
+    },
+    settle: () => {
+      const view = context.view();
+      if (view !== undefined) tally.settle(view);
+    },
+    warn: (what) => trace.warn(what),
+  };
+}
+
+/** The leader's care for in-sync sets (4.4). */
+export function replicatorDuties(context: DutiesContext): ReplicatorInput {
+  const { clock, agreement, trace } = context;
+  const planner = new ChangePlanner();
+  const plan = (): readonly EntryBody[] => {
+    const view = context.view();
+    return view === undefined ? [] : planner.plan(view, clock.now());
+  };
+  return {
+    changeDue: () => plan().length > 0,
+    proposeChanges: async () => {
+      const results = await Promise.all(
+        plan().map((body) => agreement.propose(body, DUTY_PROPOSE_MS)),
+      );
+      if (results.every((result) => result.code !== 'ok')) {
+        throw new OperatingError('stale-config', 'no planned change was applied', {
+          advice: 'retry',
+        });
+      }
+    },
+    warn: (what) => trace.warn(what),
+  };
+}
+
+/** The one change of voters of Part 1: 1 -> 3 by joint consensus (C2.4). */
+export function voterDuties(context: DutiesContext): VoterInput {
+  const { agreement, trace } = context;
+  return {
+    votersDue: () => nextVoterEntry(context) !== undefined,
+    changeVoters: async () => {
+      const body = nextVoterEntry(context);
+      if (body !== undefined) await agreement.propose(body, DUTY_PROPOSE_MS);
+    },
+    warn: (what) => trace.warn(what),
+  };
+}
+
+function nextVoterEntry(context: DutiesContext): EntryBody | undefined {
+  const view = context.view();
+  const { agreement, self } = context;
+  if (view === undefined) return undefined;
+  const { voters, nextVoters } = view;
+  // The second half of a change, votersFinal, is the leader's reducer's own.
+  if (voters.length !== 1 || nextVoters.length > 0) return undefined;
+  const candidates = candidatesOf(view, self);
+  if (candidates.length < VOTERS_WANTED - 1) return undefined;
+  agreement.driver.setLearners(candidates);
+  const due = agreement.driver.commit - CANDIDATE_LAG_ENTRIES;
+  const areCaughtUp = candidates.every(
+    (node) => agreement.driver.matchOf(node) >= Math.max(1, due),
+  );
+  if (!areCaughtUp) return undefined;
+  const next = [...voters, ...candidates].sort((a, b) => a - b);
+  return { type: 'votersJoint', old: voters, next };
+}
+
+/** Members to vote beside the first: up, from other zones first, then by id (1.3). */
+function candidatesOf(view: ClusterView, self: NodeId): readonly NodeId[] {
+  const up = [...view.members.values()]
+    .filter((member) => member.state === 'up' && member.node !== self)
+    .sort((a, b) => a.node - b.node);
+  const zones = new Set([view.members.get(self)?.zone]);
+  const distinct: NodeId[] = [];
+  for (const member of up) {
+    if (zones.has(member.zone)) continue;
+    zones.add(member.zone);
+    distinct.push(member.node);
+  }
+  const rest = up.map((member) => member.node).filter((node) => !distinct.includes(node));
+  return [...distinct, ...rest].slice(0, VOTERS_WANTED - 1);
+}

@@ -1,0 +1,208 @@
+// How a node comes to belong to a cluster: it formats one, or knocks at a member with a token. Also the member's side of
+// the knock. Both end with the superblock adopting (cluster, node): the one durable fact that decides.
+
+import { createHash } from 'node:crypto';
+import type { Agreement } from './agreement/agreement.ts';
+import { hasCode, messageOf, OperatingError } from './core/errors.ts';
+import type { ClusterId, Incarnation, MapIndex, NodeId, PeerKey } from './core/ids.ts';
+import type { EntryBody, LogEntry } from './core/log-entry.ts';
+import { decodeToken, encodeToken, type JoinToken } from './core/token.ts';
+import { OBJECT_BYTES } from './core/units.ts';
+import type { ClusterView } from './core/view.ts';
+import type { FormatOptions } from './node-handle.ts';
+import type { Network, PeerAddress, Random } from './ports/ports.ts';
+import type { RaftLog } from './storage/raft-log.ts';
+import {
+  decodeJoinReply,
+  decodeJoinRequest,
+  encodeJoinReply,
+  encodeJoinRequest,
+  type JoinReply,
+} from './wire/messages.ts';
+
+export const KNOCK_TIMEOUT_MS = 5000;
+/** How long a member tries to get a joiner into the log. */
+export const JOIN_PROPOSE_MS = 4000;
+export const MAX_COPIES = 7;
+const DEFAULT_PARTITIONS = 4096;
+const MIN_PARTITIONS = 16;
+const MAX_PARTITIONS = 65536;
+const HASH_VERSION = 1;
+
+/** The node that formats is node 1 by definition (core/raft/voters.ts). */
+export const FIRST_NODE = 1 as NodeId;
+
+export interface Place {
+  readonly zone: string;
+  readonly weight: number;
+}
+
+/**
+ * Checks the options of a format.
+ * @throws OperatingError 'usage' that names the option
+ */
+export function formatEntry(options: FormatOptions, clusterId: ClusterId): EntryBody {
+  const { copies, strict = false, partitions = DEFAULT_PARTITIONS, name } = options;
+  const minCopies = options.minCopies ?? Math.floor(copies / 2) + 1;
+  demand(
+    Number.isInteger(copies) && copies >= 1 && copies <= MAX_COPIES,
+    `copies must be from 1 to ${MAX_COPIES}`,
+  );
+  demand(
+    Number.isInteger(minCopies) && minCopies >= 1 && minCopies <= copies,
+    'min-copies must be from 1 to the number of copies',
+  );
+  const isPower = Number.isInteger(Math.log2(partitions));
+  demand(
+    isPower && partitions >= MIN_PARTITIONS && partitions <= MAX_PARTITIONS,
+    `partitions must be a power of two from ${MIN_PARTITIONS} to ${MAX_PARTITIONS}`,
+  );
+  demand(/^[\w.-]{1,64}$/.test(name), 'a cluster name is 1 to 64 letters, digits, ".", "-", "_"');
+  return {
+    type: 'format',
+    clusterId,
+    name,
+    partitions,
+    copies,
+    minCopies,
+    strict,
+    objectBytes: OBJECT_BYTES,
+    hashVersion: HASH_VERSION,
+  };
+}
+
+/** Writes the first two entries of a new map log: the format and its first member. Resolves when they are synced. */
+export function writeFirstEntries(
+  log: RaftLog,
+  format: EntryBody,
+  first: { peerKey: PeerKey; addresses: readonly string[] } & Place,
+): Promise<void> {
+  const origin = { node: 0 as NodeId, incarnation: 0 as Incarnation, counter: 0 };
+  const bodies: readonly EntryBody[] = [format, { type: 'nodeJoin', ...first }];
+  const entries = bodies.map(
+    (body, at): LogEntry => ({ index: (at + 1) as MapIndex, term: 1, origin, body }),
+  );
+  return new Promise((resolve) => {
+    log.append({ hardState: { term: 1, vote: 0 }, entries, commit: entries.length }, resolve);
+  });
+}
+
+/** 32 hex digits. */
+export function mintClusterId(random: Random): ClusterId {
+  return Buffer.from(random.bytes(16)).toString('hex') as ClusterId;
+}
+
+/**
+ * Makes an invite: its hash goes into the log, the secret into the token only.
+ * @throws OperatingError 'no-quorum'
+ */
+export async function makeInvite(
+  agreement: Agreement,
+  view: ClusterView,
+  random: Random,
+): Promise<string> {
+  const inviteId = Buffer.from(random.bytes(6)).toString('hex');
+  const secret = Buffer.from(random.bytes(24)).toString('base64url');
+  const key = `invite/${inviteId}`;
+  await agreement.propose({ type: 'setting', key, value: hashOfSecret(secret) });
+  const addresses = [...view.members.values()]
+    .filter((member) => member.state === 'up')
+    .flatMap((member) => member.addresses.map((address) => `${address}/p2p/${member.peerKey}`));
+  return encodeToken({ clusterId: view.clusterId, addresses, inviteId, secret });
+}
+
+/**
+ * The joiner's side: knocks at each address of the token until a member lets it in.
+ * @throws OperatingError as the member refused, or 'unreachable' naming all addresses
+ */
+export async function knockWith(
+  network: Network,
+  token: string,
+  place: Place,
+): Promise<{ node: NodeId; clusterId: ClusterId; members: readonly PeerAddress[] }> {
+  const parts = decodeToken(token);
+  const failures: string[] = [];
+  for (const address of parts.addresses) {
+    const reply = await knockAt(network, address, parts, place).catch((error: unknown) => {
+      failures.push(`${address}: ${messageOf(error)}`);
+      return undefined;
+    });
+    if (reply?.type === 'joined') return reply;
+    if (reply?.type === 'refused') {
+      if (reply.code !== 'no-quorum') throw new OperatingError(reply.code, reply.text);
+      failures.push(`${address}: ${reply.text}`);
+    }
+  }
+  throw new OperatingError('unreachable', `no member let this node in: ${failures.join('; ')}`, {
+    advice: 'retry',
+    remedy: 'check that a member of the token is up and in reach, or make a new token',
+  });
+}
+
+async function knockAt(
+  network: Network,
+  address: string,
+  token: JoinToken,
+  place: Place,
+): Promise<JoinReply> {
+  const { clusterId, inviteId, secret } = token;
+  const addresses = network.addresses();
+  const request = encodeJoinRequest({ clusterId, inviteId, secret, addresses, ...place });
+  return decodeJoinReply(await network.knock(address, request, KNOCK_TIMEOUT_MS));
+}
+
+/** The member's side: a stranger with a good token becomes a member of the log. Never throws. */
+export async function answerKnock(
+  agreement: Agreement | undefined,
+  view: ClusterView | undefined,
+  peer: PeerKey,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  try {
+    return encodeJoinReply(await admit(agreement, view, peer, bytes));
+  } catch (error) {
+    const code = error instanceof OperatingError ? error.code : 'refused';
+    const text = hasCode(error, 'bad-frame') ? 'the versions do not fit' : messageOf(error);
+    return encodeJoinReply({ type: 'refused', code, text });
+  }
+}
+
+async function admit(
+  agreement: Agreement | undefined,
+  view: ClusterView | undefined,
+  peerKey: PeerKey,
+  bytes: Uint8Array,
+): Promise<JoinReply> {
+  if (view === undefined || agreement === undefined) {
+    throw new OperatingError('not-formatted', 'this node has no cluster yet');
+  }
+  const { clusterId, inviteId, secret, addresses, zone, weight } = decodeJoinRequest(bytes);
+  if (clusterId !== view.clusterId) {
+    throw new OperatingError(
+      'wrong-cluster',
+      `this is cluster ${view.clusterId}, not ${clusterId}`,
+    );
+  }
+  if (view.settings.get(`invite/${inviteId}`) !== hashOfSecret(secret)) {
+    throw new OperatingError(
+      'refused',
+      'the token is not known here: make one with dog cluster invite',
+    );
+  }
+  const body: EntryBody = { type: 'nodeJoin', peerKey, addresses, zone, weight };
+  const result = await agreement.propose(body, JOIN_PROPOSE_MS);
+  if (result.value === 0) throw new OperatingError('refused', result.detail);
+  const members = [...view.members.values()].map((m) => ({
+    peer: m.peerKey,
+    addresses: m.addresses,
+  }));
+  return { type: 'joined', node: result.value as NodeId, clusterId, members };
+}
+
+function hashOfSecret(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex');
+}
+
+function demand(isFine: boolean, rule: string): void {
+  if (!isFine) throw new OperatingError('usage', rule);
+}

@@ -1,0 +1,332 @@
+// A node that belongs to a cluster: its log, store, agreement and channels, and from its first view on its data path.
+// build-node.ts makes one when the superblock says so. Nothing decides here: actors do, through the inputs below.
+
+import type { NodeEvent, NodeInput } from './actors/node.ts';
+import { missing } from './admin.ts';
+import { Agreement } from './agreement/agreement.ts';
+import { Prober } from './agreement/prober.ts';
+import { OperatingError } from './core/errors.ts';
+import type { Incarnation, NodeId } from './core/ids.ts';
+import { invariant } from './core/invariant.ts';
+import type { ApplyResult, LogEntry } from './core/log-entry.ts';
+import type { ClusterView } from './core/view.ts';
+import { createDatapath, type Datapath } from './datapath/datapath.ts';
+import { ViewCell } from './datapath/view-cell.ts';
+import type { VolumeSession } from './datapath/volume-session.ts';
+import {
+  type DutiesContext,
+  membershipDuties,
+  replicatorDuties,
+  ringDuties,
+  subjectsNow,
+  voterDuties,
+} from './duties.ts';
+import { LockDuties } from './lock-duties.ts';
+import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
+import type { ControlRpc } from './p2p/control-rpc.ts';
+import { PeerClients } from './p2p/rpc-client.ts';
+import { serveChannel } from './p2p/rpc-server.ts';
+import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
+import { RecoveryDuties } from './recovery-duties.ts';
+import type { RaftLog } from './storage/raft-log.ts';
+import type { ObjectStore } from './storage/store-types.ts';
+import type { Superblock } from './storage/superblock.ts';
+import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
+import { encodePingInfo, type Hello } from './wire/payloads.ts';
+
+/** How long an orderly end may spend on giving locks back. */
+export const RELEASE_ALL_MS = 2000;
+/** One try to be called up by the map. */
+export const ANNOUNCE_PROPOSE_MS = 5000;
+
+export interface FormedOptions {
+  readonly ports: Ports;
+  readonly superblock: Superblock;
+  readonly log: RaftLog;
+  readonly store: ObjectStore;
+  readonly rpc: ControlRpc;
+  /** Whom to ask while there is no view. */
+  readonly bootstrap: readonly PeerAddress[];
+  readonly send: (event: NodeEvent) => void;
+  readonly onView: (view: ClusterView) => void;
+}
+
+export class FormedNode {
+  readonly self: NodeId;
+  readonly store: ObjectStore;
+  readonly agreement: Agreement;
+  readonly recovery: RecoveryDuties;
+  readonly #options: FormedOptions;
+  readonly #peers: PeerClients;
+  readonly #prober: Prober;
+  readonly #locks: LockDuties;
+  readonly #duties: DutiesContext;
+  #views: ViewCell | undefined;
+  #datapath: Datapath | undefined;
+
+  constructor(options: FormedOptions) {
+    const { ports, superblock, log, rpc, send, store } = options;
+    const { clock, network, trace } = ports;
+    invariant(superblock.node !== undefined, 'a formed node has an id');
+    this.#options = options;
+    this.self = superblock.node;
+    this.store = store;
+    const { self } = this;
+    const incarnation = () => superblock.incarnation;
+    this.agreement = new Agreement({
+      self,
+      incarnation,
+      log,
+      clock,
+      random: ports.random.fork('agreement'),
+      trace,
+      rpc,
+      network,
+      bootstrap: options.bootstrap.map(({ peer }) => peer),
+      onApplied: (entry, result) => this.#noteApplied(entry, result),
+      onView: (view) => this.#adopt(view),
+      onRole: (role) => send({ type: 'role.changed', role }),
+      onAlert: ({ observer, subject, subjectIncarnation, down, refused }) =>
+        send({
+          type: 'alert.received',
+          observer,
+          subject,
+          incarnation: subjectIncarnation,
+          down,
+          refused,
+        }),
+    });
+    this.#peers = new PeerClients({
+      network,
+      clock,
+      trace,
+      hello: () => this.#hello(),
+      peerKeyOf: (node) => this.view?.members.get(node)?.peerKey,
+    });
+    this.#prober = new Prober({
+      clock,
+      peers: this.#peers,
+      clusterSize: () => this.view?.members.size ?? 1,
+      pingPayload: () => this.#pingInfo(),
+      onPong: () => {},
+      onEdge: (type, node) => send({ type, node }),
+    });
+    const view = () => this.view;
+    this.#locks = new LockDuties({ self, incarnation, trace, agreement: this.agreement, view });
+    this.#duties = { self, clock, trace, agreement: this.agreement, prober: this.#prober, view };
+    this.recovery = new RecoveryDuties({
+      self,
+      incarnation,
+      trace,
+      store,
+      agreement: this.agreement,
+      view,
+      datapath: () => this.#datapath,
+    });
+  }
+
+  get view(): ClusterView | undefined {
+    return this.#views?.current();
+  }
+
+  get isUp(): boolean {
+    return !this.#isDisowned();
+  }
+
+  /** By catch-up, since this start. */
+  get bytesCopied(): number {
+    return this.#datapath?.stats.bytesCopied ?? 0;
+  }
+
+  /** The parts of the root actor's input that need a formed node. */
+  get actorInput(): Omit<NodeInput, 'close' | 'onFailed' | 'warn'> {
+    return {
+      announce: () => this.#announce(),
+      isDisowned: () => this.#isDisowned(),
+      membership: membershipDuties(this.#duties),
+      voter: voterDuties(this.#duties),
+      ring: ringDuties(this.#duties),
+      replicator: replicatorDuties(this.#duties),
+      recovery: this.recovery.input,
+      lockOf: (session) => this.#locks.inputOf(session),
+      onLockEnded: (session) => this.#locks.ended(session),
+    };
+  }
+
+  start(): void {
+    this.#peers.onState((node, state) => {
+      if (state !== 'refused') return;
+      this.#prober.refused(node);
+      this.agreement.driver.leaderGone(node);
+    });
+    this.agreement.start();
+    this.#prober.start();
+  }
+
+  /** Sessions first (drain, give back), then everything that talks, then the disk. */
+  async stop(): Promise<void> {
+    await this.#datapath?.stop();
+    await this.#locks.releaseAll(RELEASE_ALL_MS);
+    this.#prober.stop();
+    this.agreement.stop();
+    this.#peers.stop();
+    const { log, superblock } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.store.stop((error) => (error === undefined ? resolve() : reject(error)));
+    });
+    await new Promise<void>((resolve) => log.stop(resolve));
+    await superblock.markClean();
+  }
+
+  serve(channel: DataChannel): void {
+    const { clock, trace } = this.#options.ports;
+    serveChannel(channel, {
+      hello: () => this.#hello(),
+      clock,
+      trace,
+      nodeOfKey: (peer) => this.view?.memberByKey(peer)?.node,
+      handle: (from, frame, reply) => this.#handle(from, frame, reply),
+    });
+  }
+
+  openVolume(name: string): VolumeSession {
+    const volume = this.view?.volumeByName(name);
+    if (volume === undefined) throw missing(name);
+    invariant(this.#datapath !== undefined, 'a node with a view has a data path');
+    return this.#datapath.openVolume(volume);
+  }
+
+  #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
+    if (frame.op === OP.PING) {
+      const pong = replyTo(frame, STATUS.OK);
+      pong.payload = this.#pingInfo();
+      reply(pong);
+    } else if (this.#datapath === undefined) reply(replyTo(frame, STATUS.BUSY));
+    else this.#datapath.handleFrame(from, frame, reply);
+  }
+
+  // ------------------------------------------------------------------------------------------------ the view
+
+  #noteApplied(entry: LogEntry, result: ApplyResult): void {
+    this.recovery.noteApplied(entry, result);
+    const isNews = entry.body.type !== 'setting' && entry.body.type !== 'noop';
+    if (isNews) {
+      const { index, term, body } = entry;
+      this.#options.ports.trace.event('map.applied', {
+        index,
+        term,
+        type: body.type,
+        code: result.code,
+        value: result.value,
+      });
+    }
+  }
+
+  #adopt(view: ClusterView): void {
+    const { network } = this.#options.ports;
+    const others = [...view.members.values()].filter((member) => member.node !== this.self);
+    network.setPeers(others.map(({ peerKey, addresses }) => ({ peer: peerKey, addresses })));
+    this.#forgetFormerLives(view);
+    if (this.#views === undefined) this.#serveFrom(view);
+    else this.#views.set(view);
+    this.#prober.observe(subjectsNow(this.#duties).map(({ node }) => node));
+    this.#locks.sweep();
+    this.#options.send({ type: 'view.changed', epoch: view.epoch });
+    this.#options.onView(view);
+  }
+
+  #forgetFormerLives(view: ClusterView): void {
+    for (const before of this.view?.members.values() ?? []) {
+      const now = view.members.get(before.node);
+      if (now?.incarnation !== before.incarnation) this.#prober.forget(before.node);
+    }
+  }
+
+  #serveFrom(view: ClusterView): void {
+    const { ports, send } = this.#options;
+    this.#views = new ViewCell(view);
+    this.#datapath = createDatapath({
+      clock: ports.clock,
+      random: ports.random.fork('datapath'),
+      trace: ports.trace,
+      self: this.self,
+      views: this.#views,
+      store: this.store,
+      peers: this.#peers,
+      pull: (index, from) => this.agreement.learner.pull(index, from),
+      lock: {
+        wanted: (open) => {
+          this.#locks.add(open);
+          send({ type: 'lock.wanted', session: open.sessionId });
+        },
+        drained: (open) => {
+          if (this.#locks.has(open.sessionId)) {
+            send({ type: 'session.drained', session: open.sessionId });
+          } else open.released();
+        },
+      },
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------ this life
+
+  #isDisowned(): boolean {
+    const me = this.view?.members.get(this.self);
+    return me?.state !== 'up' || me.incarnation !== this.#options.superblock.incarnation;
+  }
+
+  /** C4.2, C4.3: gets this life called up by the map. */
+  async #announce(): Promise<void> {
+    const { superblock, ports } = this.#options;
+    if (!(await this.agreement.catchUp())) throw waitingFor('another member to answer');
+    const me = this.view?.members.get(this.self);
+    if (me === undefined) throw waitingFor('the map log');
+    if (!this.#isDisowned()) return;
+    const continues =
+      me.incarnation === superblock.incarnation ? me.incarnation : (0 as Incarnation);
+    if (continues !== 0) await superblock.raiseIncarnation();
+    await this.agreement.propose(
+      {
+        type: 'nodeUp',
+        node: this.self,
+        incarnation: superblock.incarnation,
+        addresses: ports.network.addresses(),
+        storeGeneration: superblock.storeGeneration,
+        journalSeq: 0,
+        continues,
+        cleanStop: superblock.wasClean,
+      },
+      ANNOUNCE_PROPOSE_MS,
+    );
+    if (this.#isDisowned()) throw waitingFor('the map to call this node up');
+  }
+
+  #hello(): Hello {
+    const { superblock } = this.#options;
+    invariant(superblock.clusterId !== undefined, 'a formed node has a cluster');
+    return {
+      version: FRAME_VERSION,
+      clusterId: superblock.clusterId,
+      node: this.self,
+      incarnation: superblock.incarnation,
+      creditsBytes: DEFAULT_CREDITS_BYTES,
+    };
+  }
+
+  #pingInfo(): Uint8Array {
+    const { disk } = this.#options.ports;
+    const { totalBytes, freeBytes } = disk.space();
+    return encodePingInfo({
+      freeBytes,
+      totalBytes,
+      appliedIndex: this.agreement.learner.applied,
+      lagMs: 0,
+      storeGeneration: this.#options.superblock.storeGeneration,
+      journalSeq: 0,
+    });
+  }
+}
+
+function waitingFor(what: string): OperatingError {
+  return new OperatingError('no-quorum', `waits for ${what}`, { advice: 'retry' });
+}

@@ -1,0 +1,145 @@
+// What the recovery actor of this node does, one round at a time: drop what the log purged and what deleted volumes left
+// (I5, S5), copy what it joins and ask for promotion (4.6), ask for the purge of surplus copies. Rounds are bounded, so
+// that each starts from a fresh view.
+
+import type { RecoveryInput } from './actors/recovery.ts';
+import type { Agreement } from './agreement/agreement.ts';
+import { messageOf, OperatingError } from './core/errors.ts';
+import type { Incarnation, NodeId } from './core/ids.ts';
+import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
+import { joinsOf, surplusOf } from './core/recovery-plan.ts';
+import type { ClusterView } from './core/view.ts';
+import type { Datapath } from './datapath/datapath.ts';
+import { PARTITIONS_PER_CALL } from './datapath/surplus.ts';
+import type { Trace } from './ports/ports.ts';
+import type { ObjectStore } from './storage/store-types.ts';
+
+/** Partitions of one round of catch-up, and of its isrPromote. */
+export const JOINS_PER_ROUND = 512;
+/** A promotion or purge that is not applied in this time is asked for again by the next round. */
+export const RECOVERY_PROPOSE_MS = 5000;
+
+export interface RecoveryContext {
+  readonly self: NodeId;
+  readonly incarnation: () => Incarnation;
+  readonly trace: Trace;
+  readonly store: ObjectStore;
+  readonly agreement: Agreement;
+  readonly view: () => ClusterView | undefined;
+  readonly datapath: () => Datapath | undefined;
+}
+
+export class RecoveryDuties {
+  readonly input: RecoveryInput;
+  readonly #context: RecoveryContext;
+  /** Elements of purge entries of this node, not dropped yet; bounded by the partitions that it holds. */
+  #purged: readonly PartitionCas[] = [];
+  /** Looks for rows of deleted volumes that are still to be made; each sees PARTITIONS_PER_CALL partitions. */
+  #looksLeft = 1;
+
+  constructor(context: RecoveryContext) {
+    this.#context = context;
+    this.input = {
+      workDue: () => this.#nextRound() !== undefined,
+      work: async () => this.#nextRound()?.(),
+      warn: (what, reason) => context.trace.warn(what, { reason: messageOf(reason) }),
+    };
+  }
+
+  /** Partitions that this node still has to bring in sync. */
+  get partitionsLeft(): number {
+    const view = this.#context.view();
+    return view === undefined ? 0 : joinsOf(view, this.#context.self).length;
+  }
+
+  noteApplied(entry: LogEntry, result: ApplyResult): void {
+    const { body } = entry;
+    if (body.type === 'volumeDelete') this.#lookForDeleted();
+    if (body.type !== 'purge' || body.node !== this.#context.self || result.code !== 'ok') return;
+    this.#purged = [...this.#purged, ...body.partitions];
+  }
+
+  /** The most urgent thing to do now; undefined when there is nothing. */
+  #nextRound(): (() => Promise<void>) | undefined {
+    const { self, store } = this.#context;
+    const view = this.#context.view();
+    const datapath = this.#context.datapath();
+    if (view === undefined || datapath === undefined || !this.#isUp(view)) return undefined;
+    if (this.#purged.length > 0) return () => this.#drop(datapath);
+    if (this.#looksLeft > 0) return () => this.#dropDeleted(datapath);
+    const joins = joinsOf(view, self).slice(0, JOINS_PER_ROUND);
+    if (joins.length > 0) {
+      const list = joins.map(({ policy, p, config }) => ({ policy, p, cfg: config.cfg }));
+      return () => this.#catchUp(datapath, list);
+    }
+    const surplus = surplusOf(view, self, store.partitionsHeld());
+    if (surplus.length > 0) return () => this.#askForPurge(surplus);
+    return undefined;
+  }
+
+  #isUp(view: ClusterView): boolean {
+    const me = view.members.get(this.#context.self);
+    return me?.state === 'up' && me.incarnation === this.#context.incarnation();
+  }
+
+  async #catchUp(datapath: Datapath, list: readonly PartitionCas[]): Promise<void> {
+    const partitions = await datapath.catchUp.run([...list], { isCancelled: false });
+    if (partitions.length === 0) {
+      throw new OperatingError('unreachable', 'no partition caught up', { advice: 'retry' });
+    }
+    const { self, incarnation, agreement, trace } = this.#context;
+    const body = {
+      type: 'isrPromote',
+      partitions,
+      node: self,
+      incarnation: incarnation(),
+    } as const;
+    const { value } = await agreement.propose(body, RECOVERY_PROPOSE_MS);
+    trace.event('recovery.promoted', { asked: partitions.length, applied: value });
+    this.#lookForDeleted();
+  }
+
+  async #askForPurge(partitions: readonly PartitionCas[]): Promise<void> {
+    const { self, agreement } = this.#context;
+    await agreement.propose({ type: 'purge', partitions, node: self }, RECOVERY_PROPOSE_MS);
+  }
+
+  #drop(datapath: Datapath): Promise<void> {
+    const list = this.#purged;
+    return settle(
+      (done) => datapath.surplus.purge([...list], done),
+      (dropped) => {
+        if (dropped > 0) return;
+        this.#purged = this.#purged.filter((element) => !list.includes(element));
+        this.#context.trace.event('recovery.purged', { partitions: list.length });
+      },
+    );
+  }
+
+  #dropDeleted(datapath: Datapath): Promise<void> {
+    return settle(
+      (done) => datapath.surplus.dropDeleted(done),
+      (dropped) => {
+        if (dropped > 0) this.#lookForDeleted();
+        else this.#looksLeft -= 1;
+      },
+    );
+  }
+
+  #lookForDeleted(): void {
+    const held = this.#context.store.partitionsHeld().length;
+    this.#looksLeft = Math.ceil(held / PARTITIONS_PER_CALL) + 1;
+  }
+}
+
+type DropDone = (error: OperatingError | undefined, dropped: number) => void;
+
+function settle(start: (done: DropDone) => void, then: (dropped: number) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    start((error, dropped) => {
+      if (error !== undefined) return reject(error);
+      then(dropped);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,138 @@
+// What the data path asks of one node's store. object-store.ts implements it on journal, partition table and files.
+// The store knows versions, sums and durability; it does not know configs, tokens of locks or peers.
+
+import type { OperatingError } from '../core/errors.ts';
+import type { FamilyId, GenerationId, ObjectId, Version } from '../core/ids.ts';
+
+/** A row of the partition table: what this replica notes of one object. Mutated by the store only. */
+export interface Row {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly family: FamilyId;
+  /** partitionKey(policy, p). */
+  readonly partition: number;
+  /** Version after every write accepted so far, durable or not yet (see `settled`). */
+  readonly verToken: number;
+  readonly verCount: number;
+  /** `zero`: no file, every owned region reads as zeroes. */
+  readonly kind: 'data' | 'zero';
+  /** Regions 0-31 and 32-63 that this generation owns (PROTOCOL: S1). */
+  readonly ownLow: number;
+  readonly ownHigh: number;
+  /** Writes up to this count are known to be durable on the whole write set (R6). Open while below verCount. */
+  readonly closed: number;
+  /** Superset of the regions touched by open writes. */
+  readonly openLow: number;
+  readonly openHigh: number;
+}
+
+/** Where and what a write is; the caller has checked that `prev` is the row's version. */
+export interface StoreWrite {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly family: FamilyId;
+  readonly partition: number;
+  readonly prev: Version;
+  readonly next: Version;
+  /** For the journal record only. */
+  readonly cfg: number;
+  /** Known closed count that rides on the write; 0 = nothing said. */
+  readonly closed: number;
+  /** Bytes in the object, multiples of SECTOR_BYTES. */
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** A whole copy of an object at one version, as received from a peer. */
+export interface ObjectImage {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly family: FamilyId;
+  readonly partition: number;
+  readonly version: Version;
+  readonly kind: 'data' | 'zero';
+  readonly ownLow: number;
+  readonly ownHigh: number;
+  readonly closed: number;
+  readonly openLow: number;
+  readonly openHigh: number;
+}
+
+/** A copy in the making: invisible, gone after a crash, until `commit`. */
+export interface StagedObject {
+  /**
+   * @param offset multiple of SECTOR_BYTES
+   * @param sums one u32 (LE) per sector, as stored; 0 = no data
+   * @param data the sectors whose sum is not 0, one after the other; the caller has verified them
+   */
+  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array): void;
+  /** Atomically and durably the object; replaces what was there, row included. */
+  commit(done: StoreDone): void;
+  abort(): void;
+}
+
+/** Done without an error: durable (synced) and readable. 'no-space': nothing was touched. */
+export type StoreDone = (error: OperatingError | undefined) => void;
+
+/** `cold`: not done, use the asynchronous `read`. `suspect`: damaged here, ask another replica. */
+export type ReadOutcome = 'ok' | 'cold' | 'suspect';
+
+export interface ObjectStore {
+  /** Undefined = never written here. */
+  row(generation: GenerationId, index: number): Row | undefined;
+  /** Rows of one partition, by (generation, index). */
+  rowsOf(partition: number): readonly Row[];
+  /** Partitions with at least one row, sorted. */
+  partitionsHeld(): readonly number[];
+  readonly objectCount: number;
+  readonly usedBytes: number;
+
+  /**
+   * Accepts now (the row's version advances before this returns, or nothing changed and `done` gets 'no-space');
+   * `done` after the group commit and the in-place apply (R4). Dones come in the order of acceptance.
+   * @param data exactly `count` bytes, kept by reference until done
+   * @param sums one u32 (LE) per sector, as stored (checksum.ts sectorSum); verified by the caller
+   */
+  write(write: StoreWrite, data: Uint8Array, sums: Uint8Array, done: StoreDone): void;
+  /** The same for zeroes: drops the sums of the range. A wholly zeroed object becomes a row of kind `zero`. */
+  zero(write: StoreWrite, done: StoreDone): void;
+  /** Notes that writes up to `count` are closed. Lazy: made durable by the next checkpoint (R6). */
+  close(generation: GenerationId, index: number, count: number): void;
+
+  /** Any alignment within the object. Verifies every sector it touches (I8). Absent rows read as zeroes. */
+  readSync(
+    generation: GenerationId,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+  ): ReadOutcome;
+  read(
+    generation: GenerationId,
+    index: number,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+    done: (outcome: 'ok' | 'suspect', error: OperatingError | undefined) => void,
+  ): void;
+
+  /** Part of an object for a peer: sums of the range, and the data of the sectors that have one. Verified. */
+  readForCopy(
+    generation: GenerationId,
+    index: number,
+    offset: number,
+    count: number,
+    done: (error: OperatingError | undefined, sums: Uint8Array, data: Uint8Array) => void,
+  ): void;
+  /** Several stagings of one object may exist; the last commit wins. */
+  stage(image: ObjectImage): StagedObject;
+  /** Removes row and file; durable when done. No error when absent. */
+  drop(oid: ObjectId, done: StoreDone): void;
+
+  /** Calls back when everything accepted before this call is durable and applied. */
+  settled(done: StoreDone): void;
+  /** Checkpoint, attest record, close. */
+  stop(done: StoreDone): void;
+}
