@@ -61,8 +61,8 @@ async function runAva(
     else if (isInFailure || !line.startsWith(' ')) showOther(line);
   });
   const ran = tally.passed + tally.failed - before.passed - before.failed;
-  if (code !== 0 && tally.failed === before.failed) fail(`${name}: AVA ended with ${code}`);
   if (ran === 0) fail(`${name}: no test ran`);
+  else if (code !== 0 && tally.failed === before.failed) fail(`${name}: AVA ended with ${code}`);
   const seconds = Math.round((performance.now() - startedAt) / 1000);
   print(`# ${name}: ${tally.passed - before.passed} passed in ${seconds} s`);
 }

@@ -23,7 +23,7 @@ const REAL = [
   /^src\/p2p\/(libp2p-network|gated-node|data-channel|socket-channel|identity|control-stream)\.ts$/,
 ];
 const BANNED =
-  /\b(Date\.now|new Date|Date\(|performance\.|process\.|Math\.random|randomUUID|getRandomValues|randomBytes|randomInt|crypto\.subtle|setTimeout|setInterval|setImmediate|queueMicrotask|AbortSignal\.timeout|WeakRef|Intl\.|localeCompare)/;
+  /\b(Date\.now|new Date|Date\(|performance\.|process\.|Math\.random|randomUUID|getRandomValues|randomBytes|randomInt|crypto\.subtle|setTimeout(?!:)|setInterval(?!:)|setImmediate|queueMicrotask|AbortSignal\.timeout|WeakRef|Intl\.|localeCompare)/;
 
 /** Everything that is wrong with these files. */
 export function tidy(files: readonly SourceFile[]): readonly Finding[] {
