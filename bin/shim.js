@@ -27,8 +27,10 @@ exports.run = function run(script, { built, source }) {
 function runPinned(script) {
   const pinned = pinnedNode();
   if (pinned === undefined) {
-    fail(`needs node ${OLDEST_NODE} or newer, this is ${process.version}: run "npm install" in ${ROOT}, ` +
-      'which brings a fit one');
+    fail(
+      `needs node ${OLDEST_NODE} or newer, this is ${process.version}: run "npm install" in ${ROOT}, ` +
+        'which brings a fit one',
+    );
   }
   const child = spawn(pinned, [script].concat(process.argv.slice(2)), { stdio: 'inherit' });
   for (const signal of FORWARDED_SIGNALS) process.on(signal, () => child.kill(signal));
