@@ -129,35 +129,22 @@ export class RaftDriver {
 
   #perform(effect: RaftEffect): void {
     const { send, onRole, trace } = this.#options;
-    switch (effect.type) {
-      case 'persist':
-        return this.#persist(effect);
-      case 'send':
-        return send(effect.to, effect.message);
-      case 'committed':
-        return this.#syncCommit(effect.index);
-      case 'electionTimer':
-        this.#electionTimer = this.#replace(this.#electionTimer, effect.ms, 'electionTimeout');
-        return;
-      case 'heartbeatTimer':
-        this.#heartbeatTimer = this.#replace(this.#heartbeatTimer, effect.ms, 'heartbeatTimeout');
-        return;
-      case 'roleChanged':
-        trace.event('raft.role', {
-          role: effect.role,
-          leader: effect.leader ?? 0,
-          term: effect.term,
-        });
-        return onRole(roleOf(this.#state), effect.leader);
-      case 'proposed':
-        this.#outcome = { index: effect.items[0]?.index ?? 0 };
-        return;
-      case 'refusedProposals':
-        this.#outcome = { index: undefined, leader: effect.leader };
-        return;
-      case 'violation':
-        return trace.warn('raft.violation', { detail: effect.detail });
-    }
+    if (effect.type === 'persist') this.#persist(effect);
+    else if (effect.type === 'send') send(effect.to, effect.message);
+    else if (effect.type === 'committed') this.#syncCommit(effect.index);
+    else if (effect.type === 'electionTimer') {
+      this.#electionTimer = this.#replace(this.#electionTimer, effect.ms, 'electionTimeout');
+    } else if (effect.type === 'heartbeatTimer') {
+      this.#heartbeatTimer = this.#replace(this.#heartbeatTimer, effect.ms, 'heartbeatTimeout');
+    } else if (effect.type === 'roleChanged') {
+      const { role, leader, term } = effect;
+      trace.event('raft.role', { role, leader: leader ?? 0, term });
+      onRole(roleOf(this.#state), leader);
+    } else if (effect.type === 'proposed') {
+      this.#outcome = { index: effect.items[0]?.index ?? 0 };
+    } else if (effect.type === 'refusedProposals') {
+      this.#outcome = { index: undefined, leader: effect.leader };
+    } else trace.warn('raft.violation', { detail: effect.detail });
   }
 
   #persist(effect: Extract<RaftEffect, { type: 'persist' }>): void {

@@ -1,0 +1,81 @@
+// One process per data directory. The lock is a file that names its holder: pid and start time, so that a pid that the
+// system has given to somebody else since does not count. A crash leaves the file behind; the next start judges it.
+
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { OperatingError } from '../core/errors.ts';
+
+const LOCK_FILE = 'lock';
+/** A stale lock is removed and tried again this often: somebody else may be starting, too. */
+const MAX_LOCK_TRIES = 3;
+const FILE_MODE = 0o600;
+/** Start time is the 22nd field of /proc/PID/stat; the 2nd one, the name, may hold blanks. */
+const FIELDS_AFTER_NAME = 19;
+
+/**
+ * Takes the directory for this process; makes it when absent.
+ * @returns gives it back
+ * @throws OperatingError 'locked' that names the living process, 'io' when the directory can not be used
+ */
+export function lockDataDirectory(directory: string): () => void {
+  const file = path.join(directory, LOCK_FILE);
+  const own = `${process.pid} ${startOf(process.pid) ?? 0}\n`;
+  try {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
+      if (takeFile(file, own)) return () => fs.rmSync(file, { force: true });
+      const holder = livingHolder(file);
+      if (holder !== undefined) throw locked(directory, holder);
+      fs.rmSync(file, { force: true });
+    }
+  } catch (error) {
+    if (error instanceof OperatingError) throw error;
+    throw new OperatingError('io', `the data directory ${directory} can not be used: ${error}`, {
+      remedy: 'give a directory that this user may write to',
+      cause: error,
+    });
+  }
+  throw locked(directory, 0);
+}
+
+/** Whole at once: a file that others see is a whole one. */
+function takeFile(file: string, text: string): boolean {
+  const draft = `${file}.${process.pid}`;
+  fs.writeFileSync(draft, text, { mode: FILE_MODE });
+  try {
+    fs.linkSync(draft, file);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    fs.rmSync(draft, { force: true });
+  }
+}
+
+function livingHolder(file: string): number | undefined {
+  const [pid, start] = readText(file).trim().split(' ').map(Number);
+  if (pid === undefined || !Number.isInteger(pid) || pid <= 0) return undefined;
+  return startOf(pid) === start ? pid : undefined;
+}
+
+/** Ticks since boot; undefined when there is no such process. */
+function startOf(pid: number): number | undefined {
+  const stat = readText(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return stat === '' ? undefined : Number(fields[FIELDS_AFTER_NAME]);
+}
+
+function readText(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function locked(directory: string, pid: number): OperatingError {
+  return new OperatingError('locked', `${directory} is in use by the process ${pid}`, {
+    remedy: 'stop that process first, or give another --data directory',
+  });
+}

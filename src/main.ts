@@ -1,0 +1,153 @@
+// Process entry of `sheep`: flags, the real ports, the fronts, signals, exit codes. Everything that a node decides is
+// behind buildNode.
+
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { type ApiServer, serveApi } from './api/http-server.ts';
+import { buildNode } from './build-node.ts';
+import { hasCode, messageOf, OperatingError } from './core/errors.ts';
+import { InvariantError } from './core/invariant.ts';
+import { lockDataDirectory } from './io/data-lock.ts';
+import { openFileDisk } from './io/file-disk.ts';
+import { createLogTrace } from './io/log-trace.ts';
+import { createRealClock } from './io/real-clock.ts';
+import { createRealRandom } from './io/real-random.ts';
+import { exportsOf } from './nbd/exports.ts';
+import { NbdServer } from './nbd/nbd-server.ts';
+import type { NodeHandle } from './node-handle.ts';
+import { loadOrCreateKey } from './p2p/identity.ts';
+import { createLibp2pNetwork } from './p2p/libp2p-network.ts';
+import type { Clock, Trace } from './ports/ports.ts';
+import { HELP, parseSheepFlags, type SheepOptions } from './sheep-options.ts';
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 64;
+const EXIT_INVARIANT = 70;
+/** Between two knocks while no member answers. */
+const JOIN_PAUSE_MS = 1000;
+/** An orderly end that takes longer is cut: everything acknowledged is durable anyway. */
+const STOP_LIMIT_MS = 15_000;
+
+async function main(): Promise<void> {
+  const command = parseSheepFlags(process.argv.slice(2), os.hostname());
+  if (command.kind === 'help') process.stdout.write(HELP);
+  else if (command.kind === 'version') process.stdout.write(`sheep ${version()}\n`);
+  else if (command.kind === 'print-config') print(command.options);
+  else await run(command.options);
+}
+
+async function run(options: SheepOptions): Promise<void> {
+  const unlock = lockDataDirectory(options.data);
+  const clock = createRealClock();
+  const random = createRealRandom();
+  const level = options.isQuiet ? 'warn' : 'event';
+  const trace = createLogTrace({ level, write: (line) => fs.writeSync(1, line) });
+  const disk = openFileDisk(options.data);
+  const { privateKey } = await loadOrCreateKey(disk);
+  const { listen, config } = options;
+  const { dataTls } = config;
+  const network = createLibp2pNetwork({ listen, privateKey, dataTls, clock, random, trace });
+  const node = buildNode({ clock, random, network, disk, trace }, config);
+  node.onFatal((error) => end(error, trace));
+  await node.start();
+  const fronts = await openFronts(node, options, clock, trace);
+  if (options.joinToken !== undefined) keepJoining(node, options, clock, trace);
+  trace.event('sheep.ready', { pid: process.pid, phase: node.status().phase });
+  stopOnSignals(async () => {
+    await fronts.nbd.stop();
+    await node.stop();
+    await Promise.all(fronts.apis.map((api) => api.stop()));
+    unlock();
+  }, trace);
+}
+
+interface Fronts {
+  readonly nbd: NbdServer;
+  readonly apis: readonly ApiServer[];
+}
+
+async function openFronts(
+  node: NodeHandle,
+  options: SheepOptions,
+  clock: Clock,
+  trace: Trace,
+): Promise<Fronts> {
+  const nbd = new NbdServer({ source: exportsOf(node), clock, trace, removeSocket });
+  for (const address of options.nbd) {
+    const at = await nbd.listen(address);
+    trace.event('nbd.listening', { at: at.kind === 'unix' ? at.path : `${at.host}:${at.port}` });
+  }
+  const apis: ApiServer[] = [];
+  for (const address of options.api) {
+    const api = await serveApi(node, address);
+    apis.push(api);
+    trace.event('api.listening', { at: api.address });
+  }
+  return { nbd, apis };
+}
+
+/** Knocks until a member lets this node in. What waiting does not cure ends the process. */
+function keepJoining(node: NodeHandle, options: SheepOptions, clock: Clock, trace: Trace): void {
+  const { zone, weight } = options.config;
+  const knock = (): void => {
+    node.join(options.joinToken ?? '', { zone, weight }).catch((error: unknown) => {
+      trace.event('node.join.waits', { reason: messageOf(error) });
+      const isCurable = error instanceof OperatingError && error.advice === 'retry';
+      if (isCurable) clock.setTimer(JOIN_PAUSE_MS, knock);
+      else end(error, trace);
+    });
+  };
+  knock();
+}
+
+function stopOnSignals(stop: () => Promise<void>, trace: Trace): void {
+  let isStopping = false;
+  const onSignal = (signal: string): void => {
+    if (isStopping) process.exit(EXIT_FAILED);
+    isStopping = true;
+    trace.event('sheep.stopping', { signal });
+    const limit = setTimeout(() => process.exit(EXIT_FAILED), STOP_LIMIT_MS);
+    limit.unref();
+    stop().then(
+      () => process.exit(0),
+      (error: unknown) => end(error, trace),
+    );
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+/** Only a socket is removed: a path that names anything else was a mistake of its author. */
+function removeSocket(file: string): void {
+  if (!fs.lstatSync(file).isSocket()) {
+    throw new OperatingError('usage', `${file} exists and is not a socket`, {
+      remedy: 'give another path to --nbd unix:PATH',
+    });
+  }
+  fs.unlinkSync(file);
+}
+
+/** One line for people; the stack only where the error is our own. */
+function end(error: unknown, trace?: Trace): never {
+  const isOurs = !(error instanceof OperatingError);
+  const remedy = error instanceof OperatingError && error.remedy !== '' ? ` (${error.remedy})` : '';
+  trace?.warn('sheep.failed', { reason: messageOf(error) });
+  const text = isOurs && error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+  fs.writeSync(2, `sheep: ${text}${remedy}\n`);
+  if (hasCode(error, 'usage')) process.exit(EXIT_USAGE);
+  process.exit(error instanceof InvariantError ? EXIT_INVARIANT : EXIT_FAILED);
+}
+
+function print(options: SheepOptions): void {
+  const { data, listen, nbd, api, config } = options;
+  process.stdout.write(`${JSON.stringify({ data, listen, nbd, api, ...config }, undefined, 2)}\n`);
+}
+
+function version(): string {
+  const file = path.join(import.meta.dirname, '..', 'package.json');
+  return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+process.on('uncaughtException', (error) => end(error));
+main().catch((error: unknown) => end(error));

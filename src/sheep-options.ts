@@ -1,0 +1,107 @@
+// The command line of `sheep`: flags to options, checked. One process serves one data directory.
+
+import { parseArgs } from 'node:util';
+import { type ApiAddress, parseApiAddress } from './api/http-server.ts';
+import { type DataTls, type NodeConfig, nodeConfig } from './config.ts';
+import { messageOf, OperatingError } from './core/errors.ts';
+import { decodeToken } from './core/token.ts';
+import { parseSize } from './core/volume.ts';
+import { type NbdAddress, parseNbdAddress } from './nbd/nbd-server.ts';
+
+export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
+
+  --data DIR           the node's directory; a fresh one waits for 'dog cluster format' or --join
+  --listen MULTIADDR   control address, default /ip4/127.0.0.1/tcp/7001; data channels take the next port
+  --zone Z             what fails together with this node, default: the host's name
+  --weight N           share of the data relative to the other nodes, default 1; 0 = gateway only
+  --nbd unix:PATH      where guests attach; may be given more than once
+  --nbd tcp:HOST:PORT  the same over TCP, loopback addresses only
+  --api unix:PATH      where dog asks; default DIR/sheep.sock; may be given more than once
+  --api HOST:PORT      the same over TCP, loopback addresses only
+  --join TOKEN         the line that 'dog cluster invite' printed; ignored by a member of that cluster
+  --journal SIZE       journal of a fresh directory, default 256MiB
+  --data-tls MODE      auto (between hosts only), always, never
+  --quiet              log warnings only
+  --print-config, --version, --help
+
+examples
+  sheep --data /var/lib/sheep --listen /ip4/10.0.0.1/tcp/7001 --zone rack-1 --nbd unix:/run/nbd.sock
+  sheep --data /var/lib/sheep --listen /ip4/10.0.0.2/tcp/7001 --zone rack-2 --join sheep1.eyJj...
+
+exit codes: 0 orderly end, 1 failed, 64 wrong usage, 70 an invariant broke (the log says which)
+`;
+
+export interface SheepOptions {
+  readonly data: string;
+  readonly listen: string;
+  readonly nbd: readonly NbdAddress[];
+  readonly api: readonly ApiAddress[];
+  readonly joinToken: string | undefined;
+  readonly isQuiet: boolean;
+  readonly config: NodeConfig;
+}
+
+/** What the command line asks for. */
+export type SheepCommand =
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' }
+  | { readonly kind: 'run' | 'print-config'; readonly options: SheepOptions };
+
+const FLAGS = {
+  data: { type: 'string' },
+  listen: { type: 'string' },
+  zone: { type: 'string' },
+  weight: { type: 'string' },
+  nbd: { type: 'string', multiple: true },
+  api: { type: 'string', multiple: true },
+  join: { type: 'string' },
+  journal: { type: 'string' },
+  'data-tls': { type: 'string' },
+  quiet: { type: 'boolean' },
+  'print-config': { type: 'boolean' },
+  version: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const DEFAULT_LISTEN = '/ip4/127.0.0.1/tcp/7001';
+
+/**
+ * Parses and checks the flags.
+ * @throws OperatingError 'usage' that names the flag and the cure
+ */
+export function parseSheepFlags(argv: readonly string[], hostName: string): SheepCommand {
+  const values = parse(argv);
+  if (values.help === true) return { kind: 'help' };
+  if (values.version === true) return { kind: 'version' };
+  if (values.data === undefined || values.data === '') {
+    throw new OperatingError('usage', '--data is missing', {
+      remedy: 'sheep --data DIR; sheep --help tells the rest',
+    });
+  }
+  const joinToken = values.join;
+  if (joinToken !== undefined) decodeToken(joinToken);
+  const api = values.api ?? [`unix:${values.data}/sheep.sock`];
+  const options: SheepOptions = {
+    data: values.data,
+    listen: values.listen ?? DEFAULT_LISTEN,
+    nbd: (values.nbd ?? []).map(parseNbdAddress),
+    api: api.map(parseApiAddress),
+    joinToken,
+    isQuiet: values.quiet ?? false,
+    config: nodeConfig({
+      zone: values.zone ?? hostName,
+      ...(values.weight === undefined ? {} : { weight: Number(values.weight) }),
+      ...(values.journal === undefined ? {} : { journalBytes: parseSize(values.journal) }),
+      ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
+    }),
+  };
+  return { kind: values['print-config'] === true ? 'print-config' : 'run', options };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
+  } catch (error) {
+    throw new OperatingError('usage', messageOf(error), { remedy: 'sheep --help lists the flags' });
+  }
+}
