@@ -4,10 +4,10 @@
 import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import type { PolicyId, VolumeId } from './core/ids.ts';
+import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
 import type { ClusterView } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
-import { MAX_COPIES } from './formation.ts';
 import type { CreateVolumeOptions } from './node-handle.ts';
 
 /**

@@ -2,6 +2,7 @@
 // refused with the nearest cure. The limits that are not meant for daily life stand beside the code they bound.
 
 import { OperatingError } from './core/errors.ts';
+import { MAX_WEIGHT } from './core/limits.ts';
 import { GIB, MIB } from './core/units.ts';
 
 export type DataTls = 'auto' | 'always' | 'never';
@@ -19,7 +20,6 @@ export interface NodeConfig {
 
 export const MIN_JOURNAL_BYTES = 8 * MIB;
 export const MAX_JOURNAL_BYTES = 4 * GIB;
-export const MAX_WEIGHT = 1000;
 const MAX_ZONE_BYTES = 64;
 
 const DEFAULTS: NodeConfig = { zone: '', weight: 1, journalBytes: 256 * MIB, dataTls: 'auto' };
@@ -33,9 +33,9 @@ export function nodeConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
   check(config.zone.length <= MAX_ZONE_BYTES, 'zone', `is longer than ${MAX_ZONE_BYTES} bytes`);
   check(/^[\w.-]*$/.test(config.zone), 'zone', 'may hold letters, digits, dot, dash, underscore');
   check(
-    Number.isFinite(config.weight) && config.weight >= 0 && config.weight <= MAX_WEIGHT,
+    Number.isInteger(config.weight) && config.weight >= 0 && config.weight <= MAX_WEIGHT,
     'weight',
-    `must be from 0 to ${MAX_WEIGHT}`,
+    `must be a whole number from 0 to ${MAX_WEIGHT}`,
   );
   const { journalBytes } = config;
   check(

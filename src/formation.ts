@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import type { Agreement } from './agreement/agreement.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import type { ClusterId, Incarnation, MapIndex, NodeId, PeerKey } from './core/ids.ts';
+import { MAX_COPIES } from './core/limits.ts';
 import type { EntryBody, LogEntry } from './core/log-entry.ts';
 import { decodeToken, encodeToken, type JoinToken } from './core/token.ts';
 import { OBJECT_BYTES } from './core/units.ts';
@@ -23,7 +24,6 @@ import {
 export const KNOCK_TIMEOUT_MS = 5000;
 /** How long a member tries to get a joiner into the log. */
 export const JOIN_PROPOSE_MS = 4000;
-export const MAX_COPIES = 7;
 const DEFAULT_PARTITIONS = 4096;
 const MIN_PARTITIONS = 16;
 const MAX_PARTITIONS = 65536;

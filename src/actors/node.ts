@@ -142,11 +142,36 @@ export const nodeMachine = setup({
   states: {
     member: {
       invoke: [
-        { id: 'membership', src: 'membership', input: ({ context }) => context.membership },
-        { id: 'voter', src: 'voter', input: ({ context }) => context.voter },
-        { id: 'ring', src: 'ring', input: ({ context }) => context.ring },
-        { id: 'replicator', src: 'replicator', input: ({ context }) => context.replicator },
-        { id: 'recovery', src: 'recovery', input: ({ context }) => context.recovery },
+        {
+          id: 'membership',
+          src: 'membership',
+          input: ({ context }) => context.membership,
+          onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
+        },
+        {
+          id: 'voter',
+          src: 'voter',
+          input: ({ context }) => context.voter,
+          onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
+        },
+        {
+          id: 'ring',
+          src: 'ring',
+          input: ({ context }) => context.ring,
+          onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
+        },
+        {
+          id: 'replicator',
+          src: 'replicator',
+          input: ({ context }) => context.replicator,
+          onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
+        },
+        {
+          id: 'recovery',
+          src: 'recovery',
+          input: ({ context }) => context.recovery,
+          onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
+        },
       ],
       on: {
         'view.changed': { actions: 'tellView' },

@@ -8,6 +8,7 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { AdminFailure } from '../core/admin-shapes.ts';
 import { type ErrorCode, messageOf, OperatingError } from '../core/errors.ts';
+import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 
@@ -30,8 +31,6 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Until it is answered; what it started may still finish. */
 const HANDLER_TIMEOUT_MS = 30_000;
 const IDLE_TIMEOUT_MS = 30_000;
-/** sun_path without its closing zero. */
-export const MAX_SOCKET_PATH_BYTES = 107;
 const LOOPBACK = /^(127(\.\d{1,3}){3}|localhost|::1|\[::1\])$/;
 
 const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {

@@ -3,10 +3,10 @@
 
 import type { CreateRequest, FormatRequest } from '../core/admin-shapes.ts';
 import { OperatingError } from '../core/errors.ts';
+import { MAX_COPIES } from '../core/limits.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
-const MAX_COPIES = 64;
 const MAX_PARTITIONS = 65536;
 
 type Rule = 'text' | 'flag' | { readonly from: number; readonly to: number };

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
+import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import { CommandError } from './failure.ts';
 
 export interface PlannedNode {
@@ -29,8 +30,6 @@ export interface DevWishes {
 export const MAX_DEV_NODES = 32;
 const DEFAULT_NODES = 3;
 const DEFAULT_COPIES = 3;
-/** sun_path without its closing zero. */
-const MAX_SOCKET_PATH_BYTES = 107;
 /** Below the range from which the system takes ports of outgoing connections, so that a restart finds them free. */
 const FIRST_PORT = 20_000;
 const LAST_PORT = 30_000;

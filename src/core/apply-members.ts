@@ -3,6 +3,7 @@
 
 import { HASH_VERSION } from './hash.ts';
 import type { ClusterId, Epoch, Incarnation, MapIndex, NodeId, PolicyId, VolumeId } from './ids.ts';
+import { MAX_COPIES, MAX_WEIGHT } from './limits.ts';
 import type { EntryBody } from './log-entry.ts';
 import { dropDown, isPartitionCount } from './partition.ts';
 import {
@@ -12,7 +13,7 @@ import {
   partitionsWith,
   withRing,
 } from './policy-state.ts';
-import { buildRing, MAX_WEIGHT } from './ring.ts';
+import { buildRing } from './ring.ts';
 import {
   type Applied,
   accepted,
@@ -28,8 +29,6 @@ import type { Member, Policy, Volume } from './view.ts';
 
 /** Most members of a cluster, for ever: ids are not reused. */
 export const MAX_MEMBERS = 1024;
-/** Most copies of a policy. */
-export const MAX_COPIES = 16;
 export const MAX_POLICIES = 64;
 export const MAX_VOTERS = 7;
 /** Most settings that are not invites, most invites, and the longest of each in characters. */

@@ -7,12 +7,11 @@
 import { hash48 } from './hash.ts';
 import type { NodeId, PolicyId } from './ids.ts';
 import { invariant } from './invariant.ts';
+import { MAX_WEIGHT } from './limits.ts';
 import { sorted } from './partition.ts';
 
 /** Points of a member of weight 1. */
 export const VIRTUAL_NODES = 128;
-/** Greatest weight of a member: bounds the points of the ring. */
-export const MAX_WEIGHT = 64;
 /** Most members of a ring; an owner fits 11 bits. */
 export const MAX_RING_MEMBERS = 2048;
 

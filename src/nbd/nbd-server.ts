@@ -3,6 +3,7 @@
 
 import { isIPv4, type Socket } from 'node:net';
 import { hasCode, OperatingError } from '../core/errors.ts';
+import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import {
   connectFast,
   type FastListener,
@@ -19,8 +20,6 @@ import { type ExportSource, Exports } from './exports.ts';
 export const MAX_CONNECTIONS = 256;
 /** An orderly end waits this long for requests in flight, then cuts. Milliseconds. */
 export const SHUTDOWN_MS = 5_000;
-/** Longest path of a unix socket; the system's own limit. Bytes. */
-export const MAX_SOCKET_PATH_BYTES = 107;
 /** How long a process that holds a unix socket has to answer before it counts as living. Milliseconds. */
 const PROBE_MS = 1_000;
 const MAX_PORT = 65_535;
