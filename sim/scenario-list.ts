@@ -1,6 +1,7 @@
 // Every story that `npm run sim` and the smoke test run.
 
 import type { Scenario } from './scenario.ts';
+import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   gossipSilent,
   oneWayCut,
   lostChannel,
+  cutGatewayReturns,
 ];
 
 /** Finds a story by name. */

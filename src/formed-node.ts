@@ -61,6 +61,8 @@ export class FormedNode {
   readonly #prober: Prober;
   readonly #locks: LockDuties;
   readonly #duties: DutiesContext;
+  /** The incarnation that this process started with; later ones go on from it (C4.2). */
+  readonly #firstLife: Incarnation;
   #views: ViewCell | undefined;
   #datapath: Datapath | undefined;
 
@@ -73,6 +75,7 @@ export class FormedNode {
     this.store = store;
     const { self } = this;
     const incarnation = () => superblock.incarnation;
+    this.#firstLife = superblock.incarnation;
     this.agreement = new Agreement({
       self,
       incarnation,
@@ -112,7 +115,13 @@ export class FormedNode {
       onEdge: (type, node) => send({ type, node }),
     });
     const view = () => this.view;
-    this.#locks = new LockDuties({ self, incarnation, trace, agreement: this.agreement, view });
+    this.#locks = new LockDuties({
+      self,
+      incarnation: () => this.#life(),
+      trace,
+      agreement: this.agreement,
+      view,
+    });
     this.#duties = { self, clock, trace, agreement: this.agreement, prober: this.#prober, view };
     this.recovery = new RecoveryDuties({
       self,
@@ -282,9 +291,8 @@ export class FormedNode {
     const me = this.view?.members.get(this.self);
     if (me === undefined) throw waitingFor('the map log');
     if (!this.#isDisowned()) return;
-    const continues =
-      me.incarnation === superblock.incarnation ? me.incarnation : (0 as Incarnation);
-    if (continues !== 0) await superblock.raiseIncarnation();
+    const continues = me.incarnation >= this.#firstLife ? me.incarnation : (0 as Incarnation);
+    if (continues === superblock.incarnation) await superblock.raiseIncarnation();
     await this.agreement.propose(
       {
         type: 'nodeUp',
@@ -299,6 +307,12 @@ export class FormedNode {
       ANNOUNCE_PROPOSE_MS,
     );
     if (this.#isDisowned()) throw waitingFor('the map to call this node up');
+  }
+
+  /** The life of this process that the map knows: locks are held in it, also while a later one is announced. */
+  #life(): Incarnation {
+    const known = this.view?.members.get(this.self)?.incarnation ?? 0;
+    return known >= this.#firstLife ? (known as Incarnation) : this.#options.superblock.incarnation;
   }
 
   #hello(): Hello {
