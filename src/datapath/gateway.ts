@@ -1,6 +1,6 @@
 // What a guest feels: reads, writes, zeroes, trims and flushes of one attached volume. Takes the lock at the first I/O,
 // splits requests into slices of objects, orders them by range, and hands them to writer and reader, which retry while
-// the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes are refused.
+// the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes wait, then are refused.
 // Once fenced, everything fails for good. No promise per block: callbacks only.
 
 import { sumsOf } from '../core/checksum.ts';
@@ -17,7 +17,7 @@ import type { RangeTicket } from './range-lock.ts';
 import { ReplicaReader } from './read-replica.ts';
 import { Reconciler } from './reconcile.ts';
 import { SessionLife } from './session-life.ts';
-import { readFromHolder } from './standby.ts';
+import { HOLDER_WAIT_MS, readFromHolder, StandbyWrites } from './standby.ts';
 import { type Change, type ObjectPipe, PipeTable } from './version-pipe.ts';
 import type { Done, VolumeSession } from './volume-session.ts';
 import { ReplicaWriter } from './write-replicas.ts';
@@ -42,6 +42,7 @@ export class Gateway implements VolumeSession {
   readonly #life: SessionLife;
   readonly #onEnded: (gateway: Gateway) => void;
   readonly #stopWatching: () => void;
+  readonly #standbyWrites: StandbyWrites;
   /** Requests that wait for the lock to be judged. Bounded by MAX_SESSION_REQUESTS. */
   #parked: (() => void)[] = [];
   #inFlight = 0;
@@ -51,6 +52,7 @@ export class Gateway implements VolumeSession {
     this.open = open;
     this.volume = open.volume;
     this.#onEnded = onEnded;
+    this.#standbyWrites = new StandbyWrites(parts.clock);
     this.#closer = new Closer(parts, open);
     this.#reconciler = new Reconciler(parts, open, (index, p, count) => {
       if (count > 0) this.#closer.note(index, p, count);
@@ -175,10 +177,16 @@ export class Gateway implements VolumeSession {
     }
   }
 
+  /** Runs `go` as the holder. Beside a live one the request waits: that one may be draining, or dead and not yet known. */
   #whenHolder(finish: Done, go: () => void): void {
+    const deadline = this.#parts.clock.now() + HOLDER_WAIT_MS;
     const judged = (): void => {
       if (this.open.state === 'held') {
         go();
+        return;
+      }
+      if (this.#parts.clock.now() < deadline) {
+        this.#standbyWrites.wait(deadline, () => this.#whenJudged(judged, finish));
         return;
       }
       const text = `${this.volume.name} is held by n${this.open.holder}`;
@@ -205,10 +213,12 @@ export class Gateway implements VolumeSession {
     }
     if (this.open.state === 'held') this.#reconciler.touchAll();
     for (const retry of this.#parked.splice(0)) retry();
+    this.#standbyWrites.wake();
   }
 
   #viewChanged(view: ClusterView): void {
     this.open.judge(view);
+    if (this.open.state === 'standby' && !this.#isHolderAlive()) this.open.idle();
     if (!this.open.isHeld) return;
     this.#reconciler.viewChanged(view);
     this.#writer.viewChanged();

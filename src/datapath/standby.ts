@@ -1,13 +1,17 @@
 // A session beside a live holder: its reads go to the holder, which serves them like its own guest's (3.2). The holder
-// is asked by volume and place; generation and cfg are the holder's business.
+// is asked by volume and place; generation and cfg are the holder's business. Its writes wait a while for the holder to
+// let go: a client that moves from one node to another is quicker than the drain and the release it left behind.
 
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
+import type { Clock, TimerHandle } from '../ports/ports.ts';
 import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
 import { type Parts, requestFrame, type SessionOf } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
 
 /** The holder may have to wait for its own writes first. */
 export const STANDBY_DEADLINE_MS = 5000;
+/** A write waits so long beside a live holder, then EPERM: longer than a drain, or until a silent node is down. */
+export const HOLDER_WAIT_MS = 10_000;
 
 /** Bytes of one object of the volume. */
 export interface StandbySlice {
@@ -72,4 +76,40 @@ export function serveStandby(
     made.payload = bytes;
     reply(made);
   });
+}
+
+interface Waiting {
+  readonly timer: TimerHandle;
+  readonly judge: () => void;
+}
+
+/** Requests of a standby that want the lock, in order. Bounded by the session's requests in flight. */
+export class StandbyWrites {
+  readonly #clock: Clock;
+  readonly #waiting = new Set<Waiting>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Calls `judge` once: when the lock has changed, or at the deadline. */
+  wait(deadline: number, judge: () => void): void {
+    const ms = Math.max(0, deadline - this.#clock.now());
+    const timer = this.#clock.setTimer(ms, () => {
+      this.#waiting.delete(waiting);
+      judge();
+    });
+    const waiting: Waiting = { timer, judge };
+    this.#waiting.add(waiting);
+  }
+
+  /** The lock has changed: all judge again, and may wait again. */
+  wake(): void {
+    const all = [...this.#waiting];
+    this.#waiting.clear();
+    for (const { timer, judge } of all) {
+      this.#clock.clearTimer(timer);
+      judge();
+    }
+  }
 }

@@ -3,6 +3,7 @@
 
 import test from 'ava';
 import { MIB } from '../../src/core/units.ts';
+import { HOLDER_WAIT_MS } from '../../src/datapath/standby.ts';
 import { OP, STATUS } from '../../src/wire/frame.ts';
 import { World } from './world.ts';
 
@@ -279,7 +280,7 @@ test('a holder that learns of a newer token stops before any replica tells it', 
   t.is(flushed, 'fenced');
 });
 
-test('beside a live holder reads come from the holder and writes are refused with its name (3.2)', (t) => {
+test('beside a live holder reads come from it; writes wait, then are refused with its name (3.2)', (t) => {
   const world = new World();
   const holder = world.attach(1);
   t.is(world.write(holder, 0, block(1)), 'ok');
@@ -289,6 +290,9 @@ test('beside a live holder reads come from the holder and writes are refused wit
   standby.write(0, block(2), (error) => {
     text = `${error?.code} ${error?.message}`;
   });
+  world.clock.run(HOLDER_WAIT_MS - 1000);
+  t.is(text, '', 'the holder may be about to let go');
+  world.clock.run(2000);
   t.regex(text, /^held .*held by n1/);
   t.is(world.write(holder, 0, block(3)), 'ok');
   t.deepEqual(world.read(standby, 0, 4096), block(3));
@@ -301,6 +305,22 @@ test('beside a live holder reads come from the holder and writes are refused wit
   t.is(world.write(standby, 0, block(4)), 'ok', 'a free lock is acquired by the next write');
   t.deepEqual(world.read(standby, 0, 4096), block(4));
   t.false(isReleased, 'promises do not settle inside the clock');
+});
+
+test('a write that comes while the former holder still lets go waits for the lock and is done (3.2)', (t) => {
+  const world = new World();
+  const holder = world.attach(1);
+  t.is(world.write(holder, 0, block(1)), 'ok');
+  const next = world.attach(2);
+  t.deepEqual(world.read(next, 0, 4096), block(1), 'a standby');
+  const outcomes: string[] = [];
+  const write = (n: number) =>
+    next.write(n * 4096, block(n), (error) => outcomes.push(error?.code ?? 'ok'));
+  for (const n of [2, 3, 4]) write(n);
+  void holder.disconnect();
+  world.clock.until(() => outcomes.length === 3, HOLDER_WAIT_MS / 2);
+  t.deepEqual(outcomes, ['ok', 'ok', 'ok']);
+  t.deepEqual(world.read(next, 3 * 4096, 4096), block(3));
 });
 
 test('a disconnect closes what is open, so that the next first touch finds nothing to settle (R6)', (t) => {
