@@ -78,9 +78,12 @@ export class DevNode {
       renameSync(this.logFile, `${this.logFile}.old`);
     }
     const log = openSync(this.logFile, 'a');
-    const sheep = process.env['SHEEPDOG_SHEEP'] ?? SHEEP;
+    // By its own first lines, which choose node and how much memory it may keep; a stand-in of tests by our node.
+    const standIn = process.env['SHEEPDOG_SHEEP'];
+    const program = standIn === undefined ? SHEEP : process.execPath;
+    const args = [...(standIn === undefined ? [] : [standIn]), ...this.#flags(options.joinToken)];
     // Its own process group: Ctrl-C reaches the supervisor alone, which ends the nodes in order.
-    const child = spawn(process.execPath, [sheep, ...this.#flags(options.joinToken)], {
+    const child = spawn(program, args, {
       stdio: ['ignore', log, log],
       detached: true,
     });
