@@ -2,6 +2,7 @@
 // blank until it formats a cluster or joins one; from then on a FormedNode does the work and the root actor supervises.
 
 import { type Actor, createActor } from 'xstate';
+import { noticeUnexpected } from './actors/inspect.ts';
 import { nodeMachine } from './actors/node.ts';
 import { createVolume, deleteVolume } from './admin.ts';
 import type { NodeConfig } from './config.ts';
@@ -212,6 +213,7 @@ class SheepNode implements NodeHandle {
       store,
       rpc: this.#rpc,
       bootstrap,
+      onFatal: (error) => this.#fail(error),
       send: (event) => this.#root?.send(event),
       onView: (view) => {
         for (const listener of [...this.#viewListeners]) listener(view);
@@ -227,6 +229,7 @@ class SheepNode implements NodeHandle {
         setTimeout: (fn, ms) => clock.setTimer(ms, fn),
         clearTimeout: (handle) => clock.clearTimer(handle),
       },
+      inspect: noticeUnexpected((unexpected) => trace.warn('event.unexpected', { ...unexpected })),
       input: {
         ...formed.actorInput,
         close: async () => {

@@ -28,8 +28,8 @@ import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
 import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
+import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
-import type { ObjectStore } from './storage/store-types.ts';
 import type { Superblock } from './storage/superblock.ts';
 import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
 import { encodePingInfo, type Hello } from './wire/payloads.ts';
@@ -43,17 +43,19 @@ export interface FormedOptions {
   readonly ports: Ports;
   readonly superblock: Superblock;
   readonly log: RaftLog;
-  readonly store: ObjectStore;
+  readonly store: LocalObjectStore;
   readonly rpc: ControlRpc;
   /** Whom to ask while there is no view. */
   readonly bootstrap: readonly PeerAddress[];
   readonly send: (event: NodeEvent) => void;
   readonly onView: (view: ClusterView) => void;
+  /** This node can not go on. */
+  readonly onFatal: (error: Error) => void;
 }
 
 export class FormedNode {
   readonly self: NodeId;
-  readonly store: ObjectStore;
+  readonly store: LocalObjectStore;
   readonly agreement: Agreement;
   readonly recovery: RecoveryDuties;
   readonly #options: FormedOptions;
@@ -293,19 +295,20 @@ export class FormedNode {
     if (!this.#isDisowned()) return;
     const continues = me.incarnation >= this.#firstLife ? me.incarnation : (0 as Incarnation);
     if (continues === superblock.incarnation) await superblock.raiseIncarnation();
-    await this.agreement.propose(
+    const result = await this.agreement.propose(
       {
         type: 'nodeUp',
         node: this.self,
         incarnation: superblock.incarnation,
         addresses: ports.network.addresses(),
         storeGeneration: superblock.storeGeneration,
-        journalSeq: 0,
+        journalSeq: this.store.journalSequence,
         continues,
         cleanStop: superblock.wasClean,
       },
       ANNOUNCE_PROPOSE_MS,
     );
+    if (result.code === 'refused') this.#options.onFatal(refusedDisk(result.detail));
     if (this.#isDisowned()) throw waitingFor('the map to call this node up');
   }
 
@@ -336,9 +339,15 @@ export class FormedNode {
       appliedIndex: this.agreement.learner.applied,
       lagMs: 0,
       storeGeneration: this.#options.superblock.storeGeneration,
-      journalSeq: 0,
+      journalSeq: this.store.journalSequence,
     });
   }
+}
+
+function refusedDisk(detail: string): OperatingError {
+  return new OperatingError('refused', `the cluster does not take this node back: ${detail}`, {
+    remedy: 'start it on an empty data directory: it joins as a new node and gets its copies anew',
+  });
 }
 
 function waitingFor(what: string): OperatingError {

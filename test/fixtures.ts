@@ -62,6 +62,8 @@ export function member(options: {
     state: options.state ?? 'up',
     incarnation: (options.incarnation ?? 1) as Incarnation,
     since: 1 as Epoch,
+    storeGeneration: 0,
+    journalSeq: 0,
   };
 }
 
@@ -126,14 +128,20 @@ export const entryBodies = {
       weight: options.weight ?? 1,
     } satisfies EntryBody;
   },
-  nodeUp(options: { node: number; incarnation: number; continues?: number }) {
+  nodeUp(options: {
+    node: number;
+    incarnation: number;
+    continues?: number;
+    storeGeneration?: number;
+    journalSeq?: number;
+  }) {
     return {
       type: 'nodeUp',
       node: nodeId(options.node),
       incarnation: options.incarnation as Incarnation,
       addresses: [],
-      storeGeneration: 1,
-      journalSeq: 0,
+      storeGeneration: options.storeGeneration ?? 1,
+      journalSeq: options.journalSeq ?? 0,
       continues: (options.continues ?? 0) as Incarnation,
       cleanStop: false,
     } satisfies EntryBody;

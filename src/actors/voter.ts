@@ -7,8 +7,8 @@
 import { fromPromise, setup } from 'xstate';
 import type { RoleChanged, ViewChanged } from './events.ts';
 
-/** How often a leader looks whether the voters should change. */
-export const VOTERS_LOOK_MS = 500;
+/** How often a leader looks whether the voters should change: candidates catch up without a new view. */
+export const VOTERS_LOOK_MS = 100;
 
 export interface VoterInput {
   /** True when a change of voters is due and its candidates have caught up. Starts feeding candidates as learners. */
@@ -57,6 +57,7 @@ export const voterMachine = setup({
       initial: 'watching',
       states: {
         watching: {
+          on: { 'view.changed': { guard: 'votersDue', target: 'changing' } },
           after: {
             votersLook: [
               { guard: 'votersDue', target: 'changing' },

@@ -133,6 +133,8 @@ export function applyNodeJoin(state: ClusterState, body: Body<'nodeJoin'>): Appl
     state: 'joined',
     incarnation: 0 as Incarnation,
     since: nextEpoch(state),
+    storeGeneration: 0,
+    journalSeq: 0,
   };
   const next: ClusterState = {
     ...state,
@@ -171,7 +173,8 @@ export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied 
   if (body.continues !== 0 && body.continues !== known) {
     return declined(state, 'stale', `n${body.node} goes on from incarnation ${known}`, known);
   }
-  if (!areAddresses(body.addresses)) return declined(state, 'refused', 'too many addresses');
+  const problem = upProblem(member, body);
+  if (problem !== undefined) return declined(state, 'refused', problem);
   const epoch = nextEpoch(state);
   const risen: Member = {
     ...member,
@@ -179,6 +182,8 @@ export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied 
     state: 'up',
     incarnation: body.incarnation,
     since: member.state === 'up' ? member.since : epoch,
+    storeGeneration: body.storeGeneration,
+    journalSeq: body.journalSeq,
   };
   const members = withEntry(state.members, body.node, risen);
   let next: ClusterState = { ...state, epoch, members };
@@ -186,6 +191,17 @@ export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied 
   next = withPolicies(next, (policy) => leaveJoining(policy, body.node));
   if (body.continues !== 0) next = { ...next, volumes: movedLocks(state, body) };
   return accepted(next, body.node);
+}
+
+/** A replaced or older disk must not count as the in-sync copy that the map remembers (A10, section 6). */
+function upProblem(member: Member, body: Body<'nodeUp'>): string | undefined {
+  const { storeGeneration, journalSeq } = member;
+  if (!areAddresses(body.addresses)) return 'too many addresses';
+  if (storeGeneration !== 0 && storeGeneration !== body.storeGeneration) {
+    return `the disk of n${member.node} is not the one that the cluster knows`;
+  }
+  if (journalSeq > body.journalSeq) return `the disk of n${member.node} is an older image`;
+  return undefined;
 }
 
 function withNewRing(state: ClusterState): ClusterState {

@@ -56,7 +56,9 @@ function feedPolicy(hash: Hash, state: PolicyState): void {
 
 function partsOfMember(member: Member): unknown[] {
   const { node, peerKey, addresses, zone, weight, state, incarnation, since } = member;
-  return [node, peerKey, addresses, zone, weight, state, incarnation, since];
+  const { storeGeneration, journalSeq } = member;
+  const life = [state, incarnation, since, storeGeneration, journalSeq];
+  return [node, peerKey, addresses, zone, weight, ...life];
 }
 
 function partsOfVolume(volume: Volume): unknown[] {

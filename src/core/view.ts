@@ -29,6 +29,10 @@ export interface Member {
   readonly incarnation: Incarnation;
   /** Epoch of the last change of `state`. */
   readonly since: Epoch;
+  /** Of the disk that this member came up with first; 0 before. Another disk is another node. */
+  readonly storeGeneration: number;
+  /** Last synced journal batch at its last start: a disk that knows less is an older image. */
+  readonly journalSeq: number;
 }
 
 export interface Policy {

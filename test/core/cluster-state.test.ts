@@ -164,6 +164,15 @@ test('state: an incarnation only rises, also across down', (t) => {
   t.deepEqual(inSyncOf(cell), new Array(P).fill([1, 3]), 'up is not in sync');
 });
 
+test('state: a replaced disk, or an older image of the disk, is not taken back', (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  const next = { node: 2, incarnation: 2, journalSeq: 70 };
+  t.is(cell.apply(entryBodies.nodeUp({ ...next, storeGeneration: 9 })).code, 'refused');
+  t.is(cell.apply(entryBodies.nodeUp(next)).code, 'ok');
+  t.is(cell.apply(entryBodies.nodeUp({ ...next, incarnation: 3, journalSeq: 69 })).code, 'refused');
+  t.is(cell.apply(entryBodies.nodeUp({ ...next, incarnation: 3, journalSeq: 70 })).code, 'ok');
+});
+
 test('state: locks follow a life that goes on, not a restart (C4.2)', (t) => {
   const cell = clusterOf({ nodes: 2 });
   cell.apply(entryBodies.volumeCreate());
