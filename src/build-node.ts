@@ -9,11 +9,11 @@ import type { NodeConfig } from './config.ts';
 import { hashOf } from './core/cluster-state.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { VolumeId } from './core/ids.ts';
-import { invariant } from './core/invariant.ts';
 import { decodeToken } from './core/token.ts';
 import type { ClusterView } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import {
+  type Admission,
   answerKnock,
   FIRST_NODE,
   formatEntry,
@@ -32,6 +32,7 @@ import { openObjectStore } from './storage/object-store.ts';
 import { openRaftLog, type RaftLog } from './storage/raft-log.ts';
 import type { ObjectStore } from './storage/store-types.ts';
 import { openSuperblock, type Superblock } from './storage/superblock.ts';
+import { wipeData } from './storage/wipe.ts';
 
 /** For checkers: what a node holds and knows. */
 export interface Inspection {
@@ -56,9 +57,10 @@ class SheepNode implements NodeHandle {
   readonly #viewListeners = new Set<(view: ClusterView) => void>();
   #onFatal: ((error: Error) => void) | undefined;
   #superblock: Superblock | undefined;
-  #log: RaftLog | undefined;
   #formed: FormedNode | undefined;
   #root: Actor<typeof nodeMachine> | undefined;
+  /** Superblocks opened by this process: each mints from a stream of its own. */
+  #openings = 0;
   #isForming = false;
   #isStopping = false;
   #hasFailed = false;
@@ -71,10 +73,8 @@ class SheepNode implements NodeHandle {
 
   /** Opens first, so that a failure is the caller's; the root actor begins with what was found. */
   async start(): Promise<void> {
-    const { disk, clock, network, random } = this.#ports;
-    this.#superblock = await openSuperblock(disk, random.fork('superblock'));
-    await this.#superblock.adopt({ peerKey: network.self });
-    this.#log = await openRaftLog(disk, clock, (error) => this.#fail(error));
+    const { network } = this.#ports;
+    const superblock = await this.#openSuperblock();
     network.onChannel((channel) => {
       if (this.#formed === undefined) channel.close();
       else this.#formed.serve(channel);
@@ -82,7 +82,7 @@ class SheepNode implements NodeHandle {
     network.onKnock((peer, bytes) =>
       answerKnock(this.#formed?.agreement, this.view(), peer, bytes),
     );
-    if (this.#superblock.node !== undefined) this.#formed = await this.#form([]);
+    if (superblock.node !== undefined) this.#formed = await this.#form(superblock, []);
     await network.start();
     if (this.#formed !== undefined) this.#run(this.#formed);
   }
@@ -90,11 +90,14 @@ class SheepNode implements NodeHandle {
   async stop(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    await this.#endFormed();
+    await this.#ports.network.stop();
+  }
+
+  /** Ends what the root actor runs, in order; the network stays. */
+  async #endFormed(): Promise<void> {
     const root = this.#root;
-    if (root === undefined || root.getSnapshot().status !== 'active') {
-      await this.#ports.network.stop();
-      return;
-    }
+    if (root === undefined || root.getSnapshot().status !== 'active') return;
     const ended = new Promise<void>((resolve) => {
       root.subscribe({ complete: resolve, error: () => resolve() });
     });
@@ -140,19 +143,13 @@ class SheepNode implements NodeHandle {
 
   async format(options: FormatOptions): Promise<void> {
     const { random, network } = this.#ports;
-    const { superblock, log } = this.#opened();
-    if (options.force === true) throw forceIsOffline();
-    const clusterId = mintClusterId(random.fork('cluster'));
+    const clusterId = mintClusterId(random.fork(`cluster-${this.#openings}`));
     const entry = formatEntry(options, clusterId);
-    await this.#formOnce(superblock, async () => {
+    await this.#formOnce(options.force ?? false, async (log) => {
       const { zone, weight } = this.#config;
       const first = { peerKey: network.self, addresses: network.addresses(), zone, weight };
-      // What a format that was cut short left in the log belongs to no cluster: the superblock decides.
-      if (log.entries.length === 0) await writeFirstEntries(log, entry, first);
-      const written = log.entries[0]?.body;
-      invariant(written?.type === 'format', 'the log of a new cluster begins with its format');
-      await superblock.adopt({ clusterId: written.clusterId, node: FIRST_NODE });
-      return [];
+      await writeFirstEntries(log, entry, first);
+      return { node: FIRST_NODE, clusterId, members: [] };
     });
   }
 
@@ -162,22 +159,16 @@ class SheepNode implements NodeHandle {
   }
 
   async join(token: string, place: Place): Promise<void> {
-    const { superblock } = this.#opened();
+    const superblock = this.#opened();
     if (superblock.clusterId !== undefined) return refuseOtherCluster(superblock, token);
-    await this.#formOnce(superblock, async () => {
-      const { network } = this.#ports;
-      const { node, clusterId, members } = await knockWith(network, token, place);
-      await superblock.adopt({ clusterId, node });
-      return members.filter((member) => member.peer !== network.self);
-    });
+    const admission = await knockWith(this.#ports.network, token, place);
+    await this.#formOnce(false, () => Promise.resolve(admission));
   }
 
-  /** One format or join at a time; a failed one leaves the node blank. */
-  async #formOnce(
-    superblock: Superblock,
-    adopt: () => Promise<readonly PeerAddress[]>,
-  ): Promise<void> {
-    if (superblock.clusterId !== undefined) throw alreadyFormatted(superblock.clusterId);
+  /** One format or join at a time; a failed one leaves the node blank. The superblock's word makes it a member. */
+  async #formOnce(force: boolean, form: (log: RaftLog) => Promise<Admission>): Promise<void> {
+    const { clusterId } = this.#opened();
+    if (clusterId !== undefined && !force) throw alreadyFormatted(clusterId);
     if (this.#isForming) {
       throw new OperatingError('busy', 'this node is being formatted or joined already', {
         advice: 'retry',
@@ -186,17 +177,49 @@ class SheepNode implements NodeHandle {
     }
     this.#isForming = true;
     try {
-      const bootstrap = await adopt();
-      this.#formed = await this.#form(bootstrap);
+      const superblock = await this.#makeBlank();
+      const log = await this.#openLog();
+      const { node, clusterId: cluster, members } = await closingOnFailure(log, form);
+      await superblock.adopt({ clusterId: cluster, node });
+      const bootstrap = members.filter((member) => member.peer !== this.#ports.network.self);
+      this.#formed = await this.#form(superblock, bootstrap, log);
       this.#run(this.#formed);
     } finally {
       this.#isForming = false;
     }
   }
 
-  async #form(bootstrap: readonly PeerAddress[]): Promise<FormedNode> {
+  /** Nothing of a former cluster, or of a format or join that was cut short, is left. */
+  async #makeBlank(): Promise<Superblock> {
+    await this.#endFormed();
+    this.#formed = undefined;
+    this.#root = undefined;
+    this.#ports.network.setPeers([]);
+    await wipeData(this.#ports.disk);
+    return this.#openSuperblock();
+  }
+
+  async #openSuperblock(): Promise<Superblock> {
+    const { disk, network, random } = this.#ports;
+    this.#openings += 1;
+    const superblock = await openSuperblock(disk, random.fork(`superblock-${this.#openings}`));
+    await superblock.adopt({ peerKey: network.self });
+    this.#superblock = superblock;
+    return superblock;
+  }
+
+  #openLog(): Promise<RaftLog> {
+    const { disk, clock } = this.#ports;
+    return openRaftLog(disk, clock, (error) => this.#fail(error));
+  }
+
+  async #form(
+    superblock: Superblock,
+    bootstrap: readonly PeerAddress[],
+    opened?: RaftLog,
+  ): Promise<FormedNode> {
     const { disk, clock, random, trace, network } = this.#ports;
-    const { superblock, log } = this.#opened();
+    const log = opened ?? (await this.#openLog());
     const store = await openObjectStore({
       disk,
       clock,
@@ -223,7 +246,7 @@ class SheepNode implements NodeHandle {
 
   /** The root actor first: what the formed node tells at its start finds somebody. */
   #run(formed: FormedNode): void {
-    const { clock, trace, network } = this.#ports;
+    const { clock, trace } = this.#ports;
     this.#root = createActor(nodeMachine, {
       clock: {
         setTimeout: (fn, ms) => clock.setTimer(ms, fn),
@@ -232,10 +255,7 @@ class SheepNode implements NodeHandle {
       inspect: noticeUnexpected((unexpected) => trace.warn('event.unexpected', { ...unexpected })),
       input: {
         ...formed.actorInput,
-        close: async () => {
-          await formed.stop();
-          await network.stop();
-        },
+        close: () => formed.stop(),
         onFailed: (error) => this.#fail(error),
         warn: (what, reason) => trace.event(what, { reason: messageOf(reason) }),
       },
@@ -267,13 +287,12 @@ class SheepNode implements NodeHandle {
     return this.#serving().formed.openVolume(name);
   }
 
-  #opened(): { superblock: Superblock; log: RaftLog } {
+  #opened(): Superblock {
     const superblock = this.#superblock;
-    const log = this.#log;
-    if (superblock === undefined || log === undefined || this.#isStopping) {
+    if (superblock === undefined || this.#isStopping) {
       throw new OperatingError('shutting-down', 'this node is not running');
     }
-    return { superblock, log };
+    return superblock;
   }
 
   #serving(): { formed: FormedNode; agreement: FormedNode['agreement']; view: ClusterView } {
@@ -298,14 +317,21 @@ class SheepNode implements NodeHandle {
 
 function alreadyFormatted(clusterId: string): OperatingError {
   return new OperatingError('already-formatted', `this node belongs to cluster ${clusterId}`, {
-    remedy: 'stop it and start it on an empty data directory to make a new cluster',
+    remedy: 'dog cluster format --force wipes this node first; its copies of the volumes are lost',
   });
 }
 
-function forceIsOffline(): OperatingError {
-  return new OperatingError('unsupported', 'a cluster is not wiped from within', {
-    remedy: 'stop the nodes, move their data directories away, format again',
-  });
+/** Runs `form`; a log that it could not fill is closed, so that the next try may wipe it. */
+async function closingOnFailure(
+  log: RaftLog,
+  form: (log: RaftLog) => Promise<Admission>,
+): Promise<Admission> {
+  try {
+    return await form(log);
+  } catch (error) {
+    await new Promise<void>((resolve) => log.stop(resolve));
+    throw error;
+  }
 }
 
 function refuseOtherCluster(superblock: Superblock, token: string): void {

@@ -32,6 +32,13 @@ const HASH_VERSION = 1;
 /** The node that formats is node 1 by definition (core/raft/voters.ts). */
 export const FIRST_NODE = 1 as NodeId;
 
+/** How a node became a member. */
+export interface Admission {
+  readonly node: NodeId;
+  readonly clusterId: ClusterId;
+  readonly members: readonly PeerAddress[];
+}
+
 export interface Place {
   readonly zone: string;
   readonly weight: number;
@@ -115,11 +122,7 @@ export async function makeInvite(
  * The joiner's side: knocks at each address of the token until a member lets it in.
  * @throws OperatingError as the member refused, or 'unreachable' naming all addresses
  */
-export async function knockWith(
-  network: Network,
-  token: string,
-  place: Place,
-): Promise<{ node: NodeId; clusterId: ClusterId; members: readonly PeerAddress[] }> {
+export async function knockWith(network: Network, token: string, place: Place): Promise<Admission> {
   const parts = decodeToken(token);
   const failures: string[] = [];
   for (const address of parts.addresses) {

@@ -1,0 +1,30 @@
+// Makes a data directory blank again, identity key apart. The superblock goes first and durably: a directory without one
+// belongs to nobody, and whoever forms a cluster on it wipes the rest before anything else.
+
+import type { Disk } from '../ports/ports.ts';
+import { INCOMING_FOLDER, JOURNAL_PATH, OBJECT_FOLDERS, SUPERBLOCK_PATH } from './layout.ts';
+import { MAP_LOG_PATH } from './raft-log-format.ts';
+
+const NEW = '.new';
+const INDEX_PREFIX = 'index.';
+
+/** Removes what belonged to a cluster; resolves when that is durable. Nothing of it may be open. */
+export async function wipeData(disk: Disk): Promise<void> {
+  disk.remove(SUPERBLOCK_PATH);
+  await syncFolder(disk, '');
+  for (const name of [SUPERBLOCK_PATH, MAP_LOG_PATH, JOURNAL_PATH]) disk.remove(name + NEW);
+  for (const name of [MAP_LOG_PATH, JOURNAL_PATH]) disk.remove(name);
+  for (const name of disk.list('')) {
+    if (name.startsWith(INDEX_PREFIX)) disk.remove(name);
+  }
+  for (const folder of [...OBJECT_FOLDERS, INCOMING_FOLDER]) {
+    for (const name of disk.list(folder)) disk.remove(`${folder}/${name}`);
+  }
+  await syncFolder(disk, '');
+}
+
+function syncFolder(disk: Disk, folder: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    disk.syncFolder(folder, (error) => (error === undefined ? resolve() : reject(error)));
+  });
+}
