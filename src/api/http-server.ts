@@ -4,7 +4,8 @@
 // A unix socket belongs to its owner (mode 0600). TCP is refused beyond loopback: there are no tokens yet. A browser on
 // this host is kept out by asking for a loopback Host and for JSON bodies, which other sites' pages can not send.
 
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { AdminFailure } from '../core/admin-shapes.ts';
 import { type ErrorCode, messageOf, OperatingError } from '../core/errors.ts';
@@ -81,7 +82,7 @@ export async function serveApi(handle: NodeHandle, address: ApiAddress): Promise
     throw new OperatingError('usage', message, { remedy: 'use 127.0.0.1:PORT or unix:PATH' });
   }
   const app = buildApp(handle, address.kind === 'tcp');
-  if (address.kind === 'unix') removeStaleSocket(address.path);
+  if (address.kind === 'unix') await removeStaleSocket(address.path);
   const listening = await listen(app, address);
   return { address: listening, stop: () => app.close() };
 }
@@ -104,8 +105,8 @@ async function listen(app: FastifyInstance, address: ApiAddress): Promise<string
   }
 }
 
-/** The caller holds the lock of the data directory: a socket file found there has no listener. */
-function removeStaleSocket(path: string): void {
+/** A socket file that nobody serves is in the way of a restart. One that is served belongs to another node. */
+async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) {
@@ -113,7 +114,26 @@ function removeStaleSocket(path: string): void {
       remedy: 'move it away, or give another --api',
     });
   }
-  unlinkSync(path);
+  if (await isServed(path)) {
+    throw new OperatingError('io', `another process serves the socket ${path}`, {
+      remedy: 'stop that process, or give another --api',
+    });
+  }
+  rmSync(path, { force: true });
+}
+
+/** A dial of a unix socket is answered at once, by the kernel. Only a refusal is proof that nobody serves it. */
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
+    });
+  });
 }
 
 function buildApp(handle: NodeHandle, isTcp: boolean): FastifyInstance {

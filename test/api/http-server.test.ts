@@ -1,5 +1,6 @@
 // The HTTP front over a behaving fake, through real sockets.
 
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { connect } from 'node:net';
 import test from 'ava';
@@ -139,7 +140,7 @@ test('garbage and huge requests are refused and leave the front standing', async
   t.is((await ask<StatusData>({ socketPath }, '/v1/status')).data.phase, 'up');
 });
 
-test('the socket belongs to its owner; a stale one is replaced, another file is not', async (t) => {
+test('the socket belongs to its owner; another file is not replaced', async (t) => {
   const { socketPath, dir } = await served(t);
   t.is(fs.statSync(socketPath).mode & 0o777, 0o600);
   const file = `${dir}/plain`;
@@ -147,6 +148,22 @@ test('the socket belongs to its owner; a stale one is replaced, another file is 
   const error = await t.throwsAsync(serveApi(new FakeNode(), parseApiAddress(`unix:${file}`)));
   t.like(error, { code: 'usage' });
   t.is(fs.readFileSync(file, 'utf8'), 'precious');
+});
+
+test('the socket of a living node is not taken from it; one that nobody serves is replaced', async (t) => {
+  const { socketPath, dir } = await served(t);
+  const second = await t.throwsAsync(
+    serveApi(new FakeNode(), parseApiAddress(`unix:${socketPath}`)),
+  );
+  t.like(second, { code: 'io', remedy: 'stop that process, or give another --api' });
+  t.is((await ask<StatusData>({ socketPath }, '/v1/status')).data.phase, 'blank');
+  const stale = `${dir}/stale`;
+  const script = `require('net').createServer().listen(${JSON.stringify(stale)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  spawnSync(process.execPath, ['-e', script]);
+  t.true(fs.statSync(stale).isSocket());
+  const server = await serveApi(new FakeNode(), parseApiAddress(`unix:${stale}`));
+  t.teardown(() => server.stop());
+  t.is((await ask<StatusData>({ socketPath: stale }, '/v1/status')).data.phase, 'blank');
 });
 
 test('TCP is for this host: others are refused, and a port in use is named', async (t) => {
