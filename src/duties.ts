@@ -38,8 +38,9 @@ export function membershipDuties(context: DutiesContext): MembershipInput {
     subjects: () => subjectsNow(context),
     report: (suspicion) => {
       const view = context.view();
-      if (view === undefined || prober.isDistrustful()) return;
       const { subject, incarnation, down, refused } = suspicion;
+      // C1.3 is about pings that this node itself was late for. A refused dial is no matter of time (C1.8).
+      if (view === undefined || (!refused && prober.isDistrustful())) return;
       trace.event('peer.suspicion', { node: subject, down, refused });
       const { epoch } = view;
       agreement

@@ -16,6 +16,7 @@ import {
   type ReplyBody,
   type RequestBody,
 } from '../wire/messages.ts';
+import { doAnswer } from './contact.ts';
 import { Learner } from './learner.ts';
 import { Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
@@ -131,17 +132,22 @@ export class Agreement {
 
   /** C1.3, C1.4: tells the voters, but only while a majority of them (this node counted) is in reach. */
   async alert(alert: Alert): Promise<void> {
-    const voters = this.#view?.voters ?? [];
-    const { self } = this.#options;
-    const others = voters.filter((voter) => voter !== self);
-    const answers = await Promise.allSettled(
-      others.map((voter) => this.#ask(voter, { type: 'contact' }, CONTACT_TIMEOUT_MS)),
-    );
-    const reached = answers.filter((answer) => answer.status === 'fulfilled').length;
-    if ((reached + (voters.length - others.length)) * 2 <= voters.length) return;
-    for (const voter of others) this.#note(voter, { kind: 'alert', ...alert });
+    if (!(await this.#isMajorityInReach())) return;
+    for (const voter of this.#otherVoters()) this.#note(voter, { kind: 'alert', ...alert });
     this.#gossip.publishAlert(alert);
     this.#options.onAlert(alert);
+  }
+
+  #isMajorityInReach(): Promise<boolean> {
+    const others = this.#otherVoters();
+    const voters = this.#view?.voters.length ?? 0;
+    const needed = Math.floor(voters / 2) + 1 - (voters - others.length);
+    const asks = others.map((voter) => this.#ask(voter, { type: 'contact' }, CONTACT_TIMEOUT_MS));
+    return doAnswer(asks, needed);
+  }
+
+  #otherVoters(): readonly NodeId[] {
+    return (this.#view?.voters ?? []).filter((voter) => voter !== this.#options.self);
   }
 
   // ---------------------------------------------------------------------------------------- from the others

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { ask, parseTarget } from '../../src/cli/client.ts';
-import type { ClusterData, StatusData } from '../../src/core/admin-shapes.ts';
+import type { ClusterData, NodeData, StatusData } from '../../src/core/admin-shapes.ts';
 import { run, type ToolResult } from '../nbd/tools.ts';
 
 const ROOT = path.join(import.meta.dirname, '..', '..');
@@ -51,6 +51,8 @@ export interface Cluster {
   dog(...args: string[]): Promise<ToolResult>;
   /** What node 1, or another, says of the cluster. */
   info(n?: number): Promise<ClusterData>;
+  /** What the map of a node says of all members. */
+  members(n: number): Promise<readonly NodeData[]>;
   /** Resolves when all members are up and all partitions have all their copies in sync. */
   settled(timeoutMs: number): Promise<void>;
   /** Ends the supervisor and its nodes in order, keeps the data. */
@@ -127,6 +129,8 @@ function clusterOf(
     nodes,
     node: at,
     info,
+    members: async (n) =>
+      (await ask<readonly NodeData[]>(parseTarget(at(n).api), '/v1/nodes')).data,
     dog,
     down,
     uri: (n) => `nbd+unix:///${volume}?socket=${at(n).nbd.unix}`,
@@ -188,11 +192,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Asks again every 100 ms until it is so. An error of `check` counts as "not yet" and is told at the end. */
+/** Asks again every 100 ms, or as often as told, until it is so. An error of `check` counts as "not yet" and is told at the end. */
 export async function until(
   what: string,
   check: () => Promise<boolean>,
   timeoutMs: number,
+  pollMs = POLL_MS,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown = '';
@@ -202,7 +207,7 @@ export async function until(
     } catch (error) {
       last = error;
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
   throw new Error(`not in ${timeoutMs} ms: ${what} ${last}`);
 }
