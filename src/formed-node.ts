@@ -249,7 +249,10 @@ export class FormedNode {
   #forgetFormerLives(view: ClusterView): void {
     for (const before of this.view?.members.values() ?? []) {
       const now = view.members.get(before.node);
-      if (now?.incarnation !== before.incarnation) this.#prober.forget(before.node);
+      if (now?.incarnation === before.incarnation) continue;
+      // A dial that still waits for the host of the former life would outlast two pings of the new one.
+      if (!this.#peers.isOpen(before.node)) this.#peers.forget(before.node);
+      this.#prober.forget(before.node);
     }
   }
 

@@ -72,7 +72,9 @@ export class Prober {
 
   /** A new life of that node: what its former one missed does not count. */
   forget(node: NodeId): void {
-    if (this.#edges.has(node)) this.#edges.set(node, this.#newEdge());
+    if (!this.#edges.has(node)) return;
+    this.#edges.set(node, this.#newEdge());
+    this.#options.peers.keepOpen(node);
   }
 
   /** The channel broke and a new dial was refused: a full alert at once (C1.8). */
