@@ -135,8 +135,14 @@ export const nodeMachine = setup({
     'edge.regained': {},
     'peer.refused': {},
     'lock.wanted': {},
-    'session.drained': {},
-    'lock.ended': {},
+    // Also while stopping: sessions drain then, and their locks are given back.
+    'session.drained': { actions: 'sessionDrained' },
+    'lock.ended': {
+      actions: [
+        { type: 'forgetSession', params: ({ event }) => event },
+        { type: 'tellLockEnded', params: ({ event }) => event },
+      ],
+    },
     stop: '.stopping',
   },
   states: {
@@ -181,13 +187,6 @@ export const nodeMachine = setup({
         'edge.regained': { actions: sendTo('membership', ({ event }) => event) },
         'peer.refused': { actions: sendTo('membership', ({ event }) => event) },
         'lock.wanted': { actions: 'wantLock' },
-        'session.drained': { actions: 'sessionDrained' },
-        'lock.ended': {
-          actions: [
-            { type: 'forgetSession', params: ({ event }) => event },
-            { type: 'tellLockEnded', params: ({ event }) => event },
-          ],
-        },
       },
       initial: 'announcing',
       states: {
@@ -204,14 +203,8 @@ export const nodeMachine = setup({
           },
         },
         waiting: { after: { announcePause: 'announcing' } },
-        up: {
-          on: {
-            'view.changed': [
-              { guard: 'isDisowned', target: 'announcing', actions: 'tellView' },
-              { actions: 'tellView' },
-            ],
-          },
-        },
+        // Looked at on entry, too: the view may have changed between the announcement's end and here.
+        up: { always: { guard: 'isDisowned', target: 'announcing' } },
       },
     },
     stopping: {

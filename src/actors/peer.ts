@@ -2,13 +2,14 @@
  * One life of one peer, as this observer sees it (C1.2, C1.8). It owns no timer of the pings: the prober counts them
  * and tells the edges.
  *
- *   alive ──edge.lost / peer.refused──▶ suspect ──edge.regained──▶ alive
- *                                        │  ▲
- *                                        └──┘ every alertRepeat
+ *   alive ──edge.lost / peer.refused──▶ suspect ──edge.regained──▶ cleared ──alertRepeat──▶ alive
+ *                                        │  ▲                         │
+ *                                        └──┘ every alertRepeat       └──edge.lost / peer.refused──▶ suspect
  *
- * A suspicion is repeated until the edge is back or the map answers it: alerts may be lost, and leaders change. What
- * the map calls down is no subject any more, so its actor ends; a new life gets a new actor, and late news of the old
- * one finds nobody.
+ * A suspicion is repeated until the edge is back or the map answers it: alerts may be lost, and leaders change. That it
+ * was wrong is told twice: if that were lost, or overtaken by a late rumour, a claim would stay that nobody takes back.
+ * What the map calls down is no subject any more, so its actor ends; a new life gets a new actor, and late news of the
+ * old one finds nobody.
  */
 import { assign, sendParent, setup } from 'xstate';
 import type { Incarnation, NodeId } from '../core/ids.ts';
@@ -74,7 +75,16 @@ export const peerMachine = setup({
       on: {
         'edge.lost': {},
         'peer.refused': { target: 'suspect', reenter: true, actions: 'noteRefused' },
-        'edge.regained': { target: 'alive', actions: ['reportCleared', 'forgetRefused'] },
+        'edge.regained': { target: 'cleared', actions: 'forgetRefused' },
+      },
+    },
+    cleared: {
+      entry: 'reportCleared',
+      after: { alertRepeat: { target: 'alive', actions: 'reportCleared' } },
+      on: {
+        'edge.lost': 'suspect',
+        'peer.refused': { target: 'suspect', actions: 'noteRefused' },
+        'edge.regained': {},
       },
     },
   },

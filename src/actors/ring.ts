@@ -1,7 +1,7 @@
 /**
  * The leader's judgement of who is down (C1.5). Every node gets alerts; only a leader acts on them.
  *
- *   following ──role.changed(leader)──▶ leading { tallying ──verdictReady──▶ proposing ──▶ tallying }
+ *   following ──role.changed(leader)──▶ leading { tallying ──verdictReady──▶ proposing ──▶ tallying, pausing }
  *       ▲                                  │         every look while something is suspected
  *       └────── role.changed(other) ───────┘
  */
@@ -11,6 +11,9 @@ import type { RoleChanged, Suspicion, ViewChanged } from './events.ts';
 
 /** How often an unsettled tally is looked at again: time is part of its rules. */
 export const TALLY_LOOK_MS = 100;
+
+/** After a proposal that failed. */
+export const TALLY_PAUSE_MS = 500;
 
 export interface RingInput {
   /** Counts one observer's claim. */
@@ -42,7 +45,7 @@ export const ringMachine = setup({
     settle: ({ context }) => context.settle(),
     warnFailed: ({ context }) => context.warn('nodes.down.failed'),
   },
-  delays: { tallyLook: TALLY_LOOK_MS },
+  delays: { tallyLook: TALLY_LOOK_MS, tallyPause: TALLY_PAUSE_MS },
 }).createMachine({
   id: 'ring',
   context: ({ input }) => input,
@@ -68,9 +71,10 @@ export const ringMachine = setup({
             src: 'proposeDown',
             input: ({ context }) => context,
             onDone: 'tallying',
-            onError: { target: 'tallying', actions: 'warnFailed' },
+            onError: { target: 'pausing', actions: 'warnFailed' },
           },
         },
+        pausing: { after: { tallyPause: 'tallying' } },
       },
     },
   },

@@ -4,7 +4,7 @@
  *   idle ──lock.wanted──▶ deciding ──free──▶ acquiring ─┐granted
  *    ▲  ▲                   │ ▲  └──dead──▶ takingOver ─┴──────▶ held ──lock overtaken──▶ lost (final)
  *    │  │                   │ └── retry ◀─ pausing ◀─ refused      │
- *    │  └─ holder gone ─ standby ◀─ live                           └─session.drained─▶ releasing ─▶ released (final)
+ *    │  └─ holder gone ─ standby ◀─ live (wanted: deciding)                           └─session.drained─▶ releasing ─▶ released (final)
  *    └────────────────────────────── own former session still releasing: pausing
  *
  * Safety rests on the token in the log, not on this machine (F1): it may believe to hold a lock for as long as it
@@ -16,7 +16,7 @@ import type { LockEnded, ViewChanged } from './events.ts';
 
 /** Between two looks at a lock that can not be had now. */
 export const LOCK_PAUSE_MS = 100;
-/** A session that ended while its grant was under way waits this long for it; later ones are swept (node-locks.ts). */
+/** A session that ended while its grant was under way waits this long for it; later ones are swept (lock-duties.ts). */
 export const LOCK_SETTLE_MS = 5000;
 
 export interface LockGrant {
@@ -34,7 +34,7 @@ export type LockVerdict =
 export interface VdiLockInput {
   readonly id: SessionId;
   readonly judge: () => LockVerdict;
-  /** Propose the entry; resolve when it is applied, whatever its result: the next `judge` tells. */
+  /** Propose the entry. Resolve when it is applied and the next `judge` tells; reject when asking at once is in vain. */
   readonly acquire: () => Promise<void>;
   readonly takeOver: () => Promise<void>;
   readonly release: (token: FencingToken) => Promise<void>;
@@ -127,12 +127,14 @@ export const vdiLockMachine = setup({
       on: { 'session.drained': 'unsure' },
     },
     pausing: { after: { lockPause: 'deciding' } },
+    // The cell leaves `standby` by itself when its view has another holder, so each new holder is told, and each wish heard.
     standby: {
       entry: 'tellStandby',
       on: {
+        'lock.wanted': 'deciding',
         'view.changed': [
           { guard: 'isGone', target: 'gone' },
-          { guard: 'isLive', target: 'standby' },
+          { guard: 'isLive', target: 'standby', reenter: true },
           { target: 'idle', actions: 'tellIdle' },
         ],
       },
@@ -144,9 +146,9 @@ export const vdiLockMachine = setup({
         'session.drained': 'releasing',
       },
     },
-    // The session ended while a grant was under way: what was granted must be given back.
+    // The session ended while a grant was under way: what was granted must be given back. Views do not start the wait anew.
     unsure: {
-      on: { 'session.drained': {}, 'view.changed': { target: 'unsure', reenter: true } },
+      on: { 'session.drained': {} },
       always: { guard: 'isMine', target: 'releasing', actions: 'noteToken' },
       after: { settleGrant: 'released' },
     },

@@ -2,13 +2,16 @@
  * This node's part in the agreement. The rules are core/raft, the timers and messages the raft driver's; this machine
  * is told the role at its edges and, while leading, asks for the one change of voters of Part 1 (1 -> 3, C2.4).
  *
- *   learner ◀──▶ follower ◀──▶ candidate ◀──▶ leader { watching ──votersDue──▶ changing ──▶ watching }
+ *   learner ◀──▶ follower ◀──▶ candidate ◀──▶ leader { watching ──votersDue──▶ changing ──▶ watching, pausing }
  */
 import { fromPromise, setup } from 'xstate';
 import type { RoleChanged, ViewChanged } from './events.ts';
 
 /** How often a leader looks whether the voters should change: candidates catch up without a new view. */
 export const VOTERS_LOOK_MS = 100;
+
+/** After a proposal that failed. */
+export const VOTERS_PAUSE_MS = 500;
 
 export interface VoterInput {
   /** True when a change of voters is due and its candidates have caught up. Starts feeding candidates as learners. */
@@ -43,7 +46,7 @@ export const voterMachine = setup({
     votersDue: ({ context }) => context.votersDue(),
   },
   actions: { warnFailed: ({ context }) => context.warn('voters.change.failed') },
-  delays: { votersLook: VOTERS_LOOK_MS },
+  delays: { votersLook: VOTERS_LOOK_MS, votersPause: VOTERS_PAUSE_MS },
 }).createMachine({
   id: 'voter',
   context: ({ input }) => input,
@@ -71,9 +74,10 @@ export const voterMachine = setup({
             src: 'changeVoters',
             input: ({ context }) => context,
             onDone: 'watching',
-            onError: { target: 'watching', actions: 'warnFailed' },
+            onError: { target: 'pausing', actions: 'warnFailed' },
           },
         },
+        pausing: { after: { votersPause: 'watching' } },
       },
     },
   },

@@ -1,0 +1,172 @@
+// The root actor: a node announces itself until the map has it, follows its sessions, and stops in order.
+
+import test from 'ava';
+import { createActor } from 'xstate';
+import { noticeUnexpected } from '../../src/actors/inspect.ts';
+import type { NodeInput } from '../../src/actors/node.ts';
+import { ANNOUNCE_PAUSE_MS, nodeMachine } from '../../src/actors/node.ts';
+import type { Epoch, FencingToken, MapIndex, SessionId } from '../../src/core/ids.ts';
+import { FakeClock } from '../datapath/fake-clock.ts';
+import { controlled, settle, under } from './hand-clock.ts';
+
+const session = 5 as SessionId;
+
+function startNode() {
+  const clock = new FakeClock();
+  const announce = controlled();
+  const close = controlled();
+  const release = controlled();
+  const log: string[] = [];
+  const world = { isDisowned: true };
+  const none = async () => {};
+  const input: NodeInput = {
+    announce: announce.run,
+    isDisowned: () => world.isDisowned,
+    close: () => {
+      log.push('close');
+      return close.run();
+    },
+    onFailed: () => log.push('failed'),
+    warn: (what) => log.push(what),
+    membership: { subjects: () => [], report: () => {} },
+    voter: { votersDue: () => false, changeVoters: none, warn: () => {} },
+    ring: {
+      tally: () => {},
+      verdictReady: () => false,
+      proposeDown: none,
+      settle: () => {},
+      warn: () => {},
+    },
+    replicator: { changeDue: () => false, proposeChanges: none, warn: () => {} },
+    recovery: { workDue: () => false, work: none, warn: () => {} },
+    lockOf: (id) => ({
+      id,
+      judge: () => ({
+        kind: 'mine',
+        grant: { token: 3 as FencingToken, grantedAt: 3 as MapIndex, tookOver: false },
+      }),
+      acquire: none,
+      takeOver: none,
+      release: () => {
+        log.push('release');
+        return release.run();
+      },
+      session: {
+        granted: () => log.push('granted'),
+        standby: () => {},
+        idle: () => {},
+        lost: () => log.push('lost'),
+      },
+    }),
+    onLockEnded: (id) => log.push(`lock ended ${id}`),
+  };
+  const unexpected: string[] = [];
+  const inspect = noticeUnexpected(({ actor, event }) => unexpected.push(`${actor} ${event}`));
+  const actor = createActor(nodeMachine, { ...under(clock), input, inspect }).start();
+  return {
+    actor,
+    announce,
+    close,
+    release,
+    log,
+    world,
+    unexpected,
+    view: async () => {
+      actor.send({ type: 'view.changed', epoch: 1 as Epoch });
+      await settle();
+    },
+    send: async (type: 'lock.wanted' | 'session.drained') => {
+      actor.send({ type, session });
+      await settle();
+    },
+    stop: async () => {
+      actor.send({ type: 'stop' });
+      await settle();
+    },
+    pass: async (ms: number) => {
+      clock.run(ms);
+      await settle();
+    },
+  };
+}
+
+test('node: announces itself again and again until the map has it, with a pause after each failure', async (t) => {
+  const { announce, world, pass, log } = startNode();
+  await announce.fail();
+  await pass(ANNOUNCE_PAUSE_MS - 1);
+  t.is(announce.starts, 1);
+  await pass(1);
+  t.is(announce.starts, 2);
+  world.isDisowned = false;
+  await announce.finish();
+  await pass(60_000);
+  t.is(announce.starts, 2);
+  t.deepEqual(log, ['node.announce.failed']);
+});
+
+test('node: called down while it lives, it announces itself anew (C4.2)', async (t) => {
+  const { announce, world, view } = startNode();
+  world.isDisowned = false;
+  await announce.finish();
+  await view();
+  t.is(announce.starts, 1);
+  world.isDisowned = true;
+  await view();
+  t.is(announce.starts, 2);
+});
+
+test('node: called down in the moment in which its announcement ends, it announces itself anew', async (t) => {
+  const { announce, world, pass } = startNode();
+  world.isDisowned = true;
+  await announce.finish();
+  await pass(0);
+  t.is(announce.starts, 2);
+});
+
+test('node: a session has one lock actor, however often it wishes', async (t) => {
+  const { send, log } = startNode();
+  await send('lock.wanted');
+  await send('lock.wanted');
+  t.deepEqual(log, ['granted']);
+});
+
+test('node: a session that drains gives its lock back and is forgotten; later news of it harms nobody', async (t) => {
+  const { send, log, release, view, unexpected } = startNode();
+  await send('lock.wanted');
+  await send('session.drained');
+  await release.finish();
+  t.deepEqual(log, ['granted', 'release', 'lock ended 5']);
+  await send('session.drained');
+  await view();
+  t.is(log.length, 3);
+  t.deepEqual(unexpected, []);
+});
+
+test('node: a session that drains while the node stops still gives its lock back', async (t) => {
+  const { send, stop, release, close, log, actor } = startNode();
+  await send('lock.wanted');
+  await stop();
+  t.deepEqual(log, ['granted', 'close']);
+  await send('session.drained');
+  await release.finish();
+  t.deepEqual(log, ['granted', 'close', 'release', 'lock ended 5']);
+  await close.finish();
+  t.is(actor.getSnapshot().status, 'done');
+});
+
+test('node: stops also when closing failed, and says so', async (t) => {
+  const { stop, close, log, actor } = startNode();
+  await stop();
+  await close.fail();
+  t.is(actor.getSnapshot().status, 'done');
+  t.deepEqual(log, ['close', 'failed']);
+});
+
+test('node: an event without a transition is noticed', (t) => {
+  const { actor, unexpected } = startNode();
+  actor.send({ type: 'nobody.knows' } as never);
+  t.deepEqual(
+    unexpected,
+    ['node nobody.knows'].map((one) => one.replace('node', actor.id)),
+  );
+});
