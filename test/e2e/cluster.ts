@@ -163,7 +163,8 @@ function clusterOf(
   };
 }
 
-function isSettled({ members, partitions }: ClusterData, nodes: number): boolean {
+/** All members are up, and nothing is left to bring in sync. */
+export function isSettled({ members, partitions }: ClusterData, nodes: number): boolean {
   return members.up === nodes && partitions.settled === partitions.total;
 }
 

@@ -17,6 +17,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   busybox: 'busybox-static',
   cpio: 'cpio',
   'qemu-system-x86_64': 'qemu-system-x86',
+  ip: 'iproute2',
 };
 /** nbdsh must find Debian's python; /usr/sbin has nbd-client. */
 const PATH = `/usr/bin:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -31,14 +32,17 @@ function isInstalled(tool: string): boolean {
   return found.status === 0;
 }
 
+/** Which of the named programs are missing, and the cure; empty when none is. */
+export function missingTools(...tools: string[]): string {
+  return tools
+    .filter((tool) => !isInstalled(tool))
+    .map((tool) => `${tool} is missing: apt-get install ${PACKAGES[tool] ?? tool}`)
+    .join('; ');
+}
+
 /** `toolOrSkip('fio')('promise', async (t) => ...)` declares a test that runs where all named programs are. */
 export function toolOrSkip(...tools: string[]): (title: string, body: Body) => void {
-  const missing = tools.filter((tool) => !isInstalled(tool));
-  return declareUnless(
-    missing
-      .map((tool) => `${tool} is missing: apt-get install ${PACKAGES[tool] ?? tool}`)
-      .join('; '),
-  );
+  return declareUnless(missingTools(...tools));
 }
 
 /** Declares a test that runs when `reason` is empty; else it is skipped, and with CI=true fails unless expected. */
