@@ -1,7 +1,7 @@
 // A simulated disk. It outlives the processes that use it: `SimDisk` is the platter with its page cache,
-// sim-disk-port.ts is the Disk port of one process. Writes, truncations, creations, renames and removals are volatile until `sync` and
-// `syncFolder` complete; a killed process leaves the cache as it is, a power loss keeps a drawn part of it. Faults are
-// asked for by the stage: failed sync, full disk, slow disk, rot, a failed write.
+// sim-disk-port.ts is the Disk port of one process. Writes, truncations, creations, renames and removals are volatile
+// until `sync` and `syncFolder` complete; a killed process leaves the cache as it is, a power loss keeps a drawn part
+// of it. Faults are asked for by the stage: failed sync, full disk, slow disk, rot, a failed write.
 
 import { OperatingError } from '../src/core/errors.ts';
 import type { Inode } from './sim-inode.ts';
@@ -105,9 +105,25 @@ export class SimDisk {
     this.#pending.push({ sets });
   }
 
-  /** The changes that a sync of this folder, called now, will cover. */
+  /**
+   * The changes that a sync of this folder, called now, will cover: those in the folder, and the earlier ones of every
+   * name that they touch elsewhere. A rename that is durable is not undone by what happened before it.
+   */
   changesOf(folder: FolderInode): ReadonlySet<PendingChange> {
-    return new Set(this.#pending.filter(({ sets }) => sets.some((set) => set.folder === folder)));
+    const covered = new Set<PendingChange>();
+    const names = new Map<FolderInode, Set<string>>();
+    for (const change of this.#pending.toReversed()) {
+      const { sets } = change;
+      const isCovered = sets.some(
+        (set) => set.folder === folder || names.get(set.folder)?.has(set.name) === true,
+      );
+      if (!isCovered) continue;
+      covered.add(change);
+      for (const set of sets) {
+        names.set(set.folder, (names.get(set.folder) ?? new Set()).add(set.name));
+      }
+    }
+    return covered;
   }
 
   applyDurably(changes: ReadonlySet<PendingChange>): void {

@@ -134,3 +134,28 @@ test('simulated disk: a full disk refuses with no-space, removal gives the space
   port.remove('a');
   t.is(port.space().freeBytes, 8192);
 });
+
+test('simulated disk: what happened to a name earlier does not undo a rename that is durable', async (t) => {
+  for (let seed = 0; seed < 30; seed += 1) {
+    const { world, disk, start } = machine(seed);
+    const { port } = start();
+    port.makeFolder('objects');
+    port.makeFolder('incoming');
+    port.syncFolder('', () => {});
+    await world.run({ seconds: 1 });
+    created(port, 'objects/a').writeSync(new Uint8Array(10).fill(1), 0);
+    const copy = created(port, 'incoming/b');
+    copy.writeSync(new Uint8Array(10).fill(2), 0);
+    copy.sync(() => {});
+    port.syncFolder('incoming', () => {});
+    await world.run({ seconds: 1 });
+    port.rename('incoming/b', 'objects/a');
+    port.syncFolder('incoming', () => {});
+    port.syncFolder('objects', () => {});
+    await world.run({ seconds: 1 });
+    disk.losePower();
+    const read = new Uint8Array(10);
+    start().port.open('objects/a', { create: false })?.readSync(read, 0, 10, 0);
+    t.is(read[0], 2, `seed ${seed}`);
+  }
+});
