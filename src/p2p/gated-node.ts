@@ -17,6 +17,7 @@ import { yamux } from '@libp2p/yamux';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import type { PeerKey } from '../core/ids.ts';
 import type { Clock, TimerHandle } from '../ports/ports.ts';
+import { beginsWithGreeting } from './greeting.ts';
 
 /** Connections of strangers at once; a further one is refused. */
 const MAX_STRANGERS = 16;
@@ -186,6 +187,7 @@ export async function createGatedNode(options: GatedNodeOptions): Promise<GatedN
   const connectionGater: ConnectionGater = {
     // The default refuses private addresses: ours are.
     denyDialMultiaddr: () => false,
+    denyInboundConnection: async (connection) => !(await beginsWithGreeting(connection)),
     denyOutboundEncryptedConnection: (peer) => {
       const key = keyOf(peer);
       return !isMember(key) && !dialling.has(key);

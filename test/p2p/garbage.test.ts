@@ -2,13 +2,17 @@
 // come from a seed that is printed when a check fails.
 
 import { connect } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import test from 'ava';
 import fc from 'fast-check';
+import { GREETING } from '../../src/p2p/greeting.ts';
 import type { Network } from '../../src/ports/ports.ts';
 import { addressOf, newNetwork, stopAll, until } from './network-fixtures.ts';
 
 const seed = 77;
 const MIB = 1024 * 1024;
+/** Below what costs a node one ping. */
+const MAX_LAG_MS = 400;
 
 function portsOf(network: Network, dataPort: number): number[] {
   const control = /\/tcp\/(\d+)/.exec(network.addresses()[0] ?? '')?.[1];
@@ -73,6 +77,45 @@ test.serial(`garbage on the control and data port harms nobody (seed ${seed})`, 
   t.true(channel.isOpen);
   await stopAll([network, other]);
 });
+
+test.serial(
+  'a length that never ends does not stop the event loop of the control port',
+  async (t) => {
+    const { network } = await newPair();
+    const port = portsOf(network, 0)[0] ?? 0;
+    for (const start of [Buffer.alloc(0), Buffer.from('\x13/multistream/1.0.0\n'), GREETING]) {
+      const lag = monitorEventLoopDelay({ resolution: 5 });
+      lag.enable();
+      await throwAt(port, Buffer.concat([start, Buffer.alloc(3 * MIB, 0xff)]));
+      lag.disable();
+      const longestMs = lag.max / 1e6;
+      t.true(longestMs < MAX_LAG_MS, `${longestMs} ms after ${start.length} good bytes`);
+    }
+    await stopAll([network]);
+  },
+);
+
+test.serial(
+  'a greeting in pieces is heard; a wrong one is cut off at its first wrong byte',
+  async (t) => {
+    const { network } = await newPair();
+    const port = portsOf(network, 0)[0] ?? 0;
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    const answered = new Promise<Buffer>((resolve) => socket.once('data', resolve));
+    for (const byte of GREETING) {
+      await new Promise<void>((sent) => socket.write(Uint8Array.of(byte), () => sent()));
+    }
+    t.deepEqual((await answered).subarray(0, 20), GREETING.subarray(0, 20));
+    socket.destroy();
+    const wrong = connect({ host: '127.0.0.1', port });
+    const closed = new Promise<void>((resolve) => wrong.once('close', () => resolve()));
+    wrong.on('error', () => undefined);
+    wrong.write(Uint8Array.of(19, 0x2e));
+    await closed;
+    t.pass();
+    await stopAll([network]);
+  },
+);
 
 test.serial('a member that sends no frames on a channel loses it, and only it', async (t) => {
   const a = await newNetwork();
