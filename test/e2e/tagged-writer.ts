@@ -8,6 +8,7 @@ import { NbdClient, NbdFailure } from './nbd-client.ts';
 const TAG_STRIDE_BYTES = 512;
 /** A prime: blocks are visited all over the volume, each as often as any other. */
 const SCATTER = 7919;
+const READS_IN_FLIGHT = 16;
 
 export interface WriterOptions {
   readonly socket: string;
@@ -90,15 +91,19 @@ export class TaggedWriter {
   async verify(t: ExecutionContext, socket: string): Promise<void> {
     const { blocks, blockBytes, volume } = this.#options;
     const client = await NbdClient.connect(socket, volume);
-    let checked = 0;
-    for (let block = 0; block < blocks; block += 1) {
-      const issued = this.issued[block] ?? 0;
-      if (issued === 0) continue;
+    const written = Array.from({ length: blocks }, (_, block) => block).filter(
+      (block) => (this.issued[block] ?? 0) > 0,
+    );
+    const check = async (block: number) => {
       const data = await client.read(block * blockBytes, blockBytes);
-      const wrong = problemOf(data, { block, acknowledged: this.acknowledged[block] ?? 0, issued });
+      const acknowledged = this.acknowledged[block] ?? 0;
+      const wrong = problemOf(data, { block, acknowledged, issued: this.issued[block] ?? 0 });
       if (wrong !== '') t.fail(`block ${block}: ${wrong}`);
-      checked += 1;
+    };
+    for (let at = 0; at < written.length; at += READS_IN_FLIGHT) {
+      await Promise.all(written.slice(at, at + READS_IN_FLIGHT).map(check));
     }
+    const checked = written.length;
     t.log(`${checked} blocks checked, ${this.acknowledgedCount} writes acknowledged`);
     t.true(checked > 0);
     await client.close();
