@@ -54,10 +54,12 @@ export class Agreement {
   readonly #options: AgreementOptions;
   readonly #gossip: Gossip;
   #view: ClusterView | undefined;
+  #bootstrap: readonly PeerKey[];
   #digestTimer: TimerHandle | undefined;
 
   constructor(options: AgreementOptions) {
     this.#options = options;
+    this.#bootstrap = options.bootstrap;
     const { self, log, clock, random, trace, rpc } = options;
     this.driver = new RaftDriver({
       self,
@@ -118,16 +120,26 @@ export class Agreement {
     return this.#proposer.propose(body, timeoutMs);
   }
 
-  /** One other member's committed entries, where there is another one; false when nobody answered. */
+  /**
+   * One other member's committed entries, where there is another one; false when nobody answered. Asks others each time:
+   * the first members may all be gone.
+   */
   async catchUp(): Promise<boolean> {
-    const sources = this.#sources().slice(0, MAX_CATCH_UP_SOURCES);
+    const all = this.#sources();
+    const start = this.#options.random.u32() % Math.max(1, all.length);
+    const sources = [...all.slice(start), ...all.slice(0, start)].slice(0, MAX_CATCH_UP_SOURCES);
     if (sources.length === 0) return true;
     const commit = await Promise.any(sources.map((source) => this.learner.pullOnce(source))).catch(
-      () => undefined,
+      nobodyAnswered,
     );
     if (commit === undefined) return false;
     this.learner.pull(commit);
     return true;
+  }
+
+  /** Whom to ask while there is no view, as a second knock named them. */
+  setBootstrap(peers: readonly PeerKey[]): void {
+    this.#bootstrap = peers;
   }
 
   /** C1.3, C1.4: tells the voters, but only while a majority of them (this node counted) is in reach. */
@@ -265,9 +277,16 @@ export class Agreement {
   }
 
   #sources(): readonly PeerKey[] {
-    if (this.#view === undefined) return this.#options.bootstrap;
+    if (this.#view === undefined) return this.#bootstrap;
     const { self } = this.#options;
     const others = [...this.#view.members.values()].filter((member) => member.node !== self);
-    return others.length > 0 ? others.map((member) => member.peerKey) : this.#options.bootstrap;
+    return others.length > 0 ? others.map((member) => member.peerKey) : this.#bootstrap;
   }
+}
+
+/** Anything but an operating error is a bug here, and must not pass for silence. */
+function nobodyAnswered(error: unknown): undefined {
+  const reasons: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
+  const bug = reasons.find((reason) => !(reason instanceof OperatingError));
+  if (bug !== undefined) throw bug;
 }

@@ -8,6 +8,7 @@ import {
   hashOf,
   viewOf,
 } from '../core/cluster-state.ts';
+import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, LogEntry } from '../core/log-entry.ts';
 import type { ClusterView } from '../core/view.ts';
@@ -53,6 +54,8 @@ export class Learner {
   #applied = 0;
   #audit: Audit = { index: 0, hash: '' };
   #pullTarget = 0;
+  /** In vain, for this target. */
+  #tries = 0;
   #isPulling = false;
   #isStopped = false;
 
@@ -94,12 +97,15 @@ export class Learner {
   /** Gets the log up to `index`, first from `from` when given. Returns at once; one pull runs at a time. */
   pull(index: number, from?: NodeId): void {
     if (index <= this.#applied || this.#isStopped) return;
+    if (index > this.#pullTarget) this.#tries = 0;
     this.#pullTarget = Math.max(this.#pullTarget, index);
     if (this.#isPulling) return;
     this.#isPulling = true;
     const first = from === undefined ? undefined : this.#options.keyOf(from);
     this.#run(first).finally(() => {
       this.#isPulling = false;
+      // Asked for between the last look and here.
+      if (this.#pullTarget > this.#options.driver().commit) this.pull(this.#pullTarget);
     });
   }
 
@@ -116,12 +122,13 @@ export class Learner {
   async #run(first: PeerKey | undefined): Promise<void> {
     const { clock, driver } = this.#options;
     let source = first ?? this.#draw();
-    for (let tries = 0; tries < MAX_PULL_TRIES && !this.#isStopped; ) {
+    this.#tries = 0;
+    while (this.#tries < MAX_PULL_TRIES && !this.#isStopped) {
       if (driver().commit >= this.#pullTarget) return;
       const before = driver().commit;
-      if (source !== undefined) await this.pullOnce(source).catch(() => 0);
+      if (source !== undefined) await this.pullOnce(source).catch(nothingCame);
       if (driver().commit > before) continue;
-      tries += 1;
+      this.#tries += 1;
       source = this.#draw();
       await pause(clock, PULL_PAUSE_MS);
     }
@@ -133,4 +140,10 @@ export class Learner {
     const sources = this.#options.sources();
     return sources[this.#options.random.u32() % Math.max(1, sources.length)];
   }
+}
+
+/** What the network could not do is tried elsewhere; a broken invariant must not pass for it. */
+function nothingCame(error: unknown): number {
+  if (!(error instanceof OperatingError)) throw error;
+  return 0;
 }

@@ -33,10 +33,16 @@ export interface ProposerOptions {
   readonly pull: (index: MapIndex, from: NodeId) => void;
 }
 
+interface Pending {
+  /** A former life of this node used the same counters; what it proposed may be applied only now. */
+  readonly incarnation: Incarnation;
+  readonly resolve: (result: ApplyResult) => void;
+}
+
 export class Proposer {
   readonly #options: ProposerOptions;
-  readonly #pending = new Map<number, (result: ApplyResult) => void>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #pending = new Map<number, Pending>();
+  readonly #waiting = new Set<() => void>();
   #counter = 0;
   #isStopped = false;
   /** Whom the last answer named as leader. */
@@ -53,14 +59,9 @@ export class Proposer {
    * @throws OperatingError 'no-quorum' when that did not happen in time; it may still happen later
    */
   async propose(body: EntryBody, timeoutMs = PROPOSE_TIMEOUT_MS): Promise<ApplyResult> {
-    await this.#place();
-    const { self, incarnation, clock } = this.#options;
-    this.#counter += 1;
-    const origin = { node: self, incarnation: incarnation(), counter: this.#counter };
-    const applied = new Promise<ApplyResult>((resolve) =>
-      this.#pending.set(origin.counter, resolve),
-    );
+    const { clock } = this.#options;
     const deadline = clock.now() + timeoutMs;
+    const { origin, applied } = await this.#enter(deadline);
     try {
       while (!this.#isStopped && clock.now() < deadline) {
         const result = await this.#attempt(origin, body, applied);
@@ -68,36 +69,74 @@ export class Proposer {
       }
     } finally {
       this.#pending.delete(origin.counter);
-      this.#waiting.shift()?.();
+      this.#wakeOne();
     }
     throw noQuorum(timeoutMs);
   }
 
   /** Told of every entry that this node applied. */
   noteApplied(entry: LogEntry, result: ApplyResult): void {
-    const { origin } = entry;
-    if (origin.node !== this.#options.self) return;
-    this.#pending.get(origin.counter)?.(result);
+    const { node, incarnation, counter } = entry.origin;
+    if (node !== this.#options.self) return;
+    const pending = this.#pending.get(counter);
+    if (pending?.incarnation === incarnation) pending.resolve(result);
   }
 
   stop(): void {
     this.#isStopped = true;
-    for (const release of this.#waiting.splice(0)) release();
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 
-  async #place(): Promise<void> {
-    const isFull = () => {
-      const [oldest] = this.#pending.keys();
-      return oldest !== undefined && this.#counter + 1 - oldest >= MAX_PROPOSALS_IN_FLIGHT;
-    };
-    while (isFull() && !this.#isStopped) {
-      if (this.#waiting.length >= MAX_PROPOSALS_WAITING) {
-        throw new OperatingError('busy', 'too many changes of the map are waiting', {
-          advice: 'retry',
-        });
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  /**
+   * Takes a counter once it is within the window. Check and taking are one step: else many callers of one tick would
+   * find the same place free.
+   */
+  async #enter(
+    deadline: number,
+  ): Promise<{ readonly origin: EntryOrigin; readonly applied: Promise<ApplyResult> }> {
+    while (this.#isFull && !this.#isStopped) await this.#place(deadline);
+    const { self, incarnation } = this.#options;
+    this.#counter += 1;
+    const origin = { node: self, incarnation: incarnation(), counter: this.#counter };
+    const applied = new Promise<ApplyResult>((resolve) => {
+      this.#pending.set(origin.counter, { incarnation: origin.incarnation, resolve });
+    });
+    this.#wakeOne();
+    return { origin, applied };
+  }
+
+  get #isFull(): boolean {
+    const [oldest] = this.#pending.keys();
+    return oldest !== undefined && this.#counter + 1 - oldest >= MAX_PROPOSALS_IN_FLIGHT;
+  }
+
+  /** Whoever takes a place, or gives one back, wakes the next: one end may open many places. */
+  #wakeOne(): void {
+    if (this.#isFull) return;
+    const [first] = this.#waiting;
+    if (first === undefined) return;
+    this.#waiting.delete(first);
+    first();
+  }
+
+  async #place(deadline: number): Promise<void> {
+    if (this.#waiting.size >= MAX_PROPOSALS_WAITING) {
+      throw new OperatingError('busy', 'too many changes of the map are waiting', {
+        advice: 'retry',
+      });
     }
+    const { clock } = this.#options;
+    let wake: () => void = () => {};
+    const woken = new Promise<true>((resolve) => {
+      wake = () => resolve(true);
+      this.#waiting.add(wake);
+    });
+    const leftMs = Math.max(0, deadline - clock.now());
+    if ((await within(clock, leftMs, woken)) === true) return;
+    this.#waiting.delete(wake);
+    this.#wakeOne();
+    throw noQuorum(leftMs);
   }
 
   /** One try; undefined = try again. */
