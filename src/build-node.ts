@@ -160,9 +160,20 @@ class SheepNode implements NodeHandle {
 
   async join(token: string, place: Place): Promise<void> {
     const superblock = this.#opened();
-    if (superblock.clusterId !== undefined) return refuseOtherCluster(superblock, token);
+    if (superblock.clusterId !== undefined) {
+      refuseOtherCluster(superblock, token);
+      return this.#meetAgain(token, place);
+    }
     const admission = await knockWith(this.#ports.network, token, place);
     await this.#formOnce(false, () => Promise.resolve(admission));
+  }
+
+  /** A member that never got a part of the log knows nobody. Its place is kept: the same key, the same id. */
+  async #meetAgain(token: string, place: Place): Promise<void> {
+    const formed = this.#formed;
+    if (formed === undefined || formed.view !== undefined) return;
+    const { members } = await knockWith(this.#ports.network, token, place);
+    if (formed.view === undefined) formed.meet(members);
   }
 
   /** One format or join at a time; a failed one leaves the node blank. The superblock's word makes it a member. */

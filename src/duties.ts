@@ -39,8 +39,9 @@ export function membershipDuties(context: DutiesContext): MembershipInput {
     report: (suspicion) => {
       const view = context.view();
       const { subject, incarnation, down, refused } = suspicion;
-      // C1.3 is about pings that this node itself was late for. A refused dial is no matter of time (C1.8).
-      if (view === undefined || (!refused && prober.isDistrustful())) return;
+      // C1.3 is about pings that this node itself was late for. A refused dial is no matter of time (C1.8), and a word that
+      // is taken back must be heard: the leader would go on counting it.
+      if (view === undefined || (down && !refused && prober.isDistrustful())) return;
       trace.event('peer.suspicion', { node: subject, down, refused });
       const { epoch } = view;
       agreement

@@ -19,6 +19,7 @@ import {
   encodeJoinReply,
   encodeJoinRequest,
   type JoinReply,
+  MAX_REFUSAL_CHARS,
 } from './wire/messages.ts';
 
 export const KNOCK_TIMEOUT_MS = 5000;
@@ -166,7 +167,8 @@ export async function answerKnock(
   } catch (error) {
     const code = error instanceof OperatingError ? error.code : 'refused';
     const text = hasCode(error, 'bad-frame') ? 'the versions do not fit' : messageOf(error);
-    return encodeJoinReply({ type: 'refused', code, text });
+    const short = text.slice(0, MAX_REFUSAL_CHARS).toWellFormed();
+    return encodeJoinReply({ type: 'refused', code, text: short });
   }
 }
 

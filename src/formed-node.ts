@@ -120,6 +120,7 @@ export class FormedNode {
     this.#locks = new LockDuties({
       self,
       incarnation: () => this.#life(),
+      clock,
       trace,
       agreement: this.agreement,
       view,
@@ -174,10 +175,19 @@ export class FormedNode {
     this.#prober.start();
   }
 
+  /** Whom to ask for the log while there is no view: this node adopted its place, and crashed before it heard of anybody. */
+  meet(members: readonly PeerAddress[]): void {
+    const { network } = this.#options.ports;
+    const others = members.filter(({ peer }) => peer !== network.self);
+    network.setPeers(others);
+    this.agreement.setBootstrap(others.map(({ peer }) => peer));
+  }
+
   /** Sessions first (drain, give back), then everything that talks, then the disk. */
   async stop(): Promise<void> {
     await this.#datapath?.stop();
     await this.#locks.releaseAll(RELEASE_ALL_MS);
+    this.#locks.stop();
     this.#prober.stop();
     this.agreement.stop();
     this.#peers.stop();
@@ -292,7 +302,8 @@ export class FormedNode {
   /** C4.2, C4.3: gets this life called up by the map. */
   async #announce(): Promise<void> {
     const { superblock, ports } = this.#options;
-    if (!(await this.agreement.catchUp())) throw waitingFor('another member to answer');
+    const isCaughtUp = await this.agreement.catchUp();
+    if (!isCaughtUp && !this.#isSoleVoter()) throw waitingFor('another member to answer');
     const me = this.view?.members.get(this.self);
     if (me === undefined) throw waitingFor('the map log');
     if (!this.#isDisowned()) return;
@@ -313,6 +324,12 @@ export class FormedNode {
     );
     if (result.code === 'refused') this.#options.onFatal(refusedDisk(result.detail));
     if (this.#isDisowned()) throw waitingFor('the map to call this node up');
+  }
+
+  /** Then nothing was committed without this node: it need not wait for the others. */
+  #isSoleVoter(): boolean {
+    const { voters = [], nextVoters = [] } = this.view ?? {};
+    return voters.length === 1 && voters[0] === this.self && nextVoters.length === 0;
   }
 
   /** The life of this process that the map knows: locks are held in it, also while a later one is announced. */

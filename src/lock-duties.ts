@@ -3,19 +3,23 @@
 
 import type { LockGrant, LockVerdict, VdiLockInput } from './actors/vdi-lock.ts';
 import type { Agreement } from './agreement/agreement.ts';
-import type { FencingToken, Incarnation, NodeId, SessionId } from './core/ids.ts';
+import { OperatingError } from './core/errors.ts';
+import type { FencingToken, Incarnation, NodeId, SessionId, VolumeId } from './core/ids.ts';
 import { judgeLock } from './core/lock.ts';
-import type { EntryBody } from './core/log-entry.ts';
+import type { ApplyResult, EntryBody } from './core/log-entry.ts';
 import type { ClusterView, Volume } from './core/view.ts';
 import type { OpenVolume } from './datapath/open-volume.ts';
-import type { Trace } from './ports/ports.ts';
+import type { Clock, TimerHandle, Trace } from './ports/ports.ts';
 
 /** One try to get, take or give back a lock; the actor tries again while somebody waits. */
 export const LOCK_PROPOSE_MS = 3000;
+/** After giving back failed; a view may not come before that is tried again. */
+export const SWEEP_PAUSE_MS = 1000;
 
 export interface LockDutiesContext {
   readonly self: NodeId;
   readonly incarnation: () => Incarnation;
+  readonly clock: Clock;
   readonly trace: Trace;
   readonly agreement: Agreement;
   readonly view: () => ClusterView | undefined;
@@ -24,7 +28,10 @@ export interface LockDutiesContext {
 export class LockDuties {
   readonly #context: LockDutiesContext;
   readonly #sessions = new Map<SessionId, OpenVolume>();
-  readonly #sweeping = new Set<FencingToken>();
+  /** What is being given back: tokens are counted per volume. */
+  readonly #sweeping = new Set<string>();
+  #retry: TimerHandle | undefined;
+  #isStopped = false;
 
   constructor(context: LockDutiesContext) {
     this.#context = context;
@@ -58,10 +65,12 @@ export class LockDuties {
     return {
       id: session,
       judge: () => this.#judge(volume, session),
-      acquire: () => this.#propose({ type: 'lockAcquire', ...claim() }),
+      acquire: () => this.#claim({ type: 'lockAcquire', ...claim() }),
       takeOver: () =>
-        this.#propose({ type: 'takeover', ...claim(), reason: 'holder is gone', force: false }),
-      release: (token) => this.#propose({ type: 'lockRelease', volume: volume.id, token }),
+        this.#claim({ type: 'takeover', ...claim(), reason: 'holder is gone', force: false }),
+      release: async (token) => {
+        await this.#propose({ type: 'lockRelease', volume: volume.id, token });
+      },
       session: open,
     };
   }
@@ -69,12 +78,19 @@ export class LockDuties {
   /** Gives back what this life holds for sessions that are over. Called after each view. */
   sweep(): void {
     const view = this.#context.view();
-    if (view === undefined) return;
+    if (view === undefined || this.#isStopped) return;
     for (const { id, lock } of view.volumes.values()) {
       const isOurs = lock.state === 'held' && this.#isThisLife(lock);
-      if (!isOurs || this.#sessions.has(lock.session) || this.#sweeping.has(lock.token)) continue;
+      if (!isOurs || this.#sessions.has(lock.session)) continue;
+      if (this.#sweeping.has(keyOf(id, lock.token))) continue;
       this.#giveBack({ type: 'lockRelease', volume: id, token: lock.token });
     }
+  }
+
+  /** Nothing is swept after this. */
+  stop(): void {
+    this.#isStopped = true;
+    if (this.#retry !== undefined) this.#context.clock.clearTimer(this.#retry);
   }
 
   /** For an orderly end: gives back every lock of this life, and does not wait for long. */
@@ -94,10 +110,34 @@ export class LockDuties {
   }
 
   #giveBack(body: Extract<EntryBody, { type: 'lockRelease' }>): void {
-    this.#sweeping.add(body.token);
+    const key = keyOf(body.volume, body.token);
+    this.#sweeping.add(key);
     this.#propose(body)
-      .catch(() => this.#context.trace.count('lock.sweep.failed'))
-      .finally(() => this.#sweeping.delete(body.token));
+      .catch(() => {
+        this.#context.trace.count('lock.sweep.failed');
+        this.#sweepLater();
+      })
+      .finally(() => this.#sweeping.delete(key));
+  }
+
+  /** One timer, whatever the number of failures. */
+  #sweepLater(): void {
+    if (this.#retry !== undefined || this.#isStopped) return;
+    this.#retry = this.#context.clock.setTimer(SWEEP_PAUSE_MS, () => {
+      this.#retry = undefined;
+      this.sweep();
+    });
+  }
+
+  /** What the log refuses now would be refused again at once: rejects, so that the actor pauses. */
+  async #claim(body: Extract<EntryBody, { type: 'lockAcquire' | 'takeover' }>): Promise<void> {
+    const view = this.#context.view();
+    const me = view?.members.get(this.#context.self);
+    if (me?.state !== 'up' || me.incarnation !== body.incarnation) {
+      throw new OperatingError('no-quorum', 'this node is not up in the map', { advice: 'retry' });
+    }
+    const { code, detail } = await this.#propose(body);
+    if (code === 'refused' || code === 'full') throw new OperatingError('refused', detail);
   }
 
   #isThisLife(lock: Volume['lock']): boolean {
@@ -122,9 +162,13 @@ export class LockDuties {
     return this.#context.view()?.volumes.get(volume.id)?.lock.token ?? volume.lock.token;
   }
 
-  async #propose(body: EntryBody): Promise<void> {
-    await this.#context.agreement.propose(body, LOCK_PROPOSE_MS);
+  #propose(body: EntryBody): Promise<ApplyResult> {
+    return this.#context.agreement.propose(body, LOCK_PROPOSE_MS);
   }
+}
+
+function keyOf(volume: VolumeId, token: FencingToken): string {
+  return `${volume} ${token}`;
 }
 
 function grantOf(lock: Volume['lock']): LockGrant {

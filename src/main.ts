@@ -92,6 +92,7 @@ function keepJoining(node: NodeHandle, options: SheepOptions, clock: Clock, trac
   const { zone, weight } = options.config;
   const knock = (): void => {
     node.join(options.joinToken ?? '', { zone, weight }).catch((error: unknown) => {
+      if (hasCode(error, 'shutting-down')) return;
       trace.event('node.join.waits', { reason: messageOf(error) });
       const isCurable = error instanceof OperatingError && error.advice === 'retry';
       if (isCurable) clock.setTimer(JOIN_PAUSE_MS, knock);

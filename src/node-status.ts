@@ -47,7 +47,8 @@ function waitingFor({ formed }: StatusSource, phase: NodePhase): string {
   if (phase === 'blank') return 'dog cluster format, or --join with a token';
   if (phase !== 'starting' || formed === undefined) return '';
   const { view } = formed;
-  if (view === undefined) return 'the map log, from a member';
+  if (view === undefined)
+    return 'the map log, from a member; if that lasts, start it with --join and a new token';
   const others = view.voters.filter((voter) => voter !== formed.self).map((voter) => `n${voter}`);
   return others.length === 0 ? 'its own election' : `a quorum of the voters: ${others.join(', ')}`;
 }

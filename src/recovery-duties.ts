@@ -96,12 +96,15 @@ export class RecoveryDuties {
     } as const;
     const { value } = await agreement.propose(body, RECOVERY_PROPOSE_MS);
     trace.event('recovery.promoted', { asked: partitions.length, applied: value });
+    if (value === 0) throw outdated('promotion');
     this.#lookForDeleted();
   }
 
   async #askForPurge(partitions: readonly PartitionCas[]): Promise<void> {
     const { self, agreement } = this.#context;
-    await agreement.propose({ type: 'purge', partitions, node: self }, RECOVERY_PROPOSE_MS);
+    const body = { type: 'purge', partitions, node: self } as const;
+    const { value } = await agreement.propose(body, RECOVERY_PROPOSE_MS);
+    if (value === 0) throw outdated('purge');
   }
 
   #drop(datapath: Datapath): Promise<void> {
@@ -130,6 +133,13 @@ export class RecoveryDuties {
     const held = this.#context.store.partitionsHeld().length;
     this.#looksLeft = Math.ceil(held / PARTITIONS_PER_CALL) + 1;
   }
+}
+
+/** Nothing of a list was applied: the actor pauses before it asks again. */
+function outdated(what: string): OperatingError {
+  return new OperatingError('stale-config', `no element of a ${what} fits the map any more`, {
+    advice: 'retry',
+  });
 }
 
 type DropDone = (error: OperatingError | undefined, dropped: number) => void;

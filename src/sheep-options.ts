@@ -90,12 +90,17 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
     isQuiet: values.quiet ?? false,
     config: nodeConfig({
       zone: values.zone ?? hostName,
-      ...(values.weight === undefined ? {} : { weight: Number(values.weight) }),
+      ...(values.weight === undefined ? {} : { weight: wholeNumber(values.weight) }),
       ...(values.journal === undefined ? {} : { journalBytes: parseSize(values.journal) }),
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
     }),
   };
   return { kind: values['print-config'] === true ? 'print-config' : 'run', options };
+}
+
+/** NaN, which nodeConfig refuses, for what Number would take: '', ' 1', '0x1', '1e1'. */
+function wholeNumber(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : Number.NaN;
 }
 
 function parse(argv: readonly string[]) {

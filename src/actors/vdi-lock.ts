@@ -4,7 +4,7 @@
  *   idle ──lock.wanted──▶ deciding ──free──▶ acquiring ─┐granted
  *    ▲  ▲                   │ ▲  └──dead──▶ takingOver ─┴──────▶ held ──lock overtaken──▶ lost (final)
  *    │  │                   │ └── retry ◀─ pausing ◀─ refused      │
- *    │  └─ holder gone ─ standby ◀─ live (wanted: deciding)                           └─session.drained─▶ releasing ─▶ released (final)
+ *    │  └─ holder gone ─ standby ◀─ live                           └─session.drained─▶ releasing ─▶ released (final)
  *    └────────────────────────────── own former session still releasing: pausing
  *
  * Safety rests on the token in the log, not on this machine (F1): it may believe to hold a lock for as long as it

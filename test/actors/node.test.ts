@@ -5,11 +5,33 @@ import { createActor } from 'xstate';
 import { noticeUnexpected } from '../../src/actors/inspect.ts';
 import type { NodeInput } from '../../src/actors/node.ts';
 import { ANNOUNCE_PAUSE_MS, nodeMachine } from '../../src/actors/node.ts';
+import type { VdiLockInput } from '../../src/actors/vdi-lock.ts';
 import type { Epoch, FencingToken, MapIndex, SessionId } from '../../src/core/ids.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
 import { controlled, settle, under } from './hand-clock.ts';
 
 const session = 5 as SessionId;
+
+/** A session that holds its lock; what it is told goes to `log`. */
+function lockInput(id: SessionId, log: string[], release: () => Promise<void>): VdiLockInput {
+  const grant = { token: 3 as FencingToken, grantedAt: 3 as MapIndex, tookOver: false };
+  return {
+    id,
+    judge: () => ({ kind: 'mine', grant }),
+    acquire: async () => {},
+    takeOver: async () => {},
+    release: () => {
+      log.push('release');
+      return release();
+    },
+    session: {
+      granted: () => log.push('granted'),
+      standby: () => {},
+      idle: () => {},
+      lost: () => log.push('lost'),
+    },
+  };
+}
 
 function startNode() {
   const clock = new FakeClock();
@@ -39,25 +61,7 @@ function startNode() {
     },
     replicator: { changeDue: () => false, proposeChanges: none, warn: () => {} },
     recovery: { workDue: () => false, work: none, warn: () => {} },
-    lockOf: (id) => ({
-      id,
-      judge: () => ({
-        kind: 'mine',
-        grant: { token: 3 as FencingToken, grantedAt: 3 as MapIndex, tookOver: false },
-      }),
-      acquire: none,
-      takeOver: none,
-      release: () => {
-        log.push('release');
-        return release.run();
-      },
-      session: {
-        granted: () => log.push('granted'),
-        standby: () => {},
-        idle: () => {},
-        lost: () => log.push('lost'),
-      },
-    }),
+    lockOf: (id) => lockInput(id, log, release.run),
     onLockEnded: (id) => log.push(`lock ended ${id}`),
   };
   const unexpected: string[] = [];
