@@ -26,7 +26,7 @@ export function lockDataDirectory(directory: string): () => void {
       if (takeFile(file, own)) return () => fs.rmSync(file, { force: true });
       const holder = livingHolder(file);
       if (holder !== undefined) throw locked(directory, holder);
-      fs.rmSync(file, { force: true });
+      removeStale(file);
     }
   } catch (error) {
     if (error instanceof OperatingError) throw error;
@@ -53,10 +53,25 @@ function takeFile(file: string, text: string): boolean {
   }
 }
 
+/** Somebody else may have removed the stale one and taken its place since it was judged: what lives goes back. */
+function removeStale(file: string): void {
+  const aside = `${file}.${process.pid}`;
+  try {
+    fs.renameSync(file, aside);
+    if (livingHolder(aside) !== undefined) fs.linkSync(aside, file);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code !== 'ENOENT' && code !== 'EEXIST') throw error;
+  } finally {
+    fs.rmSync(aside, { force: true });
+  }
+}
+
 function livingHolder(file: string): number | undefined {
   const [pid, start] = readText(file).trim().split(' ').map(Number);
   if (pid === undefined || !Number.isInteger(pid) || pid <= 0) return undefined;
-  return startOf(pid) === start ? pid : undefined;
+  const present = startOf(pid);
+  return present !== undefined && present === start ? pid : undefined;
 }
 
 /** Ticks since boot; undefined when there is no such process. */
