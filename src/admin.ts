@@ -47,7 +47,7 @@ export async function deleteVolume(
   const { id, lock } = volume;
   const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
   if (result.code === 'held') {
-    throw new OperatingError('held', `${name} is ${result.detail}`, {
+    throw new OperatingError('held', result.detail, {
       remedy: 'disconnect its guest first; dog vdi show tells who holds it',
     });
   }

@@ -46,7 +46,7 @@ export function policyWarnings(view: ClusterView, policy: Policy): readonly Warn
 export function nextSteps(view: ClusterView, status: NodeStatus): readonly string[] {
   const steps: string[] = [];
   const members = [...view.members.values()];
-  const copies = view.policies.get(0 as Policy['id'])?.copies ?? 1;
+  const copies = mostCopies(view);
   const down = members.filter((member) => member.state === 'down').map(nameOf);
   if (status.leader === undefined) steps.push('No leader is known: bring voters back.');
   if (down.length > 0) steps.push(`Start ${down.join(', ')} again.`);
@@ -110,7 +110,7 @@ function quorumThin(view: ClusterView): Warning | undefined {
 
 function zonesFew(view: ClusterView, members: readonly Member[]): Warning | undefined {
   const zones = new Set(members.map((member) => member.zone)).size;
-  const copies = Math.max(...[...view.policies.values()].map((policy) => policy.copies), 1);
+  const copies = mostCopies(view);
   if (zones >= copies || members.length < copies) return undefined;
   const message = `${zones} zones for ${copies} copies: some copies share a zone, or are missing where strict`;
   return warn('ZONES_FEW', 'warning', message, 'add hosts or zones, or use fewer copies');
@@ -123,6 +123,12 @@ function deadLocks(view: ClusterView): Warning | undefined {
   if (names.length === 0) return undefined;
   const message = `held by a node that is down: ${names.slice(0, 10).join(', ')}`;
   return warn('LOCK_DEAD', 'warning', message, 'attach it elsewhere: that takes it over', names);
+}
+
+/** Of the policies that are in use: the cluster's own and each volume's. */
+function mostCopies(view: ClusterView): number {
+  const used = [0 as Policy['id'], ...[...view.volumes.values()].map((volume) => volume.policy)];
+  return Math.max(...new Set(used.map((id) => view.policies.get(id)?.copies ?? 1)));
 }
 
 function bringBack(down: readonly Member[]): string {

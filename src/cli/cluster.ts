@@ -67,7 +67,7 @@ function addFormat(cluster: Command, io: Io): void {
       countOf('partitions'),
     )
     .option('--name <name>', 'of the cluster')
-    .option('-f, --force', 'even if the node belongs to a cluster: its data is lost')
+    .option('-f, --force', 'not possible yet: stop the nodes and move their directories away')
     .addHelpText('after', helpTail('dog cluster format -c 3', 'dog cluster format -c 2 --name lab'))
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);

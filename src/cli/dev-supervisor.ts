@@ -38,7 +38,7 @@ export class DevSupervisor {
 
   /** All up, all partitions in sync, the volume there. Rejects with a CommandError; the caller then stops. */
   async bringUp(volume: WantedVolume | undefined): Promise<void> {
-    for (const node of this.nodes) await this.#endLeftover(node);
+    await Promise.all(this.nodes.map((node) => this.#endLeftover(node)));
     const [first] = this.nodes;
     if (first === undefined) throw new CommandError('usage', 'a cluster has at least one node');
     for (const node of this.nodes) if (node.plan.isJoined || node === first) this.#start(node);

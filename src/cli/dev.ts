@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { checkName, parseSize } from '../core/volume.ts';
 import { DEV_DIR } from './client.ts';
 import { formatOf, type GlobalOptions, helpTail, type Io } from './context.ts';
@@ -51,7 +51,7 @@ export function addDevCommands(program: Command, io: Io): void {
       'copies of every block (3, or as many as nodes)',
       countOf('copies'),
     )
-    .option('--volume <name:size>', 'make this volume unless it exists')
+    .option('--volume <name:size>', 'make this volume unless it exists', onlyOnce)
     .option('-d, --detach', 'return when it is ready; "dog dev down" ends it')
     .addHelpText(
       'after',
@@ -209,6 +209,12 @@ function startFailure(logFile: string): CommandError {
 
 function dirOf(command: Command): string {
   return path.resolve(command.optsWithGlobals<GlobalOptions>().dir ?? DEV_DIR);
+}
+
+/** Commander would take the last of several, and say nothing of the others. */
+function onlyOnce(value: string, earlier: string | undefined): string {
+  if (earlier === undefined) return value;
+  throw new InvalidArgumentError('It is one volume; "dog vdi create" makes more.');
 }
 
 function volumeOf(text: string | undefined): WantedVolume | undefined {

@@ -63,6 +63,8 @@ export interface Libp2pNetworkOptions {
   readonly trace: Trace;
 }
 
+const MAX_PORT = 65535;
+
 /** A Network on this machine's sockets. Nothing listens before `start`. */
 export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
   return new Libp2pNetwork(options);
@@ -103,10 +105,11 @@ class Libp2pNetwork implements Network {
 
   async start(): Promise<void> {
     const { host, port } = hostAndPort(this.#options.listen);
+    const dataPort = this.#options.dataPort ?? portAfter(port);
     // libp2p's own error for a used port names no cure: ask first.
     const probe = await listenFast({ host, port }, { maxSockets: 1, onSocket: (s) => s.destroy() });
     await probe.close();
-    await this.#data.listen(host, this.#options.dataPort ?? (port === 0 ? 0 : port + 1));
+    await this.#data.listen(host, dataPort);
     const gated = await createGatedNode({
       listen: this.#options.listen,
       privateKey: privateKeyFromProtobuf(this.#options.privateKey),
@@ -386,6 +389,14 @@ class Libp2pNetwork implements Network {
     }
     this.#keepTimer = this.#options.clock.setTimer(KEEP_INTERVAL_MS, () => this.#keepLinks());
   }
+}
+
+/** Data channels take the next port, or any when the control port is any. */
+function portAfter(port: number): number {
+  if (port < MAX_PORT) return port === 0 ? 0 : port + 1;
+  throw new OperatingError('usage', `port ${port} has no next one, where data channels go`, {
+    remedy: `choose a port below ${MAX_PORT}`,
+  });
 }
 
 function keyOf(peer: PeerId): PeerKey {

@@ -59,6 +59,8 @@ test('more copies than nodes are allowed and said: degraded, or halted below min
   t.is(five.warnings[0]?.code, 'HALTED');
   t.regex(five.warnings[0]?.remedy ?? '', /add 3 more nodes/);
   t.is(five.data.state, 'halted');
+  const { next } = (await ask<ClusterData>({ socketPath }, '/v1/cluster')).data;
+  t.true(next[0]?.startsWith('Add 3 more'), next.join());
 });
 
 test('a lost node shows as degraded partitions, a warning and a next step', async (t) => {

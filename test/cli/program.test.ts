@@ -101,6 +101,7 @@ const WRONG: readonly (readonly [args: readonly string[], text: RegExp])[] = [
   [['vdi', 'show'], /missing required argument/],
   [['dev', 'kill', 'x'], /a node is a number/],
   [['dev', 'up', '--volume', 'demo', '--dir', '/tmp/never'], /NAME:SIZE/],
+  [['dev', 'up', '--volume', 'a:1G', '--volume', 'b:1G', '--dir', '/tmp/never'], /one volume/],
   [['-p', 'x', 'node', 'list'], /a port is a number/],
 ];
 

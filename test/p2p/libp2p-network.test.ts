@@ -155,6 +155,15 @@ test.serial('a used port is an error that names it', async (t) => {
   await a.stop();
 });
 
+test.serial(
+  'the last port is refused with a sentence: data channels need the one after it',
+  async (t) => {
+    const error = await t.throwsAsync(newNetwork({ listen: '/ip4/127.0.0.1/tcp/65535' }));
+    t.true(hasCode(error, 'usage'));
+    t.regex(error?.message ?? '', /65535/);
+  },
+);
+
 test.serial('a rumour reaches the others, never its own publisher', async (t) => {
   const networks = (await newCluster(3)) as [Network, Network, Network];
   const [a, b, c] = networks;
