@@ -6,6 +6,7 @@ import { crc32 } from 'node:zlib';
 export const BLOCK_BYTES = 4096;
 const MAGIC = 0x5ee9d06;
 const HEADER_BYTES = 20;
+const ZERO_BLOCK = new Uint8Array(BLOCK_BYTES);
 
 /** Fills one block of `target`. */
 export function fillBlock(
@@ -33,7 +34,7 @@ export function blockValue(
 ): number | undefined {
   const block = bytes.subarray(at, at + BLOCK_BYTES);
   const view = new DataView(block.buffer, block.byteOffset, block.length);
-  if (view.getUint32(0, true) === 0) return block.every((byte) => byte === 0) ? 0 : undefined;
+  if (view.getUint32(0, true) === 0) return Buffer.compare(block, ZERO_BLOCK) === 0 ? 0 : undefined;
   const value = view.getUint32(12, true);
   const expected = new Uint8Array(BLOCK_BYTES);
   fillBlock(expected, 0, { ...place, value });

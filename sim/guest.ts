@@ -65,6 +65,7 @@ export class Guest {
   /** Rises with each attach: answers of an older one are of the past. */
   #attachment = 0;
   #inFlight = 0;
+  #writesInFlight = 0;
 
   constructor(world: World, volume: GuestVolume, random: SimRandom) {
     this.#world = world;
@@ -76,6 +77,10 @@ export class Guest {
     return this.#inFlight;
   }
 
+  get writesInFlight(): number {
+    return this.#writesInFlight;
+  }
+
   get gatewayIsAlive(): boolean {
     return this.#process?.isAlive === true;
   }
@@ -85,6 +90,7 @@ export class Guest {
     const { handle, process } = node.running();
     this.#attachment += 1;
     this.#inFlight = 0;
+    this.#writesInFlight = 0;
     this.#process = process;
     this.#sessionNumber = this.volume.history.openSession();
     this.#world.enter(process, () => {
@@ -152,16 +158,30 @@ export class Guest {
     }
   }
 
+  /** One write; undefined when it was acknowledged, else the code of its error. */
+  async tryWrite(block: number): Promise<string | undefined> {
+    return this.#answerTo({ kind: 'write', block, count: 1 });
+  }
+
   async #one(request: Request): Promise<void> {
+    const code = await this.#answerTo(request);
+    if (code === undefined) return;
+    const { kind, block } = request;
+    throw new RunFailure(`guest of ${this.volume.name}: ${kind} of block ${block} failed: ${code}`);
+  }
+
+  async #answerTo(request: Request): Promise<string | undefined> {
     let outcome: boolean | undefined;
     this.#issue(request, (isOk) => {
       outcome = isOk;
     });
-    const { kind, block } = request;
     await this.#world.runUntil(() => outcome !== undefined, STOP_LIMIT_SECONDS * 1000);
-    if (outcome === true) return;
-    const why = outcome === undefined ? 'was never answered' : `failed: ${this.errors.at(-1)}`;
-    throw new RunFailure(`guest of ${this.volume.name}: ${kind} of block ${block} ${why}`);
+    const { kind, block } = request;
+    if (outcome === undefined)
+      throw new RunFailure(
+        `guest of ${this.volume.name}: ${kind} of block ${block} was never answered`,
+      );
+    return outcome ? undefined : this.errors.at(-1);
   }
 
   #next(): void {
@@ -192,12 +212,12 @@ export class Guest {
     const attachment = this.#attachment;
     const askedMs = this.#world.nowMs;
     let isAnswered = false;
-    this.#inFlight += 1;
+    this.#count(kind, 1);
     const done = (error: OperatingError | undefined): void => {
       if (isAnswered) this.#world.fail(`a ${kind} was answered twice`);
       isAnswered = true;
       this.#world.schedule(0, undefined, () => {
-        if (attachment === this.#attachment) this.#inFlight -= 1;
+        if (attachment === this.#attachment) this.#count(kind, -1);
         this.#finish(request, ops, buffer, error, askedMs);
         onAnswer(error === undefined);
       });
@@ -207,6 +227,11 @@ export class Guest {
       else if (kind === 'zero') session.trim(block * BLOCK_BYTES, count * BLOCK_BYTES, done);
       else readInto(session, block * BLOCK_BYTES, buffer, done);
     });
+  }
+
+  #count(kind: Request['kind'], by: number): void {
+    this.#inFlight += by;
+    if (kind === 'write') this.#writesInFlight += by;
   }
 
   #begin({ kind, block, count }: Request, buffer: Uint8Array): readonly BlockOp[] {

@@ -2,15 +2,19 @@
 
 import type { Scenario } from './scenario.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
+import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
+import { halfWritten } from './scenarios/half-written.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
+import { randomFaults } from './scenarios/random-faults.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { split } from './scenarios/split.ts';
+import { staleGateway } from './scenarios/stale-gateway.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -25,6 +29,10 @@ export const SCENARIOS: readonly Scenario[] = [
   oneWayCut,
   lostChannel,
   cutGatewayReturns,
+  staleGateway,
+  fencedElsewhere,
+  halfWritten,
+  randomFaults,
 ];
 
 /** Finds a story by name. */

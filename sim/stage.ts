@@ -15,16 +15,23 @@ import {
   type ReadPiece,
   type ReplicaUnderTest,
 } from './checkers/replicas.ts';
+import { TraceChecker } from './checkers/trace.ts';
 import { ViewChecker } from './checkers/views.ts';
 import { Guest, type GuestVolume } from './guest.ts';
 import { Cable } from './sim-network.ts';
 import { type BuildNode, type NodePlan, SimNode } from './sim-node.ts';
+import type { Plane } from './sim-paths.ts';
 import type { SimRandom } from './sim-random.ts';
 import { RunFailure, type World } from './world.ts';
 
 /** How often a waited-for condition is looked at. */
 const LOOK_EVERY_MS = 20;
 const READ_PIECE_BYTES = MIB;
+/** A write takes about this long. */
+const MID_WRITE_MS = 1.5;
+const MID_WRITE_LIMIT_MS = 10_000;
+/** A guest that is told of another holder asks again after this. */
+const LOCK_RETRY_MS = 100;
 
 export interface StageOptions {
   readonly nodes: number;
@@ -50,6 +57,7 @@ export class Stage {
   readonly #build: BuildNode;
   readonly #wrapPorts: WrapPorts;
   readonly #viewChecker = new ViewChecker();
+  readonly #traceChecker = new TraceChecker();
   readonly volumes: GuestVolume[] = [];
 
   constructor(world: World, build: BuildNode, options: StageOptions, wrapPorts: WrapPorts) {
@@ -81,8 +89,23 @@ export class Stage {
         const wrong = this.#viewChecker.note(node.name, view, stateHash);
         if (wrong !== undefined) this.world.fail(wrong);
       },
-      onTrace: () => {},
+      onTrace: (node, name, fields) => {
+        const wrong = this.#traceChecker.note(node.name, name, fields);
+        if (wrong !== undefined) this.world.fail(wrong);
+      },
     };
+  }
+
+  /** Stops the run between the asking for a write and its answer; more of it passes by a draw. */
+  async inMidWrite(guest: Guest): Promise<void> {
+    const isWriting = (): boolean => guest.writesInFlight > 0;
+    const endMs = this.world.nowMs + MID_WRITE_LIMIT_MS;
+    while (this.world.nowMs < endMs) {
+      await this.world.runUntil(isWriting, MID_WRITE_LIMIT_MS);
+      await this.world.runUntil(() => false, this.random.unit() * MID_WRITE_MS);
+      if (isWriting()) return;
+    }
+    throw new RunFailure('no write was under way');
   }
 
   node(name: string): SimNode {
@@ -93,6 +116,11 @@ export class Stage {
 
   get running(): readonly SimNode[] {
     return this.nodes.filter((node) => node.isRunning);
+  }
+
+  /** The newest that any node has published. */
+  get epoch(): number {
+    return Math.max(0, ...[...this.views.values()].map((view) => view.epoch));
   }
 
   /** Any node that runs, by a draw. */
@@ -141,13 +169,13 @@ export class Stage {
     return this.world.wait(`${what} at ${node.name}`, promise, { seconds: 30 });
   }
 
-  /** Cuts a group from the rest, both ways, both planes. */
-  partition(group: readonly SimNode[]): void {
+  /** Cuts a group from the rest, both ways, both planes unless one is named. */
+  partition(group: readonly SimNode[], planes?: readonly Plane[]): void {
     for (const inside of group) {
       for (const outside of this.nodes) {
         if (group.includes(outside)) continue;
-        this.cable.paths.cut(inside.name, outside.name);
-        this.cable.paths.cut(outside.name, inside.name);
+        this.cable.paths.cut(inside.name, outside.name, planes);
+        this.cable.paths.cut(outside.name, inside.name, planes);
       }
     }
     this.world.note('stage', 'partition', group.map((node) => node.name).join(','));
@@ -230,6 +258,21 @@ export class Checks {
         return { name: node.name, status: handle.status(), view: handle.view() };
       }),
     );
+  }
+
+  /** C-lock: the holder is dead, a majority lives: `guest` has the lock within the limit, asking again and again. */
+  async lockIsReachable(guest: Guest, limit: { readonly seconds: number }): Promise<void> {
+    const endMs = this.#stage.world.nowMs + limit.seconds * 1000;
+    for (;;) {
+      const code = await guest.tryWrite(0);
+      const { nowMs } = this.#stage.world;
+      if (code === undefined && nowMs <= endMs) return;
+      if (code !== 'held' || nowMs > endMs) {
+        const { name } = guest.volume;
+        throw new RunFailure(`C-lock: ${name}: no lock in ${limit.seconds} s: ${code ?? 'late'}`);
+      }
+      await this.#stage.world.runUntil(() => false, LOCK_RETRY_MS);
+    }
   }
 
   /** C-dur, C-lin, C-writer: reads every block that was ever written through `guest`, then judges the history. */
@@ -324,4 +367,15 @@ export class Checks {
 
 function isUp(node: SimNode): boolean {
   return node.isRunning && node.running().handle.status().phase === 'up';
+}
+
+/** All other nodes that run have this one down in their maps. */
+export function isCalledDown(stage: Stage, node: SimNode): boolean {
+  return stage.running
+    .filter((other) => other !== node)
+    .every((other) =>
+      [...(other.running().handle.view()?.members.values() ?? [])].some(
+        ({ peerKey, state }) => peerKey === node.host.peer && state === 'down',
+      ),
+    );
 }

@@ -1,7 +1,9 @@
 // C-ring: when one node joins, T'(p) minus T(p) is {} or {new}, at most one old target makes room, and nothing else
-// moves. Exact, per partition. The share that moves must also be near the new node's share of the ring.
+// moves. Exact, per partition. The share that moves must also be near the new node's share of the ring. C-move: what was
+// copied is what moved.
 
 import type { NodeId } from '../../src/core/ids.ts';
+import { OBJECT_BYTES } from '../../src/core/units.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 
 /** Placements: targets of every partition of the default policy. */
@@ -11,6 +13,8 @@ export type Placements = readonly (readonly NodeId[])[];
 const SIGMAS = 4;
 /** Spread of a member's ring share with 128 virtual nodes, relative. */
 const RING_SPREAD = 0.3;
+/** C-move: an object that is written while it is copied may be copied twice. */
+const COPIED_OVER_MOVED = 1.1;
 
 export function placementsOf(view: ClusterView): Placements {
   const [policy] = view.policies.values();
@@ -45,4 +49,21 @@ export function checkShare(after: Placements, joined: NodeId, share: number): st
   const allowed = SIGMAS * Math.sqrt(expected) + RING_SPREAD * expected;
   if (Math.abs(moved - expected) <= allowed) return undefined;
   return `C-ring: ${moved} of ${total} placements went to node ${joined}, about ${expected.toFixed(1)} is its share`;
+}
+
+/** What one node copied in a join; `objectsGained` are those that it holds and did not hold before. */
+export interface Copied {
+  readonly name: string;
+  readonly objectsGained: number;
+  readonly bytes: number;
+}
+
+/** C-move. @returns the first node that copied more than what moved to it, as a sentence */
+export function checkBytesCopied(nodes: readonly Copied[]): string | undefined {
+  for (const { name, objectsGained, bytes } of nodes) {
+    const moved = objectsGained * OBJECT_BYTES;
+    if (bytes > COPIED_OVER_MOVED * moved)
+      return `C-move: ${name} copied ${bytes} bytes, ${moved} moved to it`;
+  }
+  return undefined;
 }

@@ -1,12 +1,19 @@
 // The mutants of Part 1, each with the story that catches it.
 
-import { decodeFrame, encodeHeaders, OP, REPLY_BIT, STATUS } from '../../src/wire/frame.ts';
-import { gatewayLost } from '../scenarios/gateway-lost.ts';
+import { FLAG, OP, REPLY_BIT, STATUS } from '../../src/wire/frame.ts';
+import { decodeControl, encodeControl } from '../../src/wire/messages.ts';
+import { encodeRows } from '../../src/wire/payloads.ts';
+import { fencedElsewhere } from '../scenarios/fenced-elsewhere.ts';
+import { fourthJoins } from '../scenarios/fourth-joins.ts';
+import { halfWritten } from '../scenarios/half-written.ts';
 import { powerLossAll } from '../scenarios/power-loss-all.ts';
+import { rollingRestart } from '../scenarios/rolling-restart.ts';
 import { split } from '../scenarios/split.ts';
+import { staleGateway } from '../scenarios/stale-gateway.ts';
 import { threeNodesWrite } from '../scenarios/three-nodes-write.ts';
 import type { Stage } from '../stage.ts';
 import type { Mutant } from './mutant.ts';
+import { tamperFrames } from './tamper-frames.ts';
 import { wrapSessions } from './wrap-session.ts';
 
 /** Written in the map log's own file name: storage/layout.ts. */
@@ -34,24 +41,92 @@ export const forgetfulLog: Mutant = {
   prepare: (stage) => lieAbout(stage, (path) => MAP_LOG.test(path)),
 };
 
-function refusalToConfirmation(bytes: Uint8Array): Uint8Array {
-  const frame = decodeFrame(bytes);
-  const isWriteReply = frame.op === OP.WRITE + REPLY_BIT || frame.op === OP.ZERO + REPLY_BIT;
-  if (!isWriteReply || frame.status === STATUS.OK) return bytes;
-  const forged = { ...frame, status: STATUS.OK };
-  const headers = encodeHeaders(forged);
-  return Buffer.concat([headers, forged.payload]);
-}
-
 /** R3, F1: whatever a replica answers to a write counts as a confirmation. */
 export const refusalsConfirm: Mutant = {
   name: 'refusals-confirm',
   breaks: 'R3, F1: only confirmations under the present cfg and token count',
   story: split,
   seeds: 20,
+  prepare: (stage) =>
+    tamperFrames(stage, (frame) => {
+      const isWriteReply = frame.op === OP.WRITE + REPLY_BIT || frame.op === OP.ZERO + REPLY_BIT;
+      return isWriteReply ? { ...frame, status: STATUS.OK } : frame;
+    }),
+};
+
+function isWrite({ op }: { readonly op: number }): boolean {
+  return op === OP.WRITE || op === OP.ZERO;
+}
+
+/** F2, I1: a replica takes every write as if it were of its own config. */
+export const ignoresCfg: Mutant = {
+  name: 'ignores-cfg',
+  breaks: 'F2, I1: a replica refuses a write of another config',
+  story: staleGateway,
+  seeds: 20,
+  prepare: (stage) =>
+    tamperFrames(stage, (frame, view) => {
+      const volume = view?.volumeOfGeneration(frame.generation);
+      if (view === undefined || volume === undefined || !isWrite(frame)) return frame;
+      return { ...frame, cfg: view.partition(volume.policy, frame.partition).cfg };
+    }),
+};
+
+/** F1, A11: a replica takes every write as if it came from the present holder. */
+export const ignoresToken: Mutant = {
+  name: 'ignores-token',
+  breaks: 'F1, A11: a replica refuses an older token',
+  story: fencedElsewhere,
+  seeds: 20,
+  prepare: (stage) =>
+    tamperFrames(stage, (frame, view) => {
+      const volume = view?.volumeOfGeneration(frame.generation);
+      if (volume === undefined || !isWrite(frame)) return frame;
+      return { ...frame, token: volume.lock.token };
+    }),
+};
+
+/** 4.6, I1: a source's list is empty, so the joiner asks for promotion without a copy. */
+export const noDrain: Mutant = {
+  name: 'no-drain',
+  breaks: 'I1: promoted only after the drain',
+  story: fourthJoins,
+  seeds: 5,
+  prepare: (stage) =>
+    tamperFrames(stage, (frame) => {
+      if (frame.op !== OP.LIST + REPLY_BIT || frame.status !== STATUS.OK) return frame;
+      return { ...frame, flags: FLAG.SECOND, payload: encodeRows([]) };
+    }),
+};
+
+/** A11b, 4.5: the other replicas have nothing open, whatever they have. */
+export const noFirstTouch: Mutant = {
+  name: 'no-first-touch',
+  breaks: 'I2, 4.5: the first touch settles what was open',
+  story: halfWritten,
+  seeds: 20,
+  prepare: (stage) =>
+    tamperFrames(stage, (frame) => {
+      const isSealReply = frame.op === OP.SEAL + REPLY_BIT || frame.op === OP.ENSURE + REPLY_BIT;
+      if (!isSealReply || frame.status !== STATUS.OK) return frame;
+      return { ...frame, flags: FLAG.SECOND, payload: encodeRows([]) };
+    }),
+};
+
+/** C2.1, A1: a voter gives its vote to everybody who asks. Slow links make candidates meet. */
+export const forgottenVote: Mutant = {
+  name: 'forgotten-vote',
+  breaks: 'A1: one vote per term',
+  story: rollingRestart,
+  seeds: 30,
   prepare: (stage) => {
-    stage.cable.tamper = ({ plane, bytes }) =>
-      plane === 'data' ? refusalToConfirmation(bytes) : bytes;
+    stage.cable.paths.slowness = 40;
+    stage.cable.tamper = ({ plane, bytes }) => {
+      if (plane !== 'control') return bytes;
+      const said = decodeControl(bytes);
+      if (said.kind !== 'raft' || said.message.type !== 'voteReply') return bytes;
+      return encodeControl({ ...said, message: { ...said.message, granted: true } });
+    };
   },
 };
 
@@ -59,7 +134,7 @@ export const refusalsConfirm: Mutant = {
 export const earlyAnswer: Mutant = {
   name: 'early-answer',
   breaks: 'R3: acknowledged after every member of W confirmed',
-  story: gatewayLost,
+  story: split,
   seeds: 20,
   wrapBuild: (build) =>
     wrapSessions(build, (session) => ({
@@ -120,6 +195,11 @@ export const MUTANTS: readonly Mutant[] = [
   lyingDisk,
   forgetfulLog,
   refusalsConfirm,
+  ignoresCfg,
+  ignoresToken,
+  noDrain,
+  noFirstTouch,
+  forgottenVote,
   earlyAnswer,
   staleReads,
   turnedBits,

@@ -1,7 +1,13 @@
 // Goal: a fourth node joins under load and receives exactly its fair share: T'(p) minus T(p) is {} or {new} for every
-// partition, old holders serve until it is in sync, and their surplus copies go only then.
+// partition, old holders serve until it is in sync, and their surplus copies go only then. No more bytes are copied than
+// those of the objects that moved (C-move), and nobody else copies anything.
 
-import { checkJoinMoves, checkShare, placementsOf } from '../checkers/movement.ts';
+import {
+  checkBytesCopied,
+  checkJoinMoves,
+  checkShare,
+  placementsOf,
+} from '../checkers/movement.ts';
 import { scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
@@ -33,8 +39,15 @@ export const fourthJoins = scenario(
     const after = placementsSeenBy(stage);
     const joined = newcomer.running().handle.status().node;
     if (joined === undefined) throw new RunFailure('the newcomer has no id');
+    const copies = stage.running.map((node) => {
+      const { objects, catchUp } = node.running().handle.status();
+      const isNew = node === newcomer;
+      return { name: node.name, objectsGained: isNew ? objects : 0, bytes: catchUp.bytesCopied };
+    });
     const wrong =
-      checkJoinMoves(before, after, joined) ?? checkShare(after, joined, 1 / (NODES_BEFORE + 1));
+      checkJoinMoves(before, after, joined) ??
+      checkShare(after, joined, 1 / (NODES_BEFORE + 1)) ??
+      checkBytesCopied(copies);
     if (wrong !== undefined) throw new RunFailure(wrong);
     await stage.check.everyAcknowledgedWriteIsReadable(guest);
   },

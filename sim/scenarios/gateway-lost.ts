@@ -3,6 +3,9 @@
 
 import { scenario } from '../scenario.ts';
 
+/** C-lock: from the moment when the map calls the holder down. Two elections fit in. */
+const LOCK_LIMIT_SECONDS = 5;
+
 export const gatewayLost = scenario('gateway-lost', { nodes: 3, copies: 3 }, async (stage) => {
   await stage.form();
   const gateway = stage.anyRunning();
@@ -10,6 +13,7 @@ export const gatewayLost = scenario('gateway-lost', { nodes: 3, copies: 3 }, asy
   guest.writeForever({ depth: 8, workingSet: 64 });
   await stage.run({ seconds: 1 + stage.random.unit() });
 
+  await stage.inMidWrite(guest);
   if (stage.random.chance(0.5)) gateway.kill();
   else gateway.losePower();
   const successor = stage.guestOf(guest.volume);
@@ -23,6 +27,7 @@ export const gatewayLost = scenario('gateway-lost', { nodes: 3, copies: 3 }, asy
     { seconds: 30 },
   );
   successor.attach(stage.anyRunning());
+  await stage.check.lockIsReachable(successor, { seconds: LOCK_LIMIT_SECONDS });
   await stage.check.everyAcknowledgedWriteIsReadable(successor);
   successor.writeForever({ workingSet: 64 });
   await stage.run({ seconds: 1 });

@@ -13,6 +13,7 @@ export const oneNodeLost = scenario('one-node-lost', { nodes: 3, copies: 3 }, as
   await stage.run({ seconds: 1 + stage.random.unit() });
 
   const victim = stage.anyRunning(gateway);
+  await stage.inMidWrite(guest);
   if (stage.random.chance(0.5)) victim.kill();
   else victim.losePower();
   const answered = guest.volume.history.acknowledgedWrites;
@@ -22,9 +23,13 @@ export const oneNodeLost = scenario('one-node-lost', { nodes: 3, copies: 3 }, as
     { seconds: 30 },
   );
   await stage.run({ seconds: stage.random.unit() * 5 });
+  const epoch = stage.epoch;
   await victim.start();
   await stage.check.converges({ seconds: 120 });
+  await stage.run({ seconds: 3 });
   await guest.stop();
+  if (stage.epoch > epoch + 1)
+    throw new RunFailure('C-conv: a returning node was called down again');
 
   if (guest.errors.length > 0) throw new RunFailure(`guest saw errors: ${guest.errors.join(', ')}`);
   await stage.check.everyAcknowledgedWriteIsReadable(guest);

@@ -10,6 +10,7 @@ export const powerLossAll = scenario('power-loss-all', { nodes: 3, copies: 3 }, 
   for (let round = 0; round < 2; round += 1) {
     guest.writeForever({ depth: 8, workingSet: 128 });
     await stage.run({ seconds: 0.5 + stage.random.unit() });
+    await stage.inMidWrite(guest);
     guest.freeze();
     for (const node of stage.nodes) node.losePower();
     await stage.run({ seconds: stage.random.unit() });
