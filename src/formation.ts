@@ -102,7 +102,7 @@ export function mintClusterId(random: Random): ClusterId {
 
 /**
  * Makes an invite: its hash goes into the log, the secret into the token only.
- * @throws OperatingError 'no-quorum'
+ * @throws OperatingError 'no-quorum', 'unreachable'
  */
 export async function makeInvite(
   agreement: Agreement,
@@ -112,10 +112,15 @@ export async function makeInvite(
   const inviteId = Buffer.from(random.bytes(6)).toString('hex');
   const secret = Buffer.from(random.bytes(24)).toString('base64url');
   const key = `invite/${inviteId}`;
-  await agreement.propose({ type: 'setting', key, value: hashOfSecret(secret) });
   const addresses = [...view.members.values()]
     .filter((member) => member.state === 'up')
     .flatMap((member) => member.addresses.map((address) => `${address}/p2p/${member.peerKey}`));
+  if (addresses.length === 0) {
+    throw new OperatingError('unreachable', 'no member that is up can be dialled', {
+      advice: 'retry',
+    });
+  }
+  await agreement.propose({ type: 'setting', key, value: hashOfSecret(secret) });
   return encodeToken({ clusterId: view.clusterId, addresses, inviteId, secret });
 }
 
