@@ -1,32 +1,150 @@
-// What an observer reports (C1.3, C1.8). The agreement and the prober are stand-ins; the rule is in duties.ts.
+// What actors ask of a node, answered from its view: whom it reports, and which voters a leader proposes.
 
 import test from 'ava';
-import { type DutiesContext, membershipDuties } from '../src/duties.ts';
+import type { Agreement } from '../src/agreement/agreement.ts';
+import type { Prober } from '../src/agreement/prober.ts';
+import { type ClusterState, viewOf } from '../src/core/cluster-state.ts';
+import type { Incarnation, NodeId } from '../src/core/ids.ts';
+import type { EntryBody } from '../src/core/log-entry.ts';
+import {
+  CANDIDATE_LAG_ENTRIES,
+  membershipDuties,
+  replicatorDuties,
+  ringDuties,
+  voterDuties,
+} from '../src/duties.ts';
 import type { Alert } from '../src/wire/messages.ts';
+import { FakeClock } from './datapath/fake-clock.ts';
+import { clusterOf, entryBodies, type StateCell } from './fixtures.ts';
 
-/** Subjects that an observer reports, of a silent peer 2 and a refused dial of peer 3. */
-function reported(isDistrustful: boolean): readonly number[] {
-  const subjects: number[] = [];
-  const context = {
-    self: 1,
-    view: () => ({ epoch: 7 }),
-    trace: { event: () => {}, count: () => {} },
-    prober: { isDistrustful: () => isDistrustful },
-    agreement: {
-      alert: (alert: Alert) => {
-        subjects.push(alert.subject);
-        return Promise.resolve();
-      },
+function world(cell: StateCell | undefined, self = 1) {
+  const alerts: Alert[] = [];
+  const proposed: EntryBody[] = [];
+  const state = { isDistrustful: false, commit: 100, match: new Map<number, number>(), code: 'ok' };
+  const learners: number[][] = [];
+  const agreement = {
+    alert: async (alert: Alert) => alerts.push(alert),
+    propose: async (body: EntryBody) => {
+      proposed.push(body);
+      return { code: state.code, value: 1, detail: '' };
     },
-  } as unknown as DutiesContext;
-  const { report } = membershipDuties(context);
-  const common = { incarnation: 1, down: true } as const;
-  report({ ...common, subject: 2, refused: false } as Parameters<typeof report>[0]);
-  report({ ...common, subject: 3, refused: true } as Parameters<typeof report>[0]);
-  return subjects;
+    driver: {
+      get commit() {
+        return state.commit;
+      },
+      matchOf: (node: number) => state.match.get(node) ?? 0,
+      setLearners: (nodes: number[]) => learners.push(nodes),
+    },
+  } as unknown as Agreement;
+  const context = {
+    self: self as NodeId,
+    clock: new FakeClock(),
+    trace: { event: () => {}, warn: () => {}, count: () => {} },
+    agreement,
+    prober: { isDistrustful: () => state.isDistrustful } as Prober,
+    view: () => (cell === undefined ? undefined : viewOf(cell.state as ClusterState)),
+  };
+  return { context, alerts, proposed, state, learners };
 }
 
-test('an observer that lagged keeps quiet about silence (C1.3), not about a refused dial (C1.8)', (t) => {
-  t.deepEqual(reported(false), [2, 3]);
-  t.deepEqual(reported(true), [3]);
+const cluster = (nodes: number) => clusterOf({ nodes, partitions: 8, copies: Math.min(3, nodes) });
+const word = (down: boolean, refused: boolean) => ({
+  subject: 2 as NodeId,
+  incarnation: 1 as Incarnation,
+  down,
+  refused,
+});
+
+test('duties: an observer that was late itself accuses nobody (C1.3), but takes its word back', (t) => {
+  const { context, alerts, state } = world(cluster(3));
+  const { report } = membershipDuties(context);
+  report(word(true, false));
+  t.is(alerts.length, 1);
+  state.isDistrustful = true;
+  report(word(true, false));
+  t.is(alerts.length, 1);
+  report(word(false, false));
+  report(word(true, true));
+  t.deepEqual(
+    alerts.slice(1).map(({ down, refused }) => [down, refused]),
+    [
+      [false, false],
+      [true, true],
+    ],
+  );
+});
+
+test('duties: without a view nobody is observed, judged or proposed', (t) => {
+  const { context } = world(undefined);
+  t.deepEqual(membershipDuties(context).subjects(), []);
+  t.false(ringDuties(context).verdictReady());
+  t.false(replicatorDuties(context).changeDue());
+  t.false(voterDuties(context).votersDue());
+});
+
+test('duties: two words make one verdict on one life, at the epoch that was judged (C1.5, C1.6)', async (t) => {
+  const cell = cluster(3);
+  const { context, proposed } = world(cell);
+  const ring = ringDuties(context);
+  ring.tally(1 as NodeId, { ...word(true, false), subject: 3 as NodeId });
+  t.false(ring.verdictReady());
+  ring.tally(2 as NodeId, { ...word(true, false), subject: 3 as NodeId });
+  t.true(ring.verdictReady());
+  await ring.proposeDown();
+  t.deepEqual(proposed, [
+    { ...entryBodies.nodesDown({ nodes: [[3, 1]], baseEpoch: cell.state.epoch }) },
+  ]);
+  cell.apply(proposed[0] as EntryBody);
+  ring.settle();
+  t.false(ring.verdictReady());
+});
+
+test('duties: one voter becomes three once two members are up and have caught up (C2.4)', async (t) => {
+  const two = world(cluster(2));
+  t.false(voterDuties(two.context).votersDue(), 'two nodes keep one voter');
+  const { context, state, learners, proposed } = world(cluster(4));
+  const voter = voterDuties(context);
+  t.false(voter.votersDue());
+  t.deepEqual(learners.at(-1), [2, 3], 'they are fed from now on');
+  state.match.set(2, state.commit).set(3, state.commit - CANDIDATE_LAG_ENTRIES - 1);
+  t.false(voter.votersDue());
+  state.match.set(3, state.commit - CANDIDATE_LAG_ENTRIES);
+  t.true(voter.votersDue());
+  await voter.changeVoters();
+  t.deepEqual(proposed, [{ type: 'votersJoint', old: [1], next: [1, 2, 3] }] as never);
+});
+
+test('duties: voters are spread over zones first, and a node that is down is no candidate', (t) => {
+  const cell = clusterOf({ nodes: 1, partitions: 1, copies: 1 });
+  for (const [peer, zone] of [
+    [2, 'z1'],
+    [3, 'z1'],
+    [4, 'z2'],
+    [5, 'z3'],
+  ] as const) {
+    cell.apply(entryBodies.nodeJoin({ peer, zone }));
+    cell.apply(entryBodies.nodeUp({ node: peer, incarnation: 1 }));
+  }
+  const { context, learners } = world(cell);
+  voterDuties(context).votersDue();
+  t.deepEqual(learners.at(-1), [4, 5]);
+  cell.apply(entryBodies.nodesDown({ nodes: [[5, 1]], baseEpoch: cell.state.epoch }));
+  voterDuties(context).votersDue();
+  t.deepEqual(learners.at(-1), [4, 2]);
+});
+
+test('duties: a plan of which nothing was applied is a failure, so that the leader pauses', async (t) => {
+  const cell = clusterOf({ nodes: 3, partitions: 8, settled: false });
+  const { context, state, proposed } = world(cell);
+  const replicator = replicatorDuties(context);
+  t.true(replicator.changeDue());
+  await replicator.proposeChanges();
+  t.true(proposed.length > 0);
+  state.code = 'stale';
+  await t.throwsAsync(replicator.proposeChanges());
+});
+
+test('duties: a cluster at rest asks for nothing', (t) => {
+  const { context } = world(cluster(3));
+  t.false(replicatorDuties(context).changeDue());
 });

@@ -1,0 +1,128 @@
+// Edges: lost after some pings, back after one, certain when a dial is refused; a late observer knows that it is one.
+
+import test from 'ava';
+import { LAG_WINDOW_MS, MAX_LAG_MS, PING_EVERY_MS, Prober } from '../../src/agreement/prober.ts';
+import type { NodeId } from '../../src/core/ids.ts';
+import type { PeerClients } from '../../src/p2p/rpc-client.ts';
+import { type Frame, replyTo, STATUS } from '../../src/wire/frame.ts';
+import { FakeClock } from '../datapath/fake-clock.ts';
+
+const peer = 2 as NodeId;
+
+/** A clock whose owner can be held up: time passes and no timer runs. */
+class StallingClock extends FakeClock {
+  #stalledMs = 0;
+
+  override now(): number {
+    return super.now() + this.#stalledMs;
+  }
+
+  stall(ms: number): void {
+    this.#stalledMs += ms;
+  }
+}
+
+function world() {
+  const clock = new StallingClock();
+  const edges: string[] = [];
+  const state = { isDead: false, holdsBack: false, pongs: 0, pings: 0 };
+  const held: (() => void)[] = [];
+  const peers = {
+    keepOpen: () => {},
+    request: (
+      _node: NodeId,
+      frame: Frame,
+      _ms: number,
+      done: (reply: Frame | undefined) => void,
+    ) => {
+      state.pings += 1;
+      const reply = state.isDead ? undefined : replyTo(frame, STATUS.OK);
+      if (state.holdsBack) held.push(() => done(reply));
+      else done(reply);
+    },
+  } as unknown as PeerClients;
+  const prober = new Prober({
+    clock,
+    peers,
+    clusterSize: () => 3,
+    pingPayload: () => new Uint8Array(0),
+    onPong: () => {
+      state.pongs += 1;
+    },
+    onEdge: (type, node) => edges.push(`${type} n${node}`),
+  });
+  prober.start();
+  prober.observe([peer]);
+  const pings = (count: number) => clock.run(count * PING_EVERY_MS);
+  return { clock, prober, edges, state, held, pings };
+}
+
+test('prober: an edge is lost once by some lost pings, and back once by answers (C1.2, C1.8)', (t) => {
+  const { edges, state, pings } = world();
+  pings(10);
+  t.deepEqual(edges, []);
+  t.is(state.pongs, 10);
+  state.isDead = true;
+  pings(1);
+  t.deepEqual(edges, [], 'one lost ping is none');
+  pings(9);
+  t.deepEqual(edges, ['edge.lost n2']);
+  state.isDead = false;
+  pings(10);
+  t.deepEqual(edges, ['edge.lost n2', 'edge.regained n2']);
+});
+
+test('prober: a refused dial is told at once, and taken back by an answer', (t) => {
+  const { edges, prober, pings } = world();
+  prober.refused(peer);
+  t.deepEqual(edges, ['peer.refused n2']);
+  pings(2);
+  t.deepEqual(edges, ['peer.refused n2', 'edge.regained n2']);
+  prober.refused(9 as NodeId);
+  t.is(edges.length, 2, 'whom nobody observes is no edge');
+});
+
+test('prober: a new life starts with a clean window, late answers of the old one do not count', (t) => {
+  const { edges, state, held, prober, pings } = world();
+  state.isDead = true;
+  state.holdsBack = true;
+  pings(3);
+  prober.forget(peer);
+  state.holdsBack = false;
+  state.isDead = false;
+  for (const answer of held.splice(0)) answer();
+  pings(3);
+  t.deepEqual(edges, []);
+});
+
+test('prober: who is observed no more is not pinged, nor judged by what was under way', (t) => {
+  const { edges, state, held, prober, pings } = world();
+  state.isDead = true;
+  state.holdsBack = true;
+  pings(5);
+  const { pings: before } = state;
+  prober.observe([]);
+  for (const answer of held.splice(0)) answer();
+  pings(5);
+  t.is(state.pings, before);
+  t.deepEqual(edges, []);
+});
+
+test('prober: a late observer distrusts itself for a while (C1.3)', (t) => {
+  const { clock, prober, pings } = world();
+  pings(3);
+  t.false(prober.isDistrustful());
+  clock.stall(PING_EVERY_MS + MAX_LAG_MS + 1);
+  pings(1);
+  t.true(prober.isDistrustful());
+  clock.run(LAG_WINDOW_MS);
+  t.false(prober.isDistrustful());
+});
+
+test('prober: nothing is pinged after it stopped', (t) => {
+  const { state, prober, pings } = world();
+  pings(1);
+  prober.stop();
+  pings(10);
+  t.is(state.pings, 1);
+});
