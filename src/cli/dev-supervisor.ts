@@ -175,7 +175,9 @@ export class DevSupervisor {
       const { data } = await first.ask<ClusterData>('/v1/cluster');
       const { partitions, members } = data;
       const isSettled = partitions.total > 0 && partitions.settled === partitions.total;
-      if (isSettled && members.up === this.nodes.length) return;
+      // A node that joined by hand may be down, or catching up: that is not ours to wait for.
+      const hasOthers = members.total > this.nodes.length;
+      if ((isSettled || hasOthers) && members.up >= this.nodes.length) return;
       if (performance.now() > until) {
         const rest = partitions.total - partitions.settled;
         const message = `${rest} of ${partitions.total} partitions are not in sync after ${READY_TIMEOUT_MS / 1000} s`;

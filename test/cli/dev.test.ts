@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
+import { entryBodies } from '../fixtures.ts';
 import { dog } from './dog.ts';
 
 const ROOT = path.join(import.meta.dirname, '..', '..');
@@ -119,6 +120,21 @@ test('a killed node stays dead until it is started, and the supervisor says so',
   t.is((await dog(['dev', 'down', '--dir', dir])).code, 0);
   t.deepEqual(await running.exit, [0, null]);
   t.is((await dog(['dev', 'status', '--dir', dir])).code, 2);
+});
+
+test('a node that joined by hand is not waited for, up or not', async (t) => {
+  const dir = newDir(t);
+  const first = up(t, dir, '--nodes', '2');
+  await first.ready;
+  first.child.kill('SIGINT');
+  await first.exit;
+  const other = [
+    entryBodies.nodeJoin({ peer: 9 }),
+    entryBodies.nodeUp({ node: 3, incarnation: 1 }),
+  ];
+  const lines = other.map((body) => `${JSON.stringify(body)}\n`);
+  fs.appendFileSync(path.join(dir, 'fake.log'), lines.join(''));
+  t.is((await up(t, dir).ready).nodes.length, 2);
 });
 
 test('a second supervisor on the same directory is refused and names the first', async (t) => {
