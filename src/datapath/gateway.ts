@@ -1,7 +1,7 @@
 // What a guest feels: reads, writes, zeroes, trims and flushes of one attached volume. Takes the lock at the first I/O,
 // splits requests into slices of objects, orders them by range, and hands them to writer and reader, which retry while
-// the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes wait, then are refused.
-// Once fenced, everything fails for good. No promise per block: callbacks only.
+// the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes wait a while
+// and are refused then. Once fenced, everything fails for good. No promise per block: callbacks only.
 
 import { sumsOf } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';

@@ -13,7 +13,10 @@ const ROOT = path.join(import.meta.dirname, '..', '..');
 const DOG = path.join(ROOT, 'bin', 'dog');
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
+const GONE_TIMEOUT_MS = 15_000;
 const POLL_MS = 100;
+/** Of each node's log, in the message of a failure. */
+const SHOWN_LOG_CHARACTERS = 4000;
 /** What the supervisor says is kept for a failure's message, up to this. */
 const MAX_LOG_CHARACTERS = 200_000;
 
@@ -55,6 +58,8 @@ export interface Cluster {
   members(n: number): Promise<readonly NodeData[]>;
   /** Resolves when all members are up and all partitions have all their copies in sync. */
   settled(timeoutMs: number): Promise<void>;
+  /** The end of each node's log, for the message of a failure. */
+  logs(): string;
   /** Ends the supervisor and its nodes in order, keeps the data. */
   down(): Promise<void>;
   /** `down`, and the directory is removed. */
@@ -115,52 +120,55 @@ function clusterOf(
     if (found === undefined) throw new RangeError(`there is no node ${n}`);
     return found;
   };
-  const status = async (n: number) => {
-    return (await ask<StatusData>(parseTarget(at(n).api), '/v1/status')).data;
-  };
+  const status = async (n: number) =>
+    (await ask<StatusData>(parseTarget(at(n).api), '/v1/status')).data;
   const info = async (n = 1) => {
     return (await ask<ClusterData>(parseTarget(at(n).api), '/v1/cluster')).data;
   };
-  const dog = (...args: string[]) => run(DOG, ['--dir', dir, ...args]);
-  const down = () => ended(child);
-  return {
-    dir,
-    volume,
-    nodes,
-    node: at,
-    info,
-    members: async (n) =>
-      (await ask<readonly NodeData[]>(parseTarget(at(n).api), '/v1/nodes')).data,
-    dog,
-    down,
-    uri: (n) => `nbd+unix:///${volume}?socket=${at(n).nbd.unix}`,
-    tcpUri: (n) => `nbd://${at(n).nbd.tcp}/${volume}`,
-    kill: async (which, signal = 'SIGKILL') => {
-      const pids = which.map((n) => at(n).pid);
-      for (const pid of pids) process.kill(pid, signal);
-      await until('killed processes are gone', () => Promise.resolve(!pids.some(isAlive)), 15_000);
-    },
-    start: async (n) => {
-      const started = await dog('dev', 'start', String(n));
-      if (started.code !== 0) throw new Error(`dog dev start ${n}: ${started.stderr}`);
-      await until(
-        `node ${n} is up`,
-        async () => (await status(n)).phase === 'up',
-        READY_TIMEOUT_MS,
-      );
-      nodes[n - 1] = { ...at(n), pid: (await status(n)).pid };
-    },
-    settled: (timeoutMs) =>
-      until(
-        'all partitions are in sync',
-        async () => isSettled(await info(), nodes.length),
-        timeoutMs,
-      ),
-    stop: async () => {
-      await down();
-      fs.rmSync(dir, { recursive: true, force: true });
-    },
+  const members = async (n: number) => {
+    return (await ask<readonly NodeData[]>(parseTarget(at(n).api), '/v1/nodes')).data;
   };
+  const dog = (...args: string[]) => run(DOG, ['--dir', dir, ...args]);
+  const start = async (n: number) => {
+    const started = await dog('dev', 'start', String(n));
+    if (started.code !== 0) throw new Error(`dog dev start ${n}: ${started.stderr}`);
+    const isUp = async () => (await status(n)).phase === 'up';
+    await until(`node ${n} is up`, isUp, READY_TIMEOUT_MS);
+    nodes[n - 1] = { ...at(n), pid: (await status(n)).pid };
+  };
+  const settled = (timeoutMs: number) => {
+    const check = async () => isSettled(await info(), nodes.length);
+    return until('all partitions are in sync', check, timeoutMs);
+  };
+  const logs = () => nodes.map((node) => `${node.name}:\n${logTail(node)}`).join('\n');
+  const uris = {
+    uri: (n: number) => `nbd+unix:///${volume}?socket=${at(n).nbd.unix}`,
+    tcpUri: (n: number) => `nbd://${at(n).nbd.tcp}/${volume}`,
+  };
+  const pids = (which: readonly number[]) => which.map((n) => at(n).pid);
+  const kill: Cluster['kill'] = (which, signal) => killed(pids(which), signal);
+  const asked = { node: at, info, members, dog, logs, settled };
+  return { dir, volume, nodes, ...asked, ...uris, kill, start, ...endsOf(child, dir) };
+}
+
+function endsOf(child: ChildProcess, dir: string): Pick<Cluster, 'down' | 'stop'> {
+  const down = () => ended(child);
+  const stop = async () => {
+    await down();
+    fs.rmSync(dir, { recursive: true, force: true });
+  };
+  return { down, stop };
+}
+
+async function killed(pids: readonly number[], signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  for (const pid of pids) process.kill(pid, signal);
+  const areGone = () => Promise.resolve(!pids.some(isAlive));
+  await until('killed processes are gone', areGone, GONE_TIMEOUT_MS);
+}
+
+function logTail(node: ClusterNode): string {
+  const file = path.join(node.dir, 'log');
+  return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').slice(-SHOWN_LOG_CHARACTERS) : '';
 }
 
 /** All members are up, and nothing is left to bring in sync. */
@@ -193,7 +201,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Asks again every 100 ms, or as often as told, until it is so. An error of `check` counts as "not yet" and is told at the end. */
+/** Asks again every 100 ms, or as often as told. An error of `check` counts as "not yet" and is told at the end. */
 export async function until(
   what: string,
   check: () => Promise<boolean>,

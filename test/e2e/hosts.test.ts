@@ -5,6 +5,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
+import type { NodeData } from '../../src/core/admin-shapes.ts';
 import { MIB } from '../../src/core/units.ts';
 import { declareUnless, missingTools, succeed } from '../nbd/tools.ts';
 import { isSettled, until } from './cluster.ts';
@@ -49,14 +50,19 @@ async function isSameThrough(t: ExecutionContext, hosts: Hosts, n: number, sourc
   t.true(fs.readFileSync(back).equals(fs.readFileSync(source)), `through node ${n}`);
 }
 
+/** Nodes are named in the order in which they joined; hosts 2 and 3 join at the same time. */
+function isAt(node: NodeData, host: number): boolean {
+  return node.addresses.some((address) => address.includes(`/10.77.0.${host}/`));
+}
+
 async function downAfterMs(hosts: Hosts, victim: number): Promise<number> {
   const others = [1, 2, 3].filter((n) => n !== victim);
   const since = performance.now();
   await hosts.cable(victim, 'down');
   for (const n of others) {
     const isDown = async () =>
-      (await hosts.members(n)).some((one) => one.name === `n${victim}` && one.state === 'down');
-    await until(`node ${n} has n${victim} as down`, isDown, GIVE_UP_MS, POLL_MS);
+      (await hosts.members(n)).some((one) => one.state === 'down' && isAt(one, victim));
+    await until(`host ${n} has host ${victim} as down`, isDown, GIVE_UP_MS, POLL_MS);
   }
   return performance.now() - since;
 }

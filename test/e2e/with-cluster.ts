@@ -14,6 +14,9 @@ export function withCluster(
     const cluster = await startCluster(options);
     try {
       await body(t, cluster);
+    } catch (error) {
+      t.log(cluster.logs());
+      throw error;
     } finally {
       await cluster.stop();
     }
