@@ -1,0 +1,103 @@
+// The driver between reducer and disk: nothing is acted on before it is synced, and nothing happens after the stop.
+
+import test from 'ava';
+import { RaftDriver } from '../../src/agreement/raft-driver.ts';
+import type { NodeId } from '../../src/core/ids.ts';
+import type { LogAppend, RaftLog } from '../../src/storage/raft-log.ts';
+import { FakeClock, SeededRandom } from '../datapath/fake-clock.ts';
+import { clusterOf, NO_ORIGIN } from '../fixtures.ts';
+
+const noop = { type: 'noop' } as const;
+
+/** The sole voter of a cluster, on a log whose syncs the test ends. */
+function loneVoter() {
+  const clock = new FakeClock();
+  const entries = [...clusterOf({ nodes: 1, partitions: 1, settled: false }).entries];
+  const pending: (() => void)[] = [];
+  const log = {
+    hardState: { term: 1, vote: 0 },
+    entries,
+    commit: entries.length,
+    append: (append: LogAppend, done: () => void) => {
+      pending.push(() => {
+        entries.push(...append.entries);
+        log.commit = append.commit ?? log.commit;
+        done();
+      });
+    },
+  };
+  const seen = { commits: [] as number[], roles: [] as string[] };
+  const driver = new RaftDriver({
+    self: 1 as NodeId,
+    log: log as unknown as RaftLog,
+    clock,
+    random: new SeededRandom(1),
+    trace: { event: () => {}, warn: () => {}, count: () => {} },
+    send: () => {},
+    onCommitted: () => seen.commits.push(log.commit),
+    onRole: (role) => seen.roles.push(role),
+  });
+  const sync = (): void => {
+    for (const done of pending.splice(0)) done();
+  };
+  const syncAll = (): void => {
+    while (pending.length > 0) sync();
+  };
+  return { driver, clock, log, pending, seen, sync, syncAll };
+}
+
+test('raft-driver: a sole voter leads once its vote is synced, not before (C2.1)', (t) => {
+  const { driver, clock, seen, syncAll } = loneVoter();
+  driver.start();
+  clock.run(60_000);
+  t.not(driver.role, 'leader');
+  syncAll();
+  t.is(driver.role, 'leader');
+  t.is(seen.roles.at(-1), 'leader');
+});
+
+test('raft-driver: an entry is acted on after its commit index is synced, and one sync covers many (C2.9)', (t) => {
+  const { driver, log, pending, seen, sync, syncAll } = loneVoter();
+  driver.start();
+  syncAll();
+  const before = seen.commits.length;
+  for (let i = 0; i < 10; i += 1) t.truthy(driver.propose(NO_ORIGIN, noop).index);
+  t.is(seen.commits.length, before);
+  while (seen.commits.length === before && pending.length > 0) {
+    t.true(log.commit <= (seen.commits.at(-1) ?? log.commit), 'not synced, not told');
+    sync();
+  }
+  syncAll();
+  t.is(seen.commits.at(-1), log.commit);
+  t.is(driver.commit, log.commit);
+  t.true(seen.commits.length - before < 10);
+});
+
+test('raft-driver: who does not lead refuses and names no leader that it does not know', (t) => {
+  const { driver } = loneVoter();
+  driver.start();
+  t.deepEqual(driver.propose(NO_ORIGIN, noop), { index: undefined, leader: undefined });
+});
+
+test('raft-driver: nothing is told after the stop, whatever ends then', (t) => {
+  const { driver, clock, seen, syncAll } = loneVoter();
+  driver.start();
+  syncAll();
+  driver.propose(NO_ORIGIN, noop);
+  const before = JSON.stringify(seen);
+  driver.stop();
+  syncAll();
+  clock.run(60_000);
+  t.is(JSON.stringify(seen), before);
+});
+
+test('raft-driver: what is not committed is given to nobody', (t) => {
+  const { driver, log, syncAll } = loneVoter();
+  driver.start();
+  syncAll();
+  const committed = log.commit;
+  driver.propose(NO_ORIGIN, noop);
+  t.is(driver.committedFrom(1, 1000).length, committed);
+  t.is(driver.committedFrom(1, 2).length, 2);
+  t.deepEqual(driver.committedFrom(committed + 1, 10), []);
+});
