@@ -37,7 +37,7 @@ const DEFAULT_WORKLOAD: Workload = {
   depth: 4,
   maxBlocks: 4,
   workingSet: 256,
-  thinkMs: 5,
+  thinkMs: 12,
 };
 /** A guest that is told to stop waits this long for its last answers. */
 const STOP_LIMIT_SECONDS = 60;

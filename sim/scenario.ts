@@ -13,6 +13,8 @@ export interface ScenarioOptions {
   readonly nodes: number;
   readonly copies: number;
   readonly partitions?: number;
+  /** Fixed seeds of the smoke test, when they are not 20. */
+  readonly smokeSeeds?: number;
 }
 
 export interface Scenario {

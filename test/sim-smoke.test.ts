@@ -28,10 +28,11 @@ test('every seed that ever failed belongs to a story that exists', (t) => {
 });
 
 for (const story of SCENARIOS) {
-  test.serial(`simulator: ${story.name} holds on ${FIXED_SEEDS} seeds`, async (t) => {
+  const { smokeSeeds = FIXED_SEEDS } = story.options;
+  test.serial(`simulator: ${story.name} holds on ${smokeSeeds} seeds`, async (t) => {
     t.timeout(240_000);
     const { buildNode } = await import('../src/build-node.ts');
-    const fixed = Array.from({ length: FIXED_SEEDS }, (_, i) => i + 1);
+    const fixed = Array.from({ length: smokeSeeds }, (_, i) => i + 1);
     for (const seed of new Set([...fixed, ...(old.get(story.name) ?? [])])) {
       const outcome = await play(story, { build: buildNode, seed });
       const replay = `npm run sim -- --seed ${seed} --scenario ${story.name}`;

@@ -8,10 +8,12 @@ import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
 
 const ROUNDS = 6;
+/** Long runs: `npm run sim` has the rest. */
+const SMOKE_SEEDS = 5;
 const MAX_PAUSE_MS = 8000;
 
 /** Blocks over several objects: ends of partitions' lives differ. */
-const WORKLOAD = { workingSet: 4096, depth: 6, thinkMs: 3 };
+const WORKLOAD = { workingSet: 4096, thinkMs: 20 };
 
 const FAULTS = ['kill', 'power', 'stop', 'cut', 'deaf', 'mute', 'data', 'pause'] as const;
 type Fault = (typeof FAULTS)[number];
@@ -49,7 +51,7 @@ async function moveGuest(stage: Stage, guest: Guest, gateway: SimNode): Promise<
 
 export const randomFaults = scenario(
   'random-faults',
-  { nodes: 4, copies: 3, partitions: 32 },
+  { nodes: 4, copies: 3, partitions: 32, smokeSeeds: SMOKE_SEEDS },
   async (stage) => {
     const { random } = stage;
     await stage.form();

@@ -14,7 +14,7 @@ export const staleGateway = scenario(
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: 32, at: gateway });
     await guest.fill(512);
     for (let object = 1; object < 8; object += 1) await guest.write(object * 1024);
-    guest.writeForever({ workingSet: 8192, thinkMs: 1 });
+    guest.writeForever({ workingSet: 8192, thinkMs: 4 });
     await stage.run({ seconds: stage.random.unit() });
 
     const newcomer = stage.addNode();
