@@ -5,7 +5,7 @@ import { type ApiAddress, parseApiAddress } from './api/http-server.ts';
 import { type DataTls, type NodeConfig, nodeConfig } from './config.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import { decodeToken } from './core/token.ts';
-import { parseSize } from './core/volume.ts';
+import { parseBytes } from './core/volume.ts';
 import { type NbdAddress, parseNbdAddress } from './nbd/nbd-server.ts';
 
 export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
@@ -78,6 +78,7 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
       remedy: 'sheep --data DIR; sheep --help tells the rest',
     });
   }
+  if (values.zone === '') throw new OperatingError('usage', '--zone is empty');
   const joinToken = values.join;
   if (joinToken !== undefined) decodeToken(joinToken);
   const api = values.api ?? [`unix:${values.data}/sheep.sock`];
@@ -91,7 +92,7 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
     config: nodeConfig({
       zone: values.zone ?? hostName,
       ...(values.weight === undefined ? {} : { weight: wholeNumber(values.weight) }),
-      ...(values.journal === undefined ? {} : { journalBytes: parseSize(values.journal) }),
+      ...(values.journal === undefined ? {} : { journalBytes: parseBytes(values.journal) }),
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
     }),
   };
@@ -107,6 +108,7 @@ function parse(argv: readonly string[]) {
   try {
     return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
   } catch (error) {
-    throw new OperatingError('usage', messageOf(error), { remedy: 'sheep --help lists the flags' });
+    const [reason = ''] = messageOf(error).split('\n');
+    throw new OperatingError('usage', reason, { remedy: 'sheep --help lists the flags' });
   }
 }

@@ -53,7 +53,16 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
       'src/nbd/nbd-server.ts',
     ],
   ],
-  [/^node:(net|tls)$/, ['src/io/fast-socket.ts', 'src/p2p', 'src/nbd/nbd-server.ts', 'src/cli']],
+  [
+    /^node:(net|tls)$/,
+    [
+      'src/io/fast-socket.ts',
+      'src/p2p',
+      'src/nbd/nbd-server.ts',
+      'src/api/http-server.ts',
+      'src/cli',
+    ],
+  ],
   [/^node:(http|child_process|url|path)$/, ['src/cli', 'src/main.ts', 'src/io']],
   [
     /^node:crypto$/,

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import type { ClusterData, HealthData, InviteData, StatusData } from '../core/admin-shapes.ts';
+import { MAX_COPIES } from '../core/limits.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { EXIT } from './failure.ts';
 import { countOf } from './numbers.ts';
@@ -54,11 +55,11 @@ function addFormat(cluster: Command, io: Io): void {
   cluster
     .command('format')
     .description('make a cluster of the node that is asked; others join it')
-    .option('-c, --copies <number>', 'copies of every block', countOf('copies'), 3)
+    .option('-c, --copies <number>', 'copies of every block', countOf('copies', MAX_COPIES), 3)
     .option(
       '--min-copies <number>',
       'live copies that writes need (half of copies, plus one)',
-      countOf('min-copies'),
+      countOf('min-copies', MAX_COPIES),
     )
     .option('--strict', 'never two copies in one zone')
     .option(
@@ -67,7 +68,7 @@ function addFormat(cluster: Command, io: Io): void {
       countOf('partitions'),
     )
     .option('--name <name>', 'of the cluster')
-    .option('-f, --force', 'not possible yet: stop the nodes and move their directories away')
+    .option('-f, --force', 'wipe this node first: its copies are lost')
     .addHelpText('after', helpTail('dog cluster format -c 3', 'dog cluster format -c 2 --name lab'))
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);

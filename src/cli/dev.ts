@@ -6,6 +6,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:f
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError } from 'commander';
+import { MAX_COPIES } from '../core/limits.ts';
 import { checkName, parseSize } from '../core/volume.ts';
 import { DEV_DIR } from './client.ts';
 import { formatOf, type GlobalOptions, helpTail, type Io } from './context.ts';
@@ -49,7 +50,7 @@ export function addDevCommands(program: Command, io: Io): void {
     .option(
       '--copies <number>',
       'copies of every block (3, or as many as nodes)',
-      countOf('copies'),
+      countOf('copies', MAX_COPIES),
     )
     .option('--volume <name:size>', 'make this volume unless it exists', onlyOnce)
     .option('-d, --detach', 'return when it is ready; "dog dev down" ends it')

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
+import { MAX_COPIES } from '../core/limits.ts';
 import { checkName, parseSize } from '../core/volume.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { countOf } from './numbers.ts';
@@ -77,11 +78,11 @@ function addCreate(vdi: Command, io: Io): void {
   vdi
     .command('create <name> <size>')
     .description('make a thin volume; SIZE as 4096, 64M, 10G, 1T (powers of 1024)')
-    .option('-c, --copies <number>', "copies (the cluster's)", countOf('copies'))
+    .option('-c, --copies <number>', "copies (the cluster's)", countOf('copies', MAX_COPIES))
     .option(
       '--min-copies <number>',
       'live copies that writes need (half of copies, plus one)',
-      countOf('min-copies'),
+      countOf('min-copies', MAX_COPIES),
     )
     .option('--strict', 'never two copies in one zone')
     .addHelpText('after', helpTail('dog vdi create demo 10G', 'dog vdi create scratch 100G -c 2'))

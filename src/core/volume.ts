@@ -100,14 +100,22 @@ export function checkSize(sizeBytes: number): void {
  * @throws OperatingError 'usage' for what is no size, or no size of a volume
  */
 export function parseSize(text: string): number {
+  const sizeBytes = parseBytes(text);
+  checkSize(sizeBytes);
+  return sizeBytes;
+}
+
+/**
+ * The same for what is no volume: any number of bytes.
+ * @throws OperatingError 'usage' for what is no size
+ */
+export function parseBytes(text: string): number {
   const match = /^(-?\d{1,16}(?:\.\d{1,6})?)\s?([KMGTB]?)(?:iB|B)?$/i.exec(text.trim());
   if (match === null) {
     throw new OperatingError('usage', `"${text}" is no size`, { remedy: SIZE_REMEDY });
   }
   const unit = UNITS[(match[2] as string).toUpperCase()] as number;
-  const sizeBytes = Number(match[1]) * unit;
-  checkSize(sizeBytes);
-  return sizeBytes;
+  return Number(match[1]) * unit;
 }
 
 /** Objects of a volume of this size. The last one may be used in part. */

@@ -110,9 +110,9 @@ test('a killed node stays dead until it is started, and the supervisor says so',
   const { nodes } = await running.ready;
   t.is((await dog(['dev', 'kill', '2', '--dir', dir])).code, 0);
   t.false(isAlive(nodes[1]?.pid ?? 0));
-  t.regex(running.err(), /n2 ended \(SIGKILL\); start it again with "dog dev start 2/);
   t.is((await dog(['dev', 'kill', '2', '--dir', dir])).code, 5);
   t.regex((await dog(['dev', 'status', '--dir', dir])).out, /n1 +running[\s\S]*n2 +ended/);
+  t.regex(running.err(), /n2 ended \(SIGKILL\); start it again with "dog dev start 2/);
   t.is((await dog(['dev', 'start', 'n2', '--dir', dir])).code, 0);
   t.is((await dog(['dev', 'start', '2', '--dir', dir])).code, 3);
   t.is((await dog(['dev', 'start', '9', '--dir', dir])).code, 5);
