@@ -198,7 +198,8 @@ export class LocalObjectStore implements ObjectStore {
     invariant(at >= 0 && at + count <= target.length, 'the target has room');
     const from = offset - (offset % SECTOR_BYTES);
     const length = Math.ceil((offset + count - from) / SECTOR_BYTES) * SECTOR_BYTES;
-    const bytes = new Uint8Array(length);
+    const isAligned = length === count;
+    const bytes = isAligned ? target.subarray(at, at + count) : new Uint8Array(length);
     // The end of the tick first: the answer never comes before the call returns.
     this.#parts.clock.soon(() => {
       const state = this.#parts.table.find(generation, index);
@@ -207,7 +208,9 @@ export class LocalObjectStore implements ObjectStore {
         return done('ok', undefined);
       }
       this.#parts.reader.read(state, from, length, bytes, (outcome, error) => {
-        if (outcome === 'ok') target.set(bytes.subarray(offset - from, offset - from + count), at);
+        if (outcome === 'ok' && !isAligned) {
+          target.set(bytes.subarray(offset - from, offset - from + count), at);
+        }
         done(outcome, error);
       });
     });

@@ -4,6 +4,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { MIB } from '../../src/core/units.ts';
 import { succeed, toolOrSkip } from '../nbd/tools.ts';
 import { until } from './cluster.ts';
 import { withCluster } from './with-cluster.ts';
@@ -12,11 +13,10 @@ const MAX_STALL_MS = 3000;
 /** About 20 s of writing; fio's rate is by its smallest block. */
 const LOAD = ['--rw=randwrite', '--bs=4k-64k', '--iodepth=16', '--size=160m', '--rate=5m'];
 const VERIFY = ['--verify=crc32c', '--verify_fatal=1', '--do_verify=1'];
-/** Node 3 is killed after, and started again after; both within the 20 s. */
-const KILL_AFTER_MS = 4_000;
-const DOWN_MS = 6_000;
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+/** Bytes stored when node 3 is killed, and when it is started again: each block is written once, so they only grow. */
+const KILL_AT_BYTES = 30 * MIB;
+const START_AT_BYTES = 80 * MIB;
+const LOAD_TIMEOUT_MS = 60_000;
 
 /** Longest time that one request took, from fio's latency log: `time, latency in ns, direction, bytes, offset`. */
 function longestMs(file: string): number {
@@ -33,14 +33,20 @@ toolOrSkip('fio')(
     const job = ['--name=load', '--ioengine=nbd', `--uri=${cluster.uri(1)}`];
     const log = ['--write_lat_log=stall', '--log_offset=0'];
     const fio = succeed(t, 'fio', [...job, ...LOAD, ...VERIFY, ...log], { cwd: cluster.dir });
-    await pause(KILL_AFTER_MS);
+    const stored = (bytes: number) =>
+      until(
+        `${bytes} bytes are stored`,
+        async () => (await cluster.info()).space.usedBytes >= bytes,
+        LOAD_TIMEOUT_MS,
+      );
+    await stored(KILL_AT_BYTES);
     await cluster.kill([3]);
     await until(
       'node 3 is seen as down',
       async () => (await cluster.info()).members.down === 1,
       10_000,
     );
-    await pause(DOWN_MS);
+    await stored(START_AT_BYTES);
     await cluster.start(3);
     await fio;
 
