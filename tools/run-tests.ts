@@ -17,6 +17,8 @@ const END_TO_END = 'test/e2e/**/*.test.ts';
 const UNIT = ['test/**/*.test.ts', '!test/e2e/**'];
 const UNIT_CONCURRENCY = '2';
 const END_TO_END_CONCURRENCY = '1';
+/** A runner that says nothing for so long hangs: a test that failed may have left something open. */
+const MAX_SILENCE_MS = 300_000;
 
 const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
 const files = process.argv.slice(2);
@@ -98,16 +100,36 @@ async function runLines(
   args: readonly string[],
   onLine: (line: string) => void,
 ): Promise<number> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  // A group of its own, so that all of it can be ended: a runner's workers would outlive it.
+  const end = (): void => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
+  };
+  const interrupted = (): void => {
+    end();
+    process.exit(1);
+  };
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+  const silence = setTimeout(() => {
+    onLine(`${command} said nothing for ${MAX_SILENCE_MS / 1000} s: it is ended`);
+    end();
+  }, MAX_SILENCE_MS);
   for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on('line', onLine);
+    createInterface({ input: stream }).on('line', (line) => {
+      silence.refresh();
+      onLine(line);
+    });
   }
   const { promise, resolve } = Promise.withResolvers<number>();
   child.on('error', (error) => {
     onLine(`can not run ${command}: ${error.message}`);
     resolve(1);
   });
-  child.on('close', (code) => resolve(code ?? 1));
+  child.on('close', (code) => {
+    clearTimeout(silence);
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
+    resolve(code ?? 1);
+  });
   return promise;
 }
 

@@ -26,6 +26,7 @@ async function dialUntilRefused(dial: () => Promise<unknown>, untilMs: number): 
 
 test('a killed process is noticed by the broken channel and a refused dial', async (t) => {
   const a = await newNetwork();
+  t.teardown(() => a.stop());
   const peer = spawn(process.execPath, [child, JSON.stringify(addressOf(a))], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -43,5 +44,4 @@ test('a killed process is noticed by the broken channel and a refused dial', asy
   t.log(`noticed after ${tookMs.toFixed(0)} ms; the idle peer had ${b.rssMiB.toFixed(0)} MiB RSS`);
   t.true(tookMs < MAX_NOTICE_MS, `took ${tookMs} ms`);
   t.true(b.rssMiB < 150, `an idle network takes ${b.rssMiB} MiB`);
-  await a.stop();
 });
