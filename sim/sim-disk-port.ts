@@ -4,7 +4,7 @@ import { OperatingError } from '../src/core/errors.ts';
 import { invariant } from '../src/core/invariant.ts';
 import type { Disk, DiskFile } from '../src/ports/ports.ts';
 import type { SimDisk } from './sim-disk.ts';
-import { FileInode, FolderInode } from './sim-inode.ts';
+import { FileInode, FolderInode, PAGE_BYTES } from './sim-inode.ts';
 import type { SimProcess } from './sim-process.ts';
 
 export class SimDiskPort implements Disk {
@@ -22,6 +22,7 @@ export class SimDiskPort implements Disk {
     if (place?.inode !== undefined) return this.#fileOf(place.inode, path);
     if (!options.create) return undefined;
     if (place === undefined) throw new OperatingError('io', `no folder for ${path}`);
+    this.#disk.checkWritable(path);
     const inode = new FileInode();
     if (this.#process.isAlive) {
       this.#disk.change([{ folder: place.folder, name: place.name, inode }]);
@@ -35,9 +36,10 @@ export class SimDiskPort implements Disk {
     for (const part of path.split('/').filter((name) => name !== '')) {
       sub = sub === '' ? part : `${sub}/${part}`;
       const place = this.#disk.find(sub);
-      invariant(place !== undefined, 'parents were made first');
+      if (place === undefined) throw new OperatingError('io', `no folder for ${sub}`);
       if (place.inode?.kind === 'file') throw new OperatingError('io', `${sub} is a file`);
       if (place.inode !== undefined) continue;
+      this.#disk.checkWritable(sub);
       this.#disk.change([{ folder: place.folder, name: part, inode: new FolderInode() }]);
     }
   }
@@ -55,7 +57,9 @@ export class SimDiskPort implements Disk {
     }
     if (target.inode === source.inode) return;
     if (target.inode?.kind === 'folder') throw new OperatingError('io', `${to} is a folder`);
+    this.#disk.checkWritable(from);
     this.#freePages(target.inode);
+    this.#disk.noteRename(source, target);
     this.#disk.change([
       { folder: source.folder, name: source.name, inode: undefined },
       { folder: target.folder, name: target.name, inode: source.inode },
@@ -66,6 +70,7 @@ export class SimDiskPort implements Disk {
     if (!this.#process.isAlive) return;
     const place = this.#disk.find(path);
     if (place?.inode === undefined) return;
+    this.#disk.checkWritable(path);
     this.#freePages(place.inode);
     this.#disk.change([{ folder: place.folder, name: place.name, inode: undefined }]);
   }
@@ -86,6 +91,7 @@ export class SimDiskPort implements Disk {
   }
 
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
+    if (this.#disk.isMovedAway) throw new OperatingError('io', 'space: no such file or folder');
     const totalBytes = this.#disk.capacityBytes;
     return { totalBytes, freeBytes: Math.max(0, totalBytes - this.#disk.usedBytes) };
   }
@@ -115,7 +121,9 @@ class SimFile implements DiskFile {
 
   readSync(target: Uint8Array, at: number, length: number, position: number): number {
     this.#checkOpen();
-    return this.#inode.read(target, at, length, position);
+    this.#disk.checkRead(this.#path);
+    const place = this.#disk.targetOf('reads', this.#path, this.#inode, position);
+    return place.inode.read(target, at, length, place.position);
   }
 
   read(
@@ -128,7 +136,15 @@ class SimFile implements DiskFile {
     this.#checkOpen();
     if (!this.#process.isAlive) return;
     this.#disk.world.schedule(this.#disk.readTimeMs(), this.#process, () => {
-      done(undefined, this.#inode.read(target, at, length, position));
+      let count = 0;
+      try {
+        this.#disk.checkRead(this.#path);
+        const place = this.#disk.targetOf('reads', this.#path, this.#inode, position);
+        count = place.inode.read(target, at, length, place.position);
+      } catch (error) {
+        return done(error instanceof Error ? error : new OperatingError('io', this.#path), 0);
+      }
+      done(undefined, count);
     });
   }
 
@@ -139,16 +155,28 @@ class SimFile implements DiskFile {
   writevSync(pieces: readonly Uint8Array[], position: number): void {
     this.#checkOpen();
     if (!this.#process.isAlive) return;
-    if (this.#disk.failsWrites) throw new OperatingError('io', `write failed on ${this.#path}`);
-    let at = position;
+    this.#disk.checkWrite(this.#path);
+    const place = this.#disk.targetOf('writes', this.#path, this.#inode, position);
+    let at = place.position;
     for (const piece of pieces) {
       if (piece.length === 0) continue;
-      const before = this.#inode.pageCount;
-      this.#disk.reserve(this.#inode.newPages(at, piece.length));
-      this.#inode.write(piece, at);
-      this.#disk.addUsedPages(this.#inode.pageCount - before);
+      const before = place.inode.pageCount;
+      this.#disk.reserve(place.inode.newPages(at, piece.length));
+      place.inode.write(piece, at);
+      this.#disk.addUsedPages(place.inode.pageCount - before);
       at += piece.length;
     }
+  }
+
+  punch(position: number, length: number): boolean {
+    this.#checkOpen();
+    invariant(position % PAGE_BYTES === 0 && length % PAGE_BYTES === 0, 'whole pages are punched');
+    if (!this.#process.isAlive) return false;
+    this.#disk.checkWrite(this.#path);
+    const before = this.#inode.pageCount;
+    this.#inode.punch(position, length);
+    this.#disk.addUsedPages(this.#inode.pageCount - before);
+    return length > 0;
   }
 
   sizeSync(): number {
@@ -159,6 +187,7 @@ class SimFile implements DiskFile {
   truncateSync(bytes: number): void {
     this.#checkOpen();
     if (!this.#process.isAlive) return;
+    this.#disk.checkWrite(this.#path);
     const before = this.#inode.pageCount;
     this.#inode.truncate(bytes);
     this.#disk.addUsedPages(this.#inode.pageCount - before);

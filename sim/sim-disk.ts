@@ -1,7 +1,16 @@
 // A simulated disk. It outlives the processes that use it: `SimDisk` is the platter with its page cache,
 // sim-disk-port.ts is the Disk port of one process. Writes, truncations, creations, renames and removals are volatile
 // until `sync` and `syncFolder` complete; a killed process leaves the cache as it is, a power loss keeps a drawn part
-// of it. Faults are asked for by the stage: failed sync, full disk, slow disk, rot, a failed write.
+// of it. What else can go wrong is asked for by the stage, each by a name of its own (SIMULATOR.md, section 2).
+//
+//   capacityBytes       full                       rot                 a bit turned
+//   slowness            slow by 1000               makeUnreadable      a latent read error
+//   failSyncs           a failed sync              misdirectWrite      the next write lands elsewhere
+//   failsWrites         every write fails          misdirectRead       the next read comes from elsewhere
+//   failsReads          every read fails           loseEntry           a directory entry is gone
+//   isReadOnly          the file system gave up    loseRename          a rename is undone
+//   isMovedAway         the folder is not there    wipe                replaced by an empty one
+//   losePower           lost, torn, reordered      image, restore      restored from an old image
 
 import { OperatingError } from '../src/core/errors.ts';
 import type { Inode } from './sim-inode.ts';
@@ -13,6 +22,20 @@ const DEFAULT_CAPACITY_BYTES = 1024 * 1024 * 1024;
 /** Mean times of one access; each is drawn from an exponential around it. */
 const READ_MEAN_MS = 0.1;
 const SYNC_MEAN_MS = 0.5;
+
+/** Renames that `loseRename` can undo. */
+const MAX_RENAMES = 64;
+
+/** A disk as it was at one moment. */
+export interface DiskImage {
+  readonly root: FolderInode;
+}
+
+/** Where a misdirected access goes instead. */
+interface Detour {
+  readonly matches: (path: string) => boolean;
+  readonly to: string | undefined;
+}
 
 /** A change of names that is not durable yet. All of its parts become durable together. */
 interface PendingChange {
@@ -38,6 +61,12 @@ export class SimDisk {
   failSyncs = 0;
   /** True = every write throws 'io'. */
   failsWrites = false;
+  /** True = every read fails with 'io'. */
+  failsReads = false;
+  /** True = nothing can be changed and nothing synced, as after `errors=remount-ro`; reads go on. */
+  isReadOnly = false;
+  /** True = the folder was moved away: nothing is found or made in it, files that are open go on. */
+  isMovedAway = false;
   /** True for paths whose syncs say "done" and do nothing: a lying disk, for mutants. */
   ignoresSync: (path: string) => boolean = () => false;
   readonly world: World;
@@ -46,6 +75,11 @@ export class SimDisk {
   #root = new FolderInode();
   #pending: PendingChange[] = [];
   #usedPages = 0;
+  #renames: { readonly from: Place; readonly to: Place }[] = [];
+  readonly #detours: { readonly reads: Detour[]; readonly writes: Detour[] } = {
+    reads: [],
+    writes: [],
+  };
 
   constructor(world: World, name: string) {
     this.world = world;
@@ -79,6 +113,7 @@ export class SimDisk {
 
   /** Finds a name; undefined when its folder does not exist. */
   find(path: string): Place | undefined {
+    if (this.isMovedAway) return undefined;
     const parts = path.split('/').filter((part) => part !== '' && part !== '.');
     const name = parts.pop();
     let folder = this.#root;
@@ -131,8 +166,25 @@ export class SimDisk {
     this.#pending = this.#pending.filter((change) => !changes.has(change));
   }
 
+  /** Throws what a file system that can not be written any more does. */
+  checkWritable(path: string): void {
+    if (this.isReadOnly) throw new OperatingError('io', `${path}: read-only file system`);
+  }
+
+  checkWrite(path: string): void {
+    this.checkWritable(path);
+    if (this.failsWrites) throw new OperatingError('io', `write failed on ${path}`);
+  }
+
+  checkRead(path: string): void {
+    if (this.failsReads) throw new OperatingError('io', `read failed on ${path}`);
+  }
+
   /** One failed sync, when the stage asked for it. */
   takeSyncFailure(): OperatingError | undefined {
+    if (this.isReadOnly) {
+      return new OperatingError('io', `the disk of ${this.name} is a read-only file system`);
+    }
     if (this.failSyncs === 0) return undefined;
     this.failSyncs -= 1;
     return new OperatingError('io', `sync failed on the disk of ${this.name}`);
@@ -156,15 +208,93 @@ export class SimDisk {
 
   /** An empty disk in the place of this one. */
   wipe(): void {
-    this.#root = new FolderInode();
+    this.restore({ root: new FolderInode() });
+  }
+
+  /** What a copy of the whole disk, made now, holds. */
+  image(): DiskImage {
+    return { root: this.#root.copy() };
+  }
+
+  /** The disk is what it was: the node must not run. An image may be restored many times. */
+  restore(image: DiskImage): void {
+    this.#root = image.root.copy();
     this.#pending = [];
-    this.#usedPages = 0;
+    this.#renames = [];
+    this.#recount();
   }
 
   /** Turns a bit of a file that exists. */
   rot(path: string, position: number): void {
     const inode = this.find(path)?.inode;
     if (inode?.kind === 'file') inode.rot(position, this.#random.between(0, 7));
+  }
+
+  /** The page of a file that holds this byte can not be read from now on (EIO), until it is written as a whole. */
+  makeUnreadable(path: string, position: number): void {
+    const inode = this.find(path)?.inode;
+    if (inode?.kind === 'file') inode.makeUnreadable(position);
+  }
+
+  /** The next write of a file that matches lands in file `to`, or, without one, on another page of its own. */
+  misdirectWrite(matches: (path: string) => boolean, to?: string): void {
+    this.#detours.writes.push({ matches, to });
+  }
+
+  /** The next read of a file that matches gives the bytes of another place. */
+  misdirectRead(matches: (path: string) => boolean, to?: string): void {
+    this.#detours.reads.push({ matches, to });
+  }
+
+  /** Where this access really goes. A detour is used once. */
+  targetOf(
+    access: 'reads' | 'writes',
+    path: string,
+    inode: FileInode,
+    position: number,
+  ): { readonly inode: FileInode; readonly position: number } {
+    const detours = this.#detours[access];
+    const at = detours.findIndex(({ matches }) => matches(path));
+    if (at < 0) return { inode, position };
+    const [detour] = detours.splice(at, 1);
+    const other = detour?.to === undefined ? undefined : this.find(detour.to)?.inode;
+    if (other?.kind === 'file') return { inode: other, position };
+    const pages = Math.max(2, Math.ceil(inode.size / PAGE_BYTES));
+    const shift = this.#random.between(1, pages - 1) * PAGE_BYTES;
+    return { inode, position: (position + shift) % (pages * PAGE_BYTES) };
+  }
+
+  /** Takes a name away, from cache and platter; what it stood for is out of reach. */
+  loseEntry(path: string): void {
+    const place = this.find(path);
+    if (place?.inode === undefined) return;
+    if (place.inode.kind === 'file') this.#usedPages -= place.inode.pageCount;
+    place.folder.entries.delete(place.name);
+    place.folder.durable.delete(place.name);
+  }
+
+  /** Remembers a rename, for `loseRename`: what both names stood for before it. */
+  noteRename(from: Place, to: Place): void {
+    this.#renames.push({ from, to });
+    if (this.#renames.length > MAX_RENAMES) this.#renames.shift();
+  }
+
+  /** Undoes the last rename to this name, however long it was durable. Returns false when none is known. */
+  loseRename(path: string): boolean {
+    const now = this.find(path);
+    const done = this.#renames.findLast(
+      ({ from, to }) =>
+        to.folder === now?.folder && to.name === now.name && from.inode === now.inode,
+    );
+    if (done === undefined) return false;
+    for (const { folder, name, inode } of [done.from, done.to]) {
+      for (const names of [folder.entries, folder.durable]) {
+        if (inode === undefined) names.delete(name);
+        else names.set(name, inode);
+      }
+    }
+    this.#recount();
+    return true;
   }
 
   /** All paths of files, sorted, for checkers and faults. */

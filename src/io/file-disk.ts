@@ -7,6 +7,7 @@ import * as path from 'node:path';
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
+import { HOLE_ALIGN_BYTES, punchHole } from './punch-hole.ts';
 
 /** Files and folders are for the account of the node only. */
 const FILE_MODE = 0o600;
@@ -16,6 +17,19 @@ const MAX_PIECES_PER_CALL = 1024;
 /** Codes of the system that mean: full. */
 const FULL_CODES = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
+const NO_SPACE_REMEDY = 'free space on this file system, or make it larger, then start sheep again';
+const IO_REMEDY = 'check the disk and the kernel log (dmesg), then start sheep again';
+/** What a person does about a code of the system. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  EROFS:
+    'the file system is read-only: look into dmesg, repair it (fsck), mount it again, start sheep again',
+  EIO: 'the disk fails: look into dmesg, replace it, and let the node join anew',
+  ENOENT: 'the data directory or a file of it was moved or removed: put it back, start sheep again',
+  ENOTDIR: 'a part of the path is a file: give another directory',
+  EACCES: 'give this user the right to write there, or give another directory',
+  EMFILE: 'allow more open files (ulimit -n), then start sheep again',
+};
+
 function codeOf(error: unknown): string {
   return (error as { code?: string } | null)?.code ?? '';
 }
@@ -24,7 +38,7 @@ function operatingError(error: unknown, doing: string, name: string): OperatingE
   const full = FULL_CODES.has(codeOf(error));
   const text = error instanceof Error ? error.message : String(error);
   return new OperatingError(full ? 'no-space' : 'io', `${doing} ${name}: ${text}`, {
-    remedy: full ? 'free space on this file system' : 'check the disk and the kernel log',
+    remedy: REMEDIES[codeOf(error)] ?? (full ? NO_SPACE_REMEDY : IO_REMEDY),
     cause: error,
   });
 }
@@ -186,6 +200,14 @@ class OpenFile implements DiskFile {
   sizeSync(): number {
     invariant(this.#isOpen, 'the file is open');
     return guarded('size of', this.#name, () => fs.fstatSync(this.#fd).size);
+  }
+
+  punch(position: number, length: number): boolean {
+    invariant(this.#isOpen, 'the file is open');
+    invariant(Number.isSafeInteger(position + length) && position >= 0, 'a range of a file');
+    const isAligned = position % HOLE_ALIGN_BYTES === 0 && length % HOLE_ALIGN_BYTES === 0;
+    invariant(isAligned, 'whole pages are punched');
+    return length > 0 && punchHole(this.#fd, position, length);
   }
 
   truncateSync(bytes: number): void {

@@ -11,6 +11,8 @@ export type TimerHandle = { readonly timer: unique symbol };
 export interface Clock {
   /** Milliseconds since some start, with fractions; never goes back. */
   now(): number;
+  /** Milliseconds since 1970 as the host believes: for dates that people read and for expiry. May jump; never for order. */
+  date(): number;
   /** Runs `fn` once after at least `ms`. A node keeps its timer count bounded by its own design. */
   setTimer(ms: number, fn: () => void): TimerHandle;
   clearTimer(handle: TimerHandle): void;
@@ -68,6 +70,12 @@ export interface DiskFile {
   /** Writes the pieces one after the other from `position`, as one system call where possible. */
   writevSync(pieces: readonly Uint8Array[], position: number): void;
   sizeSync(): number;
+  /**
+   * Gives the space of a range back, which then reads as zeroes; the size stays. Position and length are multiples of
+   * 4096. A wish, not a promise: false where the system has no such call or refuses, and nothing was changed then.
+   * Like a write it is durable after `sync` only.
+   */
+  punch(position: number, length: number): boolean;
   truncateSync(bytes: number): void;
   /** fdatasync. A failed sync is never repeated: the caller ends the process. */
   sync(done: (error: Error | undefined) => void): void;

@@ -6,7 +6,7 @@ import { SimDiskPort } from '../../sim/sim-disk-port.ts';
 import { SimProcess } from '../../sim/sim-process.ts';
 import { World } from '../../sim/world.ts';
 import type { DiskFile } from '../../src/ports/ports.ts';
-import { diskContract } from './disk.contract.ts';
+import { diskContract, fullDiskContract } from './disk.contract.ts';
 
 function machine(seed: number) {
   const world = new World(seed);
@@ -27,6 +27,14 @@ function created(port: SimDiskPort, path: string): DiskFile {
 diskContract('simulated disk', () => {
   const { world, start } = machine(1);
   return { disk: start().port, settle: () => world.run({ seconds: 1 }) };
+});
+
+const SMALL_BYTES = 1024 * 1024;
+
+fullDiskContract('simulated disk', SMALL_BYTES, () => {
+  const { disk, start } = machine(1);
+  disk.capacityBytes = SMALL_BYTES;
+  return { disk: start().port };
 });
 
 test('simulated disk: synced bytes of a synced name survive every power cut', async (t) => {

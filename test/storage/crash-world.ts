@@ -154,6 +154,7 @@ export class CrashWorld {
     const life = this.#life;
     return {
       now: () => this.#nowMs,
+      date: () => this.#nowMs,
       soon: (fn) => this.#later(fn),
       setTimer: (ms, fn) => {
         const handle = {} as TimerHandle;
@@ -281,6 +282,11 @@ export class CrashWorld {
       },
       writeSync,
       writevSync: (pieces, position) => writeSync(Buffer.concat(pieces), position),
+      punch: (position, length) => {
+        const end = Math.min(position + length, inode.size);
+        if (end > position) writeSync(new Uint8Array(end - position), position);
+        return length > 0;
+      },
       sizeSync: () => inode.size,
       truncateSync: (bytes) => {
         check();

@@ -55,6 +55,7 @@ class MemoryDisk implements Disk {
         file.bytes.set(bytes, position);
       },
       writevSync: () => undefined,
+      punch: () => false,
       sizeSync: () => file.bytes.length,
       truncateSync: (bytes) => {
         file.bytes = file.bytes.slice(0, bytes);
@@ -120,6 +121,10 @@ class StepClock implements Clock {
   timers = new Map<object, { at: number; fn: () => void }>();
 
   now(): number {
+    return this.time;
+  }
+
+  date(): number {
     return this.time;
   }
 
