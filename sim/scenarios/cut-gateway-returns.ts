@@ -2,6 +2,7 @@
 // same process goes on in a new incarnation, its lock moves with it, and its guest has seen a pause, but no error.
 
 import { scenario } from '../scenario.ts';
+import { isCalledDown } from '../stage.ts';
 
 export const cutGatewayReturns = scenario(
   'cut-gateway-returns',
@@ -14,16 +15,9 @@ export const cutGatewayReturns = scenario(
     await stage.run({ seconds: 1 + stage.random.unit() });
 
     stage.partition([gateway]);
-    const majority = stage.nodes.filter((node) => node !== gateway);
-    await stage.until(
-      'the majority calls the gateway down',
-      () =>
-        majority.every((node) => {
-          const view = node.running().handle.view();
-          return [...(view?.members.values() ?? [])].some((member) => member.state === 'down');
-        }),
-      { seconds: 30 },
-    );
+    await stage.until('the gateway is called down', () => isCalledDown(stage, gateway), {
+      seconds: 30,
+    });
     await stage.run({ seconds: stage.random.unit() * 5 });
     stage.heal();
     await stage.check.converges({ seconds: 120 });

@@ -3,6 +3,7 @@
 // over for good. Every acknowledged write of both guests stays.
 
 import { scenario } from '../scenario.ts';
+import { isCalledDown } from '../stage.ts';
 
 export const split = scenario('split', { nodes: 3, copies: 3 }, async (stage) => {
   await stage.form();
@@ -12,18 +13,11 @@ export const split = scenario('split', { nodes: 3, copies: 3 }, async (stage) =>
   await stage.run({ seconds: 1 + stage.random.unit() });
 
   stage.partition([gateway]);
-  const majority = stage.nodes.filter((node) => node !== gateway);
-  await stage.until(
-    'the majority calls the gateway down',
-    () =>
-      majority.every((node) => {
-        const view = node.running().handle.view();
-        return [...(view?.members.values() ?? [])].some((member) => member.state === 'down');
-      }),
-    { seconds: 30 },
-  );
+  await stage.until('the gateway is called down', () => isCalledDown(stage, gateway), {
+    seconds: 30,
+  });
   const newGuest = stage.guestOf(oldGuest.volume);
-  newGuest.attach(stage.random.pick(majority));
+  newGuest.attach(stage.anyRunning(gateway));
   await stage.check.everyAcknowledgedWriteIsReadable(newGuest);
   newGuest.writeForever({ workingSet: 64 });
   await stage.run({ seconds: 2 + stage.random.unit() * 8 });
