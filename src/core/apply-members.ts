@@ -13,7 +13,7 @@ import {
   partitionsWith,
   withRing,
 } from './policy-state.ts';
-import { buildRing } from './ring.ts';
+import { buildRing, type Ring } from './ring.ts';
 import {
   type Applied,
   accepted,
@@ -204,8 +204,13 @@ function upProblem(member: Member, body: Body<'nodeUp'>): string | undefined {
   return undefined;
 }
 
+/** The ring of these members: it says nothing that they do not, so a snapshot leaves it out. */
+export function ringOf(members: ReadonlyMap<NodeId, Member>): Ring {
+  return buildRing([...members.values()].filter((one) => one.state !== 'joined'));
+}
+
 function withNewRing(state: ClusterState): ClusterState {
-  const ring = buildRing([...state.members.values()].filter((one) => one.state !== 'joined'));
+  const ring = ringOf(state.members);
   const isLive = liveIn(state.members);
   return withPolicies({ ...state, ring }, (policy) => withRing(policy, ring, isLive));
 }

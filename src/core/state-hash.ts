@@ -6,6 +6,9 @@ import type { PolicyState } from './policy-state.ts';
 import type { ClusterState, ProposalWindow } from './state.ts';
 import type { Member, Volume } from './view.ts';
 
+/** Raised when equal states begin to hash otherwise: hashes are compared between equal versions only. */
+export const STATE_HASH_VERSION = 1;
+
 const U32_BYTES = 4;
 
 /** sha256 as 64 hex digits. */

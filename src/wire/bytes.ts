@@ -10,7 +10,7 @@ import { MIB } from '../core/units.ts';
 /** Largest value of a u48 field, plus one. */
 export const U48_END = 2 ** 48;
 const U32_END = 2 ** 32;
-/** Most bytes one Writer holds; the largest message is 1 MiB, so this only catches our own mistakes. */
+/** Most bytes one Writer holds unless told; the largest message is 1 MiB, so this only catches our own mistakes. */
 const MAX_WRITER_BYTES = 4 * MIB;
 const FIRST_WRITER_BYTES = 128;
 
@@ -64,8 +64,13 @@ export function isUnsigned(value: number, end: number): boolean {
 
 /** A growing buffer; `finish` hands over exactly what was written. */
 export class Writer {
+  readonly #maxBytes: number;
   #bytes = allocUnsafe(FIRST_WRITER_BYTES);
   #length = 0;
+
+  constructor(maxBytes: number = MAX_WRITER_BYTES) {
+    this.#maxBytes = maxBytes;
+  }
 
   u8(value: number): void {
     invariant(isUnsigned(value, 256), `u8 holds ${value}`);
@@ -117,7 +122,7 @@ export class Writer {
   #reserve(count: number): number {
     const at = this.#length;
     const wanted = at + count;
-    invariant(wanted <= MAX_WRITER_BYTES, 'a message is smaller than the writer');
+    invariant(wanted <= this.#maxBytes, 'a message is smaller than the writer');
     if (wanted > this.#bytes.length) {
       const grown = allocUnsafe(Math.max(wanted, this.#bytes.length * 2));
       grown.set(this.#bytes.subarray(0, at));

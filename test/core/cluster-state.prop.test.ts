@@ -3,9 +3,10 @@
 
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { applyEntry, emptyState, hashOf } from '../../src/core/cluster-state.ts';
+import { applyEntry, type ClusterState, emptyState, hashOf } from '../../src/core/cluster-state.ts';
 import type { Incarnation } from '../../src/core/ids.ts';
 import type { EntryBody, EntryOrigin, LogEntry, PartitionCas } from '../../src/core/log-entry.ts';
+import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
 import {
   casOf,
   configAt,
@@ -184,6 +185,47 @@ function run(
     check(cell, before, body);
   }
   return cell;
+}
+
+test('state: its bytes say all of it: decoded, it is equal, hashes alike and goes on alike (C2.8)', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(draw, { maxLength: 60 }),
+      fc.array(draw, { maxLength: 10 }),
+      (draws, more) => {
+        const { state } = run(draws, () => undefined);
+        const bytes = encodeState(state);
+        const again = decodeState(bytes);
+        t.is(hashOf(again), hashOf(state));
+        t.deepEqual(plain(again), plain(state));
+        t.deepEqual(encodeState(again), bytes, 'equal states give equal bytes');
+        const [one, other] = [new StateCell(state), new StateCell(again)];
+        for (const d of more) {
+          const body = bodyOf(one, d);
+          t.deepEqual(other.apply(body), one.apply(body));
+        }
+        t.is(hashOf(other.state), hashOf(one.state));
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+/** All but what only makes it faster; orders that decide nothing are one. The order of settings counts. */
+function plain(state: ClusterState): unknown {
+  const policies = [...state.policies].map(([id, { cache: _cache, explicit, ...policy }]) => {
+    return [id, policy, byKey(explicit)];
+  });
+  const proposals = byKey(state.proposals).map(([node, window]) => {
+    return [node, { ...window, results: byKey(window.results) }];
+  });
+  const { members, volumes } = state;
+  const sorted = { members: byKey(members), volumes: byKey(volumes) };
+  return { ...state, ...sorted, policies, proposals, settings: [...state.settings] };
+}
+
+function byKey<V>(map: ReadonlyMap<number, V>): [number, V][] {
+  return [...map].sort(([a], [b]) => a - b);
 }
 
 test('state: the invariants hold after every entry of any sequence', (t) => {

@@ -1,0 +1,80 @@
+// A state from what was kept of it: derived parts (ring, targets, indexes by key, name and head) are made again, so that
+// a snapshot holds each fact once. The result is equal to the original in everything that decides how an entry applies.
+
+import { ringOf } from './apply-members.ts';
+import type { GenerationId, NodeId, PeerKey, VolumeId } from './ids.ts';
+import type { ExplicitSets, PolicyState } from './policy-state.ts';
+import { type Ring, targetTable } from './ring.ts';
+import type { ClusterState, ProposalWindow } from './state.ts';
+import type { Member, Policy, Volume } from './view.ts';
+
+/** What is kept of a policy: T(p) follows from the ring. */
+export interface KeptPolicy {
+  readonly policy: Policy;
+  readonly cfg: Uint32Array;
+  readonly explicit: ReadonlyMap<number, ExplicitSets>;
+}
+
+/** The facts of a state, each once. Lists are in the order that counts (settings) or by id. */
+export type KeptState = Omit<ClusterState, keyof DerivedParts | keyof KeptLists> & KeptLists;
+
+type DerivedParts = Pick<ClusterState, 'nodeOfKey' | 'ring' | 'volumeOfName' | 'volumeOfHead'>;
+
+interface KeptLists {
+  readonly members: readonly Member[];
+  readonly volumes: readonly Volume[];
+  readonly settings: readonly (readonly [string, string])[];
+  readonly policies: readonly KeptPolicy[];
+  readonly proposals: readonly (readonly [NodeId, ProposalWindow])[];
+}
+
+/** The facts of a state, by id. */
+export function keptOf(state: ClusterState): KeptState {
+  const {
+    nodeOfKey: _keys,
+    ring: _ring,
+    volumeOfName: _names,
+    volumeOfHead: _heads,
+    ...kept
+  } = state;
+  const { members, volumes, settings, policies, proposals } = kept;
+  return {
+    ...kept,
+    members: byKey(members).map(([, member]) => member),
+    volumes: byKey(volumes).map(([, volume]) => volume),
+    settings: [...settings],
+    policies: byKey(policies).map(([, { policy, cfg, explicit }]) => {
+      return { policy, cfg, explicit: new Map(byKey(explicit)) };
+    }),
+    proposals: byKey(proposals),
+  };
+}
+
+/** The whole state again. */
+export function restoreState(kept: KeptState): ClusterState {
+  const members = new Map(kept.members.map((member) => [member.node, member]));
+  const ring = ringOf(members);
+  const { volumes } = kept;
+  return {
+    ...kept,
+    members,
+    nodeOfKey: new Map(kept.members.map(({ peerKey, node }): [PeerKey, NodeId] => [peerKey, node])),
+    ring,
+    policies: new Map(
+      kept.policies.map((policy) => [policy.policy.id, restorePolicy(policy, ring)]),
+    ),
+    volumes: new Map(volumes.map((volume) => [volume.id, volume])),
+    volumeOfName: new Map(volumes.map(({ name, id }): [string, VolumeId] => [name, id])),
+    volumeOfHead: new Map(volumes.map(({ head, id }): [GenerationId, VolumeId] => [head, id])),
+    settings: new Map(kept.settings),
+    proposals: new Map(kept.proposals),
+  };
+}
+
+function restorePolicy({ policy, cfg, explicit }: KeptPolicy, ring: Ring): PolicyState {
+  return { policy, cfg, explicit, targets: targetTable(ring, policy, cfg.length), cache: [] };
+}
+
+function byKey<K extends number, V>(map: ReadonlyMap<K, V>): [K, V][] {
+  return [...map].sort(([a], [b]) => a - b);
+}
