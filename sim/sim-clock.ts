@@ -10,6 +10,9 @@ export interface ClockSkew {
   readonly rate: number;
 }
 
+/** 2026-01-01. */
+const STORY_DATE_MS = 1_767_225_600_000;
+
 interface Timer {
   readonly event: Scheduled;
   isPending: boolean;
@@ -28,6 +31,11 @@ export class SimClock implements Clock {
 
   now(): number {
     return this.#skew.offsetMs + this.#world.nowMs * this.#skew.rate;
+  }
+
+  /** The story begins on one date for all hosts; each runs off as its clock does. */
+  date(): number {
+    return STORY_DATE_MS + Math.round(this.#world.nowMs * this.#skew.rate);
   }
 
   setTimer(ms: number, fn: () => void): TimerHandle {

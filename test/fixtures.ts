@@ -64,6 +64,11 @@ export function member(options: {
     since: 1 as Epoch,
     storeGeneration: 0,
     journalSeq: 0,
+    failure: '',
+    space: 'ok',
+    standing: 'in',
+    outBy: '',
+    isWitness: false,
   };
 }
 
@@ -85,12 +90,14 @@ export function partitionConfig(options: {
   targets?: number[];
   inSync: number[];
   joining?: number[];
+  doubtful?: number[];
 }): PartitionConfig {
   return {
     cfg: (options.cfg ?? 1) as ConfigVersion,
     targets: nodeIds(...(options.targets ?? options.inSync)),
     inSync: nodeIds(...options.inSync),
     joining: nodeIds(...(options.joining ?? [])),
+    doubtful: nodeIds(...(options.doubtful ?? [])),
   };
 }
 
@@ -134,6 +141,7 @@ export const entryBodies = {
     continues?: number;
     storeGeneration?: number;
     journalSeq?: number;
+    cleanStop?: boolean;
   }) {
     return {
       type: 'nodeUp',
@@ -143,7 +151,7 @@ export const entryBodies = {
       storeGeneration: options.storeGeneration ?? 1,
       journalSeq: options.journalSeq ?? 0,
       continues: (options.continues ?? 0) as Incarnation,
-      cleanStop: false,
+      cleanStop: options.cleanStop ?? false,
     } satisfies EntryBody;
   },
   nodesDown(options: { nodes: readonly (readonly [number, number])[]; baseEpoch: number }) {
@@ -198,17 +206,41 @@ export const entryBodies = {
     const node = nodeId(options.node);
     return { type: 'isrRelease', partitions: options.partitions, node } satisfies EntryBody;
   },
+  isrSettle(options: { partitions: PartitionCas[]; node: number; incarnation?: number }) {
+    return {
+      type: 'isrSettle',
+      partitions: options.partitions,
+      node: nodeId(options.node),
+      incarnation: (options.incarnation ?? 1) as Incarnation,
+    } satisfies EntryBody;
+  },
+  isrShrinkUnsure(options: { partitions: PartitionCas[]; node: number }) {
+    const node = nodeId(options.node);
+    return {
+      type: 'isrShrinkUnsure',
+      partitions: options.partitions,
+      node,
+      reason: 'test',
+    } satisfies EntryBody;
+  },
   purge(options: { partitions: PartitionCas[]; node: number }) {
     const node = nodeId(options.node);
     return { type: 'purge', partitions: options.partitions, node } satisfies EntryBody;
   },
-  volumeCreate(options: { name?: string; sizeBytes?: number; policy?: number } = {}) {
+  volumeCreate(
+    options: {
+      name?: string;
+      sizeBytes?: number;
+      policy?: number;
+      durability?: 'durable' | 'writeback';
+    } = {},
+  ) {
     return {
       type: 'volumeCreate',
       name: options.name ?? 'disk',
       policy: policyId(options.policy ?? 0),
       sizeBytes: options.sizeBytes ?? 64 * MIB,
-      durability: 'durable',
+      durability: options.durability ?? 'durable',
       attachMode: 'handover',
     } satisfies EntryBody;
   },
@@ -335,6 +367,7 @@ export function configAt(cell: StateCell, p: number, policy = 0): PartitionConfi
     targets,
     inSync: sets?.inSync ?? targets.toSorted((a, b) => a - b),
     joining: sets?.joining ?? [],
+    doubtful: sets?.doubtful ?? [],
   };
 }
 

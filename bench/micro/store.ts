@@ -20,6 +20,7 @@ const seconds = Number(process.argv[3] ?? 5);
 const folder = fs.mkdtempSync(path.join(parent, 'sheep-bench-'));
 
 const clock: Clock = {
+  date: () => 0,
   now: () => performance.now(),
   setTimer: (ms, fn) => setTimeout(fn, ms) as unknown as TimerHandle,
   clearTimer: (handle) => clearTimeout(handle as unknown as NodeJS.Timeout),

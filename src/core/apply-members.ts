@@ -1,19 +1,16 @@
-// Entries about the cluster and its members: format, settings, join, up, down, voters. Up, down and join raise the
-// epoch (A5); only a member's first `nodeUp` changes the ring (down is not out).
+// Entries about the members' lives: join, up, down. Each raises the epoch (A5); of these only a member's first `nodeUp`, and
+// one that ends time's verdict `out`, change the ring (down is not out). What an operator or time decides of a member:
+// apply-life.ts.
 
-import { HASH_VERSION } from './hash.ts';
-import type { ClusterId, Epoch, Incarnation, MapIndex, NodeId, PolicyId, VolumeId } from './ids.ts';
-import { MAX_COPIES, MAX_WEIGHT } from './limits.ts';
+import { withDoubt } from './apply-partitions.ts';
+import type { Incarnation, NodeId, VolumeId } from './ids.ts';
+import { INVITE_PREFIX, inviteBar, parseInvite } from './invite.ts';
+import { MAX_WEIGHT } from './limits.ts';
 import type { EntryBody } from './log-entry.ts';
-import { dropDown, isPartitionCount } from './partition.ts';
-import {
-  createPolicy,
-  PolicyDraft,
-  type PolicyState,
-  partitionsWith,
-  withRing,
-} from './policy-state.ts';
-import { buildRing, type Ring } from './ring.ts';
+import { dropDown } from './partition.ts';
+import { PolicyDraft, type PolicyState, partitionsWith } from './policy-state.ts';
+import { nextEpoch, withNewRing, withPolicies } from './ring-change.ts';
+
 import {
   type Applied,
   accepted,
@@ -24,122 +21,64 @@ import {
   withEntry,
   withoutEntry,
 } from './state.ts';
-import { OBJECT_BYTES } from './units.ts';
-import type { Member, Policy, Volume } from './view.ts';
+import type { Member, Volume } from './view.ts';
 
-/** Most members of a cluster, for ever: ids are not reused. */
+/** Most members of a cluster at one time. */
 export const MAX_MEMBERS = 1024;
-export const MAX_POLICIES = 64;
-export const MAX_VOTERS = 7;
-/** Most settings that are not invites, most invites, and the longest of each in characters. */
-export const MAX_SETTINGS = 256;
-export const MAX_INVITES = 64;
-export const MAX_SETTING_KEY = 128;
-export const MAX_SETTING_VALUE = 4096;
+/** Most ids that a cluster ever gives; they are not reused. */
+export const MAX_NODE_IDS = 0xffff_ffff;
 export const MAX_ADDRESSES = 16;
 export const MAX_ADDRESS = 256;
 export const MAX_ZONE = 64;
 export const MAX_PEER_KEY = 128;
-export const MAX_CLUSTER_NAME = 255;
-
-/** Key prefix of the settings that hold invites; the oldest goes when there are too many. */
-export const INVITE_PREFIX = 'invite/';
 
 const U32_MAX = 0xffffffff;
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
-/** Mints the cluster with policy 0; its partitions have no members until the first one is up. */
-export function applyFormat(state: ClusterState, body: Body<'format'>): Applied {
-  if (state.clusterId !== '') return declined(state, 'exists', 'the cluster is formatted already');
-  const policy = policyOf(0, body);
-  if (policy === undefined) return declined(state, 'refused', 'no such redundancy');
-  if (!isPartitionCount(body.partitions)) {
-    return declined(state, 'refused', 'the number of partitions is a power of two up to 65536');
-  }
-  if (!/^[0-9a-f]{32}$/.test(body.clusterId)) return declined(state, 'refused', 'no cluster id');
-  if (body.name.length > MAX_CLUSTER_NAME)
-    return declined(state, 'refused', 'the name is too long');
-  if (body.objectBytes !== OBJECT_BYTES || body.hashVersion !== HASH_VERSION) {
-    return declined(state, 'refused', 'this version knows no such object size or hash');
-  }
-  const { clusterId, name, partitions } = body;
-  const first = createPolicy(policy, state.ring, { partitions, isLive: () => false });
-  const policies = new Map([[policy.id, first]]);
-  return accepted({ ...state, clusterId: clusterId as ClusterId, name, partitions, policies }, 0);
-}
-
-/** Finds or makes a policy. A new one starts with I(p) = the live part of T(p). */
-export function applyPolicyCreate(state: ClusterState, body: Body<'policyCreate'>): Applied {
-  for (const { policy } of state.policies.values()) {
-    const same = policy.copies === body.copies && policy.minCopies === body.minCopies;
-    if (same && policy.strict === body.strict) return accepted(state, policy.id);
-  }
-  if (state.policies.size >= MAX_POLICIES) return declined(state, 'full', 'too many policies');
-  const policy = policyOf(state.policies.size, body);
-  if (policy === undefined) return declined(state, 'refused', 'no such redundancy');
-  const context = { partitions: state.partitions, isLive: liveIn(state.members) };
-  const made = createPolicy(policy, state.ring, context);
-  return accepted({ ...state, policies: withEntry(state.policies, policy.id, made) }, policy.id);
-}
-
-function policyOf(
-  id: number,
-  body: { copies: number; minCopies: number; strict: boolean },
-): Policy | undefined {
-  const { copies, minCopies, strict } = body;
-  if (!isWithin(copies, 1, MAX_COPIES) || !isWithin(minCopies, 1, copies)) return undefined;
-  return { id: id as PolicyId, copies, minCopies, strict };
-}
-
-/** Sets a key; an empty value removes it. */
-export function applySetting(state: ClusterState, body: Body<'setting'>): Applied {
-  const { key, value } = body;
-  if (!isWithin(key.length, 1, MAX_SETTING_KEY) || value.length > MAX_SETTING_VALUE) {
-    return declined(state, 'refused', 'the setting is too long, or has no name');
-  }
-  if (value === '') return accepted({ ...state, settings: withoutEntry(state.settings, key) }, 0);
-  const settings = withEntry(state.settings, key, value);
-  const invites = [...settings.keys()].filter((one) => one.startsWith(INVITE_PREFIX));
-  if (settings.size - invites.length > MAX_SETTINGS) {
-    return declined(state, 'full', `there are ${MAX_SETTINGS} settings already`);
-  }
-  if (invites.length > MAX_INVITES) settings.delete(invites[0] as string);
-  return accepted({ ...state, settings }, 0);
-}
-
-/** Notes what the state hashed to; nodes compare with their own (C2.8). */
-export function applyAudit(state: ClusterState, body: Body<'audit'>): Applied {
-  const isPast = isWithin(body.atIndex, 1, state.index) && body.atIndex > state.audit.atIndex;
-  if (!isPast || body.stateHash.length > 64) return declined(state, 'stale', 'no audit point');
-  const audit = { atIndex: body.atIndex as MapIndex, stateHash: body.stateHash };
-  return accepted({ ...state, audit }, body.atIndex);
-}
-
 /** Gives a node id to a peer key; twice the same key, twice the same id. The first member is the first voter. */
 export function applyNodeJoin(state: ClusterState, body: Body<'nodeJoin'>): Applied {
+  return joined(state, { ...body, isWitness: false });
+}
+
+/**
+ * A stranger with an invite becomes a member. Applied again for the same key it gives the same id, whatever became of the
+ * invite: a joiner that did not hear the answer knocks again.
+ */
+export function applyNodeAdmit(state: ClusterState, body: Body<'nodeAdmit'>): Applied {
+  if (state.nodeOfKey.has(body.peerKey)) return joined(state, body);
+  const key = INVITE_PREFIX + body.inviteId;
+  const invite = parseInvite(state.settings.get(key));
+  const bar = inviteBar(invite, body);
+  if (bar !== undefined) return declined(state, 'refused', bar);
+  if (body.isWitness && body.weight !== 0) {
+    return declined(state, 'refused', 'a witness has weight 0: it holds no data');
+  }
+  const done = joined(state, body);
+  if (done.result.code !== 'ok' || invite?.isSingleUse !== true) return done;
+  const settings = withoutEntry(state.settings, key);
+  return { ...done, state: { ...done.state, settings } };
+}
+
+type Joiner = Pick<Member, 'peerKey' | 'addresses' | 'zone' | 'weight' | 'isWitness'>;
+
+function joined(state: ClusterState, body: Joiner): Applied {
   const known = state.nodeOfKey.get(body.peerKey);
-  if (known !== undefined) return accepted(state, known);
-  if (state.counters.node >= MAX_MEMBERS) return declined(state, 'full', 'too many members');
+  if (known !== undefined && state.members.has(known)) return accepted(state, known);
+  if (known !== undefined) {
+    const why = `n${known} was retired for good: this identity can not come back`;
+    return declined(state, 'refused', `${why}; join with an empty data directory`);
+  }
+  if (state.members.size >= MAX_MEMBERS || state.counters.node >= MAX_NODE_IDS) {
+    return declined(state, 'full', 'too many members');
+  }
   const problem = joinProblem(body);
   if (problem !== undefined) return declined(state, 'refused', problem);
   const node = (state.counters.node + 1) as NodeId;
-  const member: Member = {
-    node,
-    peerKey: body.peerKey,
-    addresses: [...body.addresses],
-    zone: body.zone,
-    weight: body.weight,
-    state: 'joined',
-    incarnation: 0 as Incarnation,
-    since: nextEpoch(state),
-    storeGeneration: 0,
-    journalSeq: 0,
-  };
   const next: ClusterState = {
     ...state,
     epoch: nextEpoch(state),
-    members: withEntry(state.members, node, member),
+    members: withEntry(state.members, node, newMember(state, node, body)),
     nodeOfKey: withEntry(state.nodeOfKey, body.peerKey, node),
     counters: { ...state.counters, node },
     voters: state.voters.length === 0 ? [node] : state.voters,
@@ -147,7 +86,28 @@ export function applyNodeJoin(state: ClusterState, body: Body<'nodeJoin'>): Appl
   return accepted(next, node);
 }
 
-function joinProblem(body: Body<'nodeJoin'>): string | undefined {
+function newMember(state: ClusterState, node: NodeId, joiner: Joiner): Member {
+  const { peerKey, addresses, zone, weight, isWitness } = joiner;
+  return {
+    node,
+    peerKey,
+    addresses: [...addresses],
+    zone,
+    weight,
+    state: 'joined',
+    standing: 'in',
+    outBy: '',
+    isWitness,
+    incarnation: 0 as Incarnation,
+    since: nextEpoch(state),
+    storeGeneration: 0,
+    journalSeq: 0,
+    failure: '',
+    space: 'ok',
+  };
+}
+
+function joinProblem(body: Joiner): string | undefined {
   if (!isWithin(body.peerKey.length, 1, MAX_PEER_KEY)) return 'no peer key';
   if (!isWithin(body.zone.length, 0, MAX_ZONE)) return `a zone has at most ${MAX_ZONE} characters`;
   const isWeight = Number.isFinite(body.weight) && body.weight >= 0 && body.weight <= MAX_WEIGHT;
@@ -160,8 +120,9 @@ function areAddresses(addresses: readonly string[]): boolean {
 }
 
 /**
- * A node says that it is up in a new life. It stays in each I where it is (durable mode loses nothing in a restart);
- * it leaves each J, for what it had noted as `synced` lived in memory. Locks follow only a life that went on (C4.2).
+ * A node says that it is up in a new life. It stays in each I where it is, as a doubtful member where R8 says so; it
+ * leaves each J, for what it had noted as `synced` lived in memory. Locks follow only a life that went on (C4.2). What
+ * was out because it was down for too long is back.
  */
 export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied {
   const member = state.members.get(body.node);
@@ -176,19 +137,24 @@ export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied 
   const problem = upProblem(member, body);
   if (problem !== undefined) return declined(state, 'refused', problem);
   const epoch = nextEpoch(state);
+  const returns = member.standing === 'out' && member.outBy === 'auto';
   const risen: Member = {
     ...member,
+    ...(returns ? { standing: 'in', outBy: '' } : {}),
     addresses: [...body.addresses],
     state: 'up',
     incarnation: body.incarnation,
     since: member.state === 'up' ? member.since : epoch,
     storeGeneration: body.storeGeneration,
     journalSeq: body.journalSeq,
+    failure: '',
   };
   const members = withEntry(state.members, body.node, risen);
   let next: ClusterState = { ...state, epoch, members };
-  if (member.state === 'joined') next = withNewRing(next);
+  if (member.state === 'joined' || returns) next = withNewRing(next);
   next = withPolicies(next, (policy) => leaveJoining(policy, body.node));
+  const isRestart = member.state !== 'joined' && body.continues === 0;
+  if (isRestart && !body.cleanStop) next = withDoubt(next, body.node);
   if (body.continues !== 0) next = { ...next, volumes: movedLocks(state, body) };
   return accepted(next, body.node);
 }
@@ -202,17 +168,6 @@ function upProblem(member: Member, body: Body<'nodeUp'>): string | undefined {
   }
   if (journalSeq > body.journalSeq) return `the disk of n${member.node} is an older image`;
   return undefined;
-}
-
-/** The ring of these members: it says nothing that they do not, so a snapshot leaves it out. */
-export function ringOf(members: ReadonlyMap<NodeId, Member>): Ring {
-  return buildRing([...members.values()].filter((one) => one.state !== 'joined'));
-}
-
-function withNewRing(state: ClusterState): ClusterState {
-  const ring = ringOf(state.members);
-  const isLive = liveIn(state.members);
-  return withPolicies({ ...state, ring }, (policy) => withRing(policy, ring, isLive));
 }
 
 function leaveJoining(policy: PolicyState, node: NodeId): PolicyState {
@@ -265,41 +220,4 @@ export function applyNodesDown(state: ClusterState, body: Body<'nodesDown'>): Ap
     return draft.finish();
   });
   return accepted(next, epoch);
-}
-
-function withPolicies(
-  state: ClusterState,
-  change: (policy: PolicyState) => PolicyState,
-): ClusterState {
-  const policies = new Map<PolicyId, PolicyState>();
-  for (const [id, policy] of state.policies) policies.set(id, change(policy));
-  return { ...state, policies };
-}
-
-/** Voters change through a joint phase (A9); one change at a time. */
-export function applyVotersJoint(state: ClusterState, body: Body<'votersJoint'>): Applied {
-  if (state.nextVoters.length > 0) return declined(state, 'refused', 'a change is under way');
-  if (!isSameSet(body.old, state.voters)) return declined(state, 'stale', 'other voters by now');
-  const next = [...new Set(body.next)].sort((a, b) => a - b);
-  const isPossible = isWithin(next.length, 1, MAX_VOTERS) && next.length === body.next.length;
-  if (!isPossible || !next.every((node) => state.members.has(node))) {
-    return declined(state, 'refused', 'no such set of voters');
-  }
-  return accepted({ ...state, nextVoters: next }, 0);
-}
-
-/** Ends the joint phase: the next voters are the voters. */
-export function applyVotersFinal(state: ClusterState, body: Body<'votersFinal'>): Applied {
-  const { voters, nextVoters } = state;
-  const isExpected = isSameSet(body.old, voters) && isSameSet(body.next, nextVoters);
-  if (nextVoters.length === 0 || !isExpected) return declined(state, 'stale', 'no such change');
-  return accepted({ ...state, voters: nextVoters, nextVoters: [] }, 0);
-}
-
-function isSameSet(a: readonly NodeId[], b: readonly NodeId[]): boolean {
-  return a.length === b.length && a.every((node) => b.includes(node));
-}
-
-function nextEpoch(state: ClusterState): Epoch {
-  return (state.epoch + 1) as Epoch;
 }

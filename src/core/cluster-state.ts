@@ -5,20 +5,28 @@
 import {
   applyAudit,
   applyFormat,
-  applyNodeJoin,
-  applyNodesDown,
-  applyNodeUp,
+  applyPolicyChange,
   applyPolicyCreate,
   applySetting,
-  applyVotersFinal,
-  applyVotersJoint,
-} from './apply-members.ts';
+} from './apply-cluster.ts';
+import { applyNodeFailed, applyNodeSpace } from './apply-disks.ts';
+import {
+  applyNodeGone,
+  applyNodeIn,
+  applyNodeLeave,
+  applyNodeLost,
+  applyNodeOut,
+  applyNodeWeight,
+} from './apply-life.ts';
+import { applyNodeAdmit, applyNodeJoin, applyNodesDown, applyNodeUp } from './apply-members.ts';
 import {
   applyIsrAbort,
   applyIsrJoin,
   applyIsrPromote,
   applyIsrRelease,
+  applyIsrSettle,
   applyIsrShrink,
+  applyIsrShrinkUnsure,
   applyPurge,
 } from './apply-partitions.ts';
 import {
@@ -28,6 +36,7 @@ import {
   applyVolumeCreate,
   applyVolumeDelete,
 } from './apply-volumes.ts';
+import { applyVotersFinal, applyVotersForced, applyVotersJoint } from './apply-voters.ts';
 import type { GenerationId, PolicyId } from './ids.ts';
 import { unreachable } from './invariant.ts';
 import type { EntryBody, LogEntry } from './log-entry.ts';
@@ -67,6 +76,8 @@ function applyBody(state: ClusterState, body: EntryBody): Applied {
       return applyFormat(state, body);
     case 'policyCreate':
       return applyPolicyCreate(state, body);
+    case 'policyChange':
+      return applyPolicyChange(state, body);
     case 'setting':
       return applySetting(state, body);
     case 'audit':
@@ -77,23 +88,56 @@ function applyBody(state: ClusterState, body: EntryBody): Applied {
       return applyNodeUp(state, body);
     case 'nodesDown':
       return applyNodesDown(state, body);
+    case 'nodeFailed':
+      return applyNodeFailed(state, body);
+    case 'nodeSpace':
+      return applyNodeSpace(state, body);
     case 'votersJoint':
       return applyVotersJoint(state, body);
     case 'votersFinal':
       return applyVotersFinal(state, body);
+    case 'votersForced':
+      return applyVotersForced(state, body);
+    default:
+      return applyLife(state, body);
+  }
+}
+
+type LifeBody = Extract<
+  EntryBody,
+  {
+    type: 'nodeAdmit' | 'nodeOut' | 'nodeIn' | 'nodeLeave' | 'nodeGone' | 'nodeLost' | 'nodeWeight';
+  }
+>;
+type UseBody = Extract<
+  EntryBody,
+  { partitions: readonly unknown[] } | { volume: unknown } | { type: 'volumeCreate' }
+>;
+
+/** What time or an operator decided of a member, and all the rest. */
+function applyLife(state: ClusterState, body: LifeBody | UseBody): Applied {
+  switch (body.type) {
+    case 'nodeAdmit':
+      return applyNodeAdmit(state, body);
+    case 'nodeOut':
+      return applyNodeOut(state, body);
+    case 'nodeIn':
+      return applyNodeIn(state, body);
+    case 'nodeLeave':
+      return applyNodeLeave(state, body);
+    case 'nodeGone':
+      return applyNodeGone(state, body);
+    case 'nodeLost':
+      return applyNodeLost(state, body);
+    case 'nodeWeight':
+      return applyNodeWeight(state, body);
     default:
       return applyUse(state, body);
   }
 }
 
 /** The rest of the table: entries about in-sync sets, volumes and locks. */
-function applyUse(
-  state: ClusterState,
-  body: Extract<
-    EntryBody,
-    { partitions: readonly unknown[] } | { volume: unknown } | { type: 'volumeCreate' }
-  >,
-): Applied {
+function applyUse(state: ClusterState, body: UseBody): Applied {
   switch (body.type) {
     case 'isrShrink':
       return applyIsrShrink(state, body);
@@ -103,6 +147,10 @@ function applyUse(
       return applyIsrAbort(state, body);
     case 'isrPromote':
       return applyIsrPromote(state, body);
+    case 'isrSettle':
+      return applyIsrSettle(state, body);
+    case 'isrShrinkUnsure':
+      return applyIsrShrinkUnsure(state, body);
     case 'isrRelease':
       return applyIsrRelease(state, body);
     case 'purge':
@@ -125,6 +173,7 @@ function applyUse(
 const NO_CONFIG: PartitionConfig = configOf(
   {
     policy: { id: 0 as PolicyId, copies: 1, minCopies: 1, strict: false },
+    everWriteback: false,
     cfg: new Uint32Array(0),
     targets: [],
     explicit: new Map(),
@@ -144,6 +193,7 @@ export function viewOf(state: ClusterState): ClusterView {
     name: state.name,
     partitions: state.partitions,
     members: state.members,
+    retired: state.retired,
     voters: state.voters,
     nextVoters: state.nextVoters,
     policies,

@@ -15,6 +15,8 @@ import type {
   SessionId,
   VolumeId,
 } from './ids.ts';
+import type { SpaceLevel } from './space.ts';
+import type { Durability, OutReason } from './view.ts';
 
 /** Who proposed an entry. Proposals are de-duplicated by it, for ever. */
 export interface EntryOrigin {
@@ -66,6 +68,20 @@ export type EntryBody =
       readonly weight: number;
     }
   | {
+      /** A stranger with an invite becomes a member; a single-use invite is used up by it, in the same step. */
+      readonly type: 'nodeAdmit';
+      readonly peerKey: PeerKey;
+      readonly addresses: readonly string[];
+      readonly zone: string;
+      readonly weight: number;
+      readonly isWitness: boolean;
+      readonly inviteId: string;
+      /** Of the secret, as the invite keeps it. */
+      readonly secretHash: string;
+      /** The admitting member's date, ms since 1970: an invite may have expired. */
+      readonly dateMs: number;
+    }
+  | {
       readonly type: 'nodeUp';
       readonly node: NodeId;
       readonly incarnation: Incarnation;
@@ -80,6 +96,58 @@ export type EntryBody =
       readonly type: 'nodesDown';
       readonly nodes: readonly { readonly node: NodeId; readonly incarnation: Incarnation }[];
       readonly baseEpoch: Epoch;
+    }
+  | {
+      /** The member itself told why it ends (1.4, "a disk that fails"); incarnation is a cas. */
+      readonly type: 'nodeFailed';
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly reason: string;
+    }
+  | {
+      /** The member itself tells how full its disk is (4.9). */
+      readonly type: 'nodeSpace';
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly level: SpaceLevel;
+    }
+  | {
+      /** The member is given up: it leaves the ring, its data moves (1.4). */
+      readonly type: 'nodeOut';
+      readonly node: NodeId;
+      /** cas */
+      readonly incarnation: Incarnation;
+      readonly reason: OutReason;
+    }
+  | {
+      /** Takes back a member that is out, leaving or gone. */
+      readonly type: 'nodeIn';
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly reason: OutReason;
+    }
+  | { readonly type: 'nodeLeave'; readonly node: NodeId }
+  | { readonly type: 'nodeGone'; readonly node: NodeId }
+  | { readonly type: 'nodeLost'; readonly node: NodeId; readonly by: string }
+  | {
+      readonly type: 'nodeWeight';
+      readonly node: NodeId;
+      readonly weight: number;
+      readonly zone: string;
+    }
+  | {
+      readonly type: 'policyChange';
+      readonly policy: PolicyId;
+      readonly copies: number;
+      readonly minCopies: number;
+      readonly strict: boolean;
+    }
+  | {
+      /** Written by the offline tool alone, when a majority of voters is lost for good (section 6). */
+      readonly type: 'votersForced';
+      readonly old: readonly NodeId[];
+      readonly next: readonly NodeId[];
+      readonly by: string;
     }
   | {
       readonly type: 'votersJoint';
@@ -118,6 +186,20 @@ export type EntryBody =
       readonly incarnation: Incarnation;
     }
   | {
+      /** Doubtful no more (R8). */
+      readonly type: 'isrSettle';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+    }
+  | {
+      /** A down member leaves where no sure member was up for long: doubtful ones count as live (R8). */
+      readonly type: 'isrShrinkUnsure';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+      readonly reason: string;
+    }
+  | {
       readonly type: 'isrRelease';
       readonly partitions: readonly PartitionCas[];
       readonly node: NodeId;
@@ -129,7 +211,7 @@ export type EntryBody =
       readonly name: string;
       readonly policy: PolicyId;
       readonly sizeBytes: number;
-      readonly durability: 'durable';
+      readonly durability: Durability;
       readonly attachMode: 'handover';
     }
   | { readonly type: 'volumeDelete'; readonly volume: VolumeId; readonly token: FencingToken }

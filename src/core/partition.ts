@@ -5,14 +5,14 @@
 import { hash32 } from './hash.ts';
 import type { ConfigVersion, FamilyId, NodeId } from './ids.ts';
 import { invariant } from './invariant.ts';
-import type { PartitionConfig } from './view.ts';
+import type { PartitionConfig, Volume } from './view.ts';
 
 /** Most partitions of a policy. */
 export const MAX_PARTITIONS = 65536;
 /** Most members of W = I + J: the confirmations of a write fit one integer as bits. */
 export const MAX_WRITE_SET = 31;
 
-/** True for a member that counts as live: up in the map. */
+/** True for a member that is up in the map. It is live in I(p) when it is sure, too: see `isSure`. */
 export type IsLive = (node: NodeId) => boolean;
 
 /** The config after a change, or why there is none. */
@@ -30,11 +30,36 @@ export function isPartitionCount(count: number): boolean {
   );
 }
 
-/** How many of I are live. */
-export function liveCount(config: PartitionConfig, isLive: IsLive): number {
+/** How many of I are up, doubtful ones included: they confirm writes (R8). */
+export function upCount(config: PartitionConfig, isLive: IsLive): number {
   let count = 0;
   for (const node of config.inSync) if (isLive(node)) count += 1;
   return count;
+}
+
+/** How many of I are live: up and sure. Only they count for what may leave I (R8). */
+export function liveCount(config: PartitionConfig, isLive: IsLive): number {
+  if (config.doubtful.length === 0) return upCount(config, isLive);
+  let count = 0;
+  for (const node of config.inSync) if (isLive(node) && isSure(config, node)) count += 1;
+  return count;
+}
+
+/** True for a member of I that lacks nothing that was confirmed (R8). */
+export function isSure(config: PartitionConfig, node: NodeId): boolean {
+  return config.inSync.includes(node) && !config.doubtful.includes(node);
+}
+
+/**
+ * Members of I that may answer reads of a volume: of a writeback volume the sure ones only (R7, R8); a durable volume
+ * loses nothing in a restart.
+ */
+export function readersOf(
+  config: PartitionConfig,
+  durability: Volume['durability'],
+): readonly NodeId[] {
+  if (durability === 'durable' || config.doubtful.length === 0) return config.inSync;
+  return config.inSync.filter((node) => !config.doubtful.includes(node));
 }
 
 /** The write set W = I + J, sorted. */
@@ -53,9 +78,45 @@ export function shrink(
 ): ConfigChange {
   if (!config.inSync.includes(node)) return `n${node} is not in sync here`;
   const rest = without(config.inSync, node);
-  const live = rest.filter(rule.isLive).length;
+  const live = rest.filter((one) => rule.isLive(one) && isSure(config, one)).length;
   if (live < Math.max(1, rule.minCopies)) return 'fewer than minCopies live members would be left';
   return changed(config, rest, config.joining);
+}
+
+/**
+ * The same where no sure member of I is up: then doubtful ones count as live. Each of them has all that was ever
+ * flushed, and a dead member must not block for ever (R8). Only for a member that is not up itself.
+ */
+export function shrinkUnsure(
+  config: PartitionConfig,
+  node: NodeId,
+  rule: { minCopies: number; isLive: IsLive },
+): ConfigChange {
+  if (!config.inSync.includes(node)) return `n${node} is not in sync here`;
+  if (rule.isLive(node)) return `n${node} is up`;
+  if (liveCount(config, rule.isLive) > 0) return 'a sure member is up';
+  const rest = without(config.inSync, node);
+  const up = rest.filter(rule.isLive).length;
+  if (up < Math.max(1, rule.minCopies)) return 'fewer than minCopies members would be left';
+  return changed(config, rest, config.joining);
+}
+
+/**
+ * A member of I that started after an unclean stop may lack confirmed writes of writeback volumes: doubtful from here on.
+ * cfg rises also when it was doubtful already: what it confirmed in its last life may be gone, too (R8). Undefined: it
+ * is not in I.
+ */
+export function doubt(config: PartitionConfig, node: NodeId): PartitionConfig | undefined {
+  if (!config.inSync.includes(node)) return undefined;
+  const doubtful = sorted([...without(config.doubtful, node), node]);
+  return changed({ ...config, doubtful }, config.inSync, config.joining);
+}
+
+/** The member has extended its objects from a sure one, or from all of I: doubtful no more (R8). */
+export function settle(config: PartitionConfig, node: NodeId): ConfigChange {
+  if (!config.doubtful.includes(node)) return `n${node} is not doubtful here`;
+  const doubtful = without(config.doubtful, node);
+  return changed({ ...config, doubtful }, config.inSync, config.joining);
 }
 
 /**
@@ -88,10 +149,11 @@ export function abort(config: PartitionConfig, node: NodeId): ConfigChange {
   return changed(config, config.inSync, without(config.joining, node));
 }
 
-/** J -= node, I += node, after a drain from `source`, a member of I (A8). */
+/** J -= node, I += node, after a drain from `source`, a sure member of I (A8). */
 export function promote(config: PartitionConfig, node: NodeId, source: NodeId): ConfigChange {
   if (!config.joining.includes(node)) return `n${node} is not joining here`;
   if (!config.inSync.includes(source)) return `the source n${source} is not in sync here`;
+  if (!isSure(config, source)) return `the source n${source} is doubtful here`;
   return changed(config, sorted([...config.inSync, node]), without(config.joining, node));
 }
 
@@ -107,9 +169,21 @@ export function release(
     return 'not all targets are in sync';
   }
   const rest = without(config.inSync, node);
-  const live = rest.filter(rule.isLive).length;
+  const live = rest.filter((one) => rule.isLive(one) && isSure(config, one)).length;
   if (live < Math.max(1, rule.minCopies)) return 'fewer than minCopies live members would be left';
   return changed(config, rest, config.joining);
+}
+
+/**
+ * A lost id leaves J, and I where another member is left, live or not: its copy does not exist any more, so this alone
+ * may go below minCopies (1.4, I6). Undefined: no change.
+ */
+export function retire(config: PartitionConfig, node: NodeId): PartitionConfig | undefined {
+  const rest = without(config.inSync, node);
+  const inSync = rest.length === 0 ? config.inSync : rest;
+  const joining = without(config.joining, node);
+  const same = inSync.length === config.inSync.length && joining.length === config.joining.length;
+  return same ? undefined : changed(config, inSync, joining);
 }
 
 /** Why copies on `node` may not be deleted here; undefined when they may (I5). */
@@ -120,10 +194,11 @@ export function purgeBar(config: PartitionConfig, node: NodeId): string | undefi
   return isAtRest(config) ? undefined : 'the in-sync set is not what the ring wants';
 }
 
-/** True when I = T as sets and nobody is joining: nothing to do for recovery. */
+/** True when I = T as sets, nobody is joining and nobody doubtful: nothing to do for recovery. */
 export function isAtRest(config: PartitionConfig): boolean {
-  const { inSync, targets, joining } = config;
-  return joining.length === 0 && inSync.length === targets.length && containsAll(inSync, targets);
+  const { inSync, targets, joining, doubtful } = config;
+  if (joining.length > 0 || doubtful.length > 0) return false;
+  return inSync.length === targets.length && containsAll(inSync, targets);
 }
 
 /** Ascending by node id; a new array. */
@@ -152,5 +227,8 @@ function changed(
     inSync.some((node) => config.inSync.includes(node)),
     'a change keeps an old member (A7)',
   );
-  return { cfg: (config.cfg + 1) as ConfigVersion, targets: config.targets, inSync, joining };
+  const { targets } = config;
+  // Who leaves I is not doubtful any more: it comes back by a drain.
+  const doubtful = config.doubtful.filter((node) => inSync.includes(node));
+  return { cfg: (config.cfg + 1) as ConfigVersion, targets, inSync, joining, doubtful };
 }

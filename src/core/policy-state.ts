@@ -14,6 +14,8 @@ import type { PartitionConfig, Policy } from './view.ts';
 
 export interface PolicyState {
   readonly policy: Policy;
+  /** True for ever once a writeback volume was made here: unclean starts make doubtful (R8). */
+  readonly everWriteback: boolean;
   /** cfg(p) of every p. */
   readonly cfg: Uint32Array;
   readonly targets: readonly TargetSet[];
@@ -22,10 +24,11 @@ export interface PolicyState {
   readonly cache: (PartitionConfig | undefined)[];
 }
 
-/** I(p) and J(p), sorted. */
+/** I(p), J(p) and the doubtful of I(p), sorted. */
 export interface ExplicitSets {
   readonly inSync: readonly NodeId[];
   readonly joining: readonly NodeId[];
+  readonly doubtful: readonly NodeId[];
 }
 
 const NOBODY: readonly NodeId[] = [];
@@ -34,6 +37,7 @@ const NO_CONFIG: PartitionConfig = {
   targets: NOBODY,
   inSync: NOBODY,
   joining: NOBODY,
+  doubtful: NOBODY,
 };
 
 /** A new policy: I(p) = the live part of T(p), or all of T(p) where none of it is live: nothing is stored yet. */
@@ -47,10 +51,11 @@ export function createPolicy(
   for (let p = 0; p < targets.length; p += 1) {
     const wanted = targets[p] as TargetSet;
     const inSync = firstInSync(wanted, context.isLive);
-    if (inSync.length !== wanted.sorted.length) explicit.set(p, { inSync, joining: NOBODY });
+    if (inSync.length !== wanted.sorted.length)
+      explicit.set(p, { inSync, joining: NOBODY, doubtful: NOBODY });
   }
   const cfg = new Uint32Array(context.partitions).fill(1);
-  return { policy, cfg, targets, explicit, cache: [] };
+  return { policy, everWriteback: false, cfg, targets, explicit, cache: [] };
 }
 
 function firstInSync(wanted: TargetSet, isLive: IsLive): readonly NodeId[] {
@@ -70,6 +75,7 @@ export function configOf(state: PolicyState, p: number): PartitionConfig {
     targets: targets.walk,
     inSync: sets?.inSync ?? targets.sorted,
     joining: sets?.joining ?? NOBODY,
+    doubtful: sets?.doubtful ?? NOBODY,
   };
   state.cache[p] = config;
   return config;
@@ -91,10 +97,23 @@ export function withRing(state: PolicyState, ring: Ring, isLive: IsLive): Policy
       inSync = firstInSync(wanted, isLive);
       cfg[p] = raised(before.cfg);
     }
-    const after = { cfg: before.cfg, targets: wanted.walk, inSync, joining: before.joining };
-    if (!isAtRest(after)) explicit.set(p, { inSync, joining: before.joining });
+    const { joining, doubtful } = before;
+    const after = { cfg: before.cfg, targets: wanted.walk, inSync, joining, doubtful };
+    if (!isAtRest(after)) explicit.set(p, { inSync, joining, doubtful });
   }
-  return { policy: state.policy, cfg, targets, explicit, cache: [] };
+  return { ...state, cfg, targets, explicit, cache: [] };
+}
+
+/** Other rules for the same partitions. Changed numbers of live copies that writes need raise cfg everywhere (1.5). */
+export function changePolicy(
+  state: PolicyState,
+  policy: Policy,
+  ring: Ring,
+  isLive: IsLive,
+): PolicyState {
+  const cfg =
+    policy.minCopies === state.policy.minCopies ? state.cfg : state.cfg.map((one) => raised(one));
+  return withRing({ ...state, policy, cfg, cache: [] }, ring, isLive);
 }
 
 /** Gathers changes of many partitions; each copies its array or map once. */
@@ -124,16 +143,21 @@ export class PolicyDraft {
     this.#cfg[p] = raised(before.cfg);
     this.#cache[p] = config;
     if (isAtRest(config)) this.#explicit.delete(p);
-    else this.#explicit.set(p, { inSync: config.inSync, joining: config.joining });
+    else this.#explicit.set(p, explicitOf(config));
     this.#changes += 1;
   }
 
   /** The policy after the changes; the old one when there was none. */
   finish(): PolicyState {
     if (this.#changes === 0) return this.#base;
-    const { policy, targets } = this.#base;
-    return { policy, targets, cfg: this.#cfg, explicit: this.#explicit, cache: this.#cache };
+    const { policy, everWriteback, targets } = this.#base;
+    const changes = { cfg: this.#cfg, explicit: this.#explicit, cache: this.#cache };
+    return { policy, everWriteback, targets, ...changes };
   }
+}
+
+function explicitOf({ inSync, joining, doubtful }: PartitionConfig): ExplicitSets {
+  return { inSync, joining, doubtful };
 }
 
 /** Partitions whose W holds one of these nodes. */
@@ -145,6 +169,15 @@ export function partitionsWith(state: PolicyState, nodes: ReadonlySet<NodeId>): 
     else if (config.joining.some((node) => nodes.has(node))) found.push(p);
   }
   return found;
+}
+
+/** True when this node is in I or J of a partition. One that T does not want is found among the explicit ones. */
+export function holdsPlace(state: PolicyState, node: NodeId): boolean {
+  for (const sets of state.explicit.values()) {
+    if (sets.inSync.includes(node) || sets.joining.includes(node)) return true;
+  }
+  for (const { sorted } of new Set(state.targets)) if (sorted.includes(node)) return true;
+  return false;
 }
 
 function raised(cfg: number): number {

@@ -22,6 +22,14 @@ export function hashOf(state: ClusterState): string {
     hash,
     byKey(state.members).map(([, member]) => partsOfMember(member)),
   );
+  // Fed where there is something to say, so that audits of logs from before retirement still fit.
+  if (state.retired.size > 0) {
+    const retired = [...state.retired.values()];
+    feed(
+      hash,
+      retired.map(({ node, peerKey, how, since }) => [node, peerKey, how, since]),
+    );
+  }
   feed(
     hash,
     byKey(state.volumes).map(([, volume]) => partsOfVolume(volume)),
@@ -53,15 +61,24 @@ function feedPolicy(hash: Hash, state: PolicyState): void {
   hash.update(bytes);
   feed(
     hash,
-    byKey(state.explicit).map(([p, sets]) => [p, sets.inSync, sets.joining]),
+    byKey(state.explicit).map(([p, { inSync, joining, doubtful }]) =>
+      doubtful.length === 0 ? [p, inSync, joining] : [p, inSync, joining, doubtful],
+    ),
   );
+  // Fed where it is so: the hash of a state without writeback volumes stays what it was.
+  if (state.everWriteback) feed(hash, ['writeback']);
 }
 
 function partsOfMember(member: Member): unknown[] {
   const { node, peerKey, addresses, zone, weight, state, incarnation, since } = member;
   const { storeGeneration, journalSeq } = member;
   const life = [state, incarnation, since, storeGeneration, journalSeq];
-  return [node, peerKey, addresses, zone, weight, ...life];
+  // Only where there is something to say: the hash of an older state stays what it was.
+  const disk = member.failure === '' && member.space === 'ok' ? [] : [member.failure, member.space];
+  const { standing, outBy, isWitness } = member;
+  const isPlain = standing === 'in' && !isWitness;
+  const place = isPlain ? [] : [standing, outBy, isWitness];
+  return [node, peerKey, addresses, zone, weight, ...life, ...disk, ...place];
 }
 
 function partsOfVolume(volume: Volume): unknown[] {

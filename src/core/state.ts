@@ -16,7 +16,7 @@ import type { ApplyResult } from './log-entry.ts';
 import type { IsLive } from './partition.ts';
 import type { PolicyState } from './policy-state.ts';
 import { buildRing, type Ring } from './ring.ts';
-import type { Member, Volume } from './view.ts';
+import type { Member, Retired, Volume } from './view.ts';
 
 export interface ClusterState {
   readonly index: MapIndex;
@@ -26,10 +26,12 @@ export interface ClusterState {
   readonly name: string;
   readonly partitions: number;
   readonly members: ReadonlyMap<NodeId, Member>;
+  /** In order of their retirement. Their keys stay in `nodeOfKey`. */
+  readonly retired: ReadonlyMap<NodeId, Retired>;
   readonly nodeOfKey: ReadonlyMap<PeerKey, NodeId>;
   readonly voters: readonly NodeId[];
   readonly nextVoters: readonly NodeId[];
-  /** Made of the members that were up at least once and have a weight; down ones stay. */
+  /** Made of the members with standing `in` that were up at least once and have a weight; down ones stay. */
   readonly ring: Ring;
   readonly policies: ReadonlyMap<PolicyId, PolicyState>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
@@ -71,6 +73,7 @@ export function emptyState(): ClusterState {
     name: '',
     partitions: 0,
     members: new Map(),
+    retired: new Map(),
     nodeOfKey: new Map(),
     voters: [],
     nextVoters: [],

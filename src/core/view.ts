@@ -16,6 +16,25 @@ import type {
   SessionId,
   VolumeId,
 } from './ids.ts';
+import type { SpaceLevel } from './space.ts';
+
+/**
+ * A member's place in the cluster, beside its being up or down (1.4). `in`: the ring may want it. `leaving`: out of the
+ * ring, serves until its successors are in sync. `gone`: drained, holds nothing that counts. `out`: given up.
+ */
+export type Standing = 'in' | 'leaving' | 'gone' | 'out';
+
+/** `auto`: it was down for too long. */
+export type OutReason = 'auto' | 'operator';
+
+/** An identity that will never be a member again (1.4, `lost`). */
+export interface Retired {
+  readonly node: NodeId;
+  readonly peerKey: PeerKey;
+  /** `lost`: it held copies that counted; `forgotten`: it held none. */
+  readonly how: 'lost' | 'forgotten';
+  readonly since: Epoch;
+}
 
 export interface Member {
   readonly node: NodeId;
@@ -26,6 +45,11 @@ export interface Member {
   readonly weight: number;
   /** `joined`: has never been up, not in the ring yet. Down is not out: a down member stays in the ring. */
   readonly state: 'joined' | 'up' | 'down';
+  readonly standing: Standing;
+  /** Who called it out; empty unless `standing` is `out`. Time's verdict ends with the next `nodeUp`. */
+  readonly outBy: '' | OutReason;
+  /** Votes, holds no data, serves no guest: its weight stays 0. */
+  readonly isWitness: boolean;
   readonly incarnation: Incarnation;
   /** Epoch of the last change of `state`. */
   readonly since: Epoch;
@@ -33,7 +57,14 @@ export interface Member {
   readonly storeGeneration: number;
   /** Last synced journal batch at its last start: a disk that knows less is an older image. */
   readonly journalSeq: number;
+  /** Why its last life ended, as it said itself; empty when it did not say, and from its next life on. */
+  readonly failure: string;
+  /** How full its disk is, as it said last. */
+  readonly space: SpaceLevel;
 }
+
+/** What a confirmation of a write means: synced, or received (R5). */
+export type Durability = 'durable' | 'writeback';
 
 export interface Policy {
   readonly id: PolicyId;
@@ -42,12 +73,13 @@ export interface Policy {
   readonly strict: boolean;
 }
 
-/** cfg(p) with its sets, sorted by node id. `targets` is T(p) in ring order. */
+/** cfg(p) with its sets, sorted by node id. `targets` is T(p) in ring order, `doubtful` a part of I(p) (R8). */
 export interface PartitionConfig {
   readonly cfg: ConfigVersion;
   readonly targets: readonly NodeId[];
   readonly inSync: readonly NodeId[];
   readonly joining: readonly NodeId[];
+  readonly doubtful: readonly NodeId[];
 }
 
 /** lock(v). The token only grows; `free` keeps the last one. */
@@ -71,7 +103,7 @@ export interface Volume {
   readonly policy: PolicyId;
   readonly head: GenerationId;
   readonly sizeBytes: number;
-  readonly durability: 'durable';
+  readonly durability: Durability;
   readonly attachMode: 'handover';
   readonly lock: VolumeLock;
 }
@@ -84,6 +116,8 @@ export interface ClusterView {
   /** P: partitions of each policy. */
   readonly partitions: number;
   readonly members: ReadonlyMap<NodeId, Member>;
+  /** Former members, bounded: the oldest go first. */
+  readonly retired: ReadonlyMap<NodeId, Retired>;
   readonly voters: readonly NodeId[];
   readonly policies: ReadonlyMap<PolicyId, Policy>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;

@@ -29,6 +29,7 @@ export function createRealClock(): Clock {
   };
   return {
     now: () => performance.now(),
+    date: () => Date.now(),
     setTimer: (ms, fn) => setTimeout(fn, ms) as unknown as TimerHandle,
     clearTimer: (handle) => clearTimeout(handle as unknown as NodeJS.Timeout),
     soon: (fn) => {

@@ -61,6 +61,7 @@ export const zoneName = str(MAX_NAME_BYTES);
 const sessionId = branded<SessionId>(u32);
 const reason = str(MAX_REASON_BYTES);
 const name = str(MAX_NAME_BYTES);
+const spaceLevel = choice(['ok', 'nearfull', 'full']);
 const voters = list(nodeId, MAX_VOTERS);
 
 export const partitionCas = struct({ policy: policyId, p: u16, cfg: configVersion });
@@ -89,6 +90,18 @@ const format = struct({
   objectBytes: u32,
   hashVersion: u16,
 });
+const nodeAdmit = struct({
+  peerKey,
+  addresses,
+  zone: zoneName,
+  weight: u32,
+  isWitness: bool,
+  inviteId: str(MAX_REASON_BYTES),
+  secretHash: str(128),
+  dateMs: u48,
+});
+const outReason = choice(['auto', 'operator']);
+const policyChange = struct({ policy: policyId, copies: u8, minCopies: u8, strict: bool });
 const nodesDown = struct({
   nodes: list(struct({ node: nodeId, incarnation }), MAX_NODES_PER_ENTRY),
   baseEpoch: epoch,
@@ -97,7 +110,7 @@ const volumeCreate = struct({
   name,
   policy: policyId,
   sizeBytes: u48,
-  durability: choice(['durable']),
+  durability: choice(['durable', 'writeback']),
   attachMode: choice(['handover']),
 });
 const lockAcquire = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
@@ -107,18 +120,31 @@ export const entryBody: Codec<EntryBody> = union('type', {
   format: variant(1, format),
   policyCreate: variant(2, struct({ copies: u8, minCopies: u8, strict: bool })),
   setting: variant(3, struct({ key: name, value: str(MAX_SETTING_BYTES) })),
+  policyChange: variant(5, policyChange),
   audit: variant(4, struct({ atIndex: mapIndex, stateHash: str(128) })),
   nodeJoin: variant(16, struct({ peerKey, addresses, zone: zoneName, weight: u32 })),
   nodeUp: variant(17, nodeUp),
   nodesDown: variant(18, nodesDown),
+  nodeAdmit: variant(19, nodeAdmit),
+  nodeOut: variant(20, struct({ node: nodeId, incarnation, reason: outReason })),
+  nodeIn: variant(21, struct({ node: nodeId, incarnation, reason: outReason })),
+  nodeLeave: variant(22, struct({ node: nodeId })),
+  nodeGone: variant(23, struct({ node: nodeId })),
+  nodeLost: variant(24, struct({ node: nodeId, by: reason })),
+  nodeWeight: variant(25, struct({ node: nodeId, weight: u32, zone: zoneName })),
+  nodeFailed: variant(28, struct({ node: nodeId, incarnation, reason })),
+  nodeSpace: variant(29, struct({ node: nodeId, incarnation, level: spaceLevel })),
   votersJoint: variant(32, struct({ old: voters, next: voters })),
   votersFinal: variant(33, struct({ old: voters, next: voters })),
+  votersForced: variant(34, struct({ old: voters, next: voters, by: reason })),
   isrShrink: variant(48, struct({ partitions, node: nodeId, reason })),
   isrJoin: variant(49, struct({ partitions, node: nodeId, incarnation })),
   isrAbort: variant(50, struct({ partitions, node: nodeId })),
   isrPromote: variant(51, struct({ partitions: promoted, node: nodeId, incarnation })),
   isrRelease: variant(52, struct({ partitions, node: nodeId })),
   purge: variant(53, struct({ partitions, node: nodeId })),
+  isrSettle: variant(54, struct({ partitions, node: nodeId, incarnation })),
+  isrShrinkUnsure: variant(57, struct({ partitions, node: nodeId, reason })),
   volumeCreate: variant(64, volumeCreate),
   volumeDelete: variant(65, struct({ volume: volumeId, token })),
   lockAcquire: variant(80, struct(lockAcquire)),

@@ -18,6 +18,10 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  date(): number {
+    return this.#now;
+  }
+
   setTimer(ms: number, fn: () => void): TimerHandle {
     this.#order += 1;
     const due: Due = { at: this.#now + Math.max(0, ms), order: this.#order, fn };

@@ -250,6 +250,7 @@ export class World {
     };
     return {
       now: () => clock.now(),
+      date: () => clock.now(),
       setTimer: (ms: number, fn: () => void) => clock.setTimer(ms, guard(fn)),
       clearTimer: (handle: never) => clock.clearTimer(handle),
       soon: (fn: () => void) => clock.soon(guard(fn)),

@@ -24,6 +24,10 @@ export class ManualClock implements Clock {
     return this.#now;
   }
 
+  date(): number {
+    return this.#now;
+  }
+
   setTimer(ms: number, fn: () => void): TimerHandle {
     const handle = {} as TimerHandle;
     this.#timers.set(handle, { at: this.#now + ms, fn });

@@ -29,6 +29,7 @@ export function createTestClock(): Clock & {
   };
   return {
     now: () => now,
+    date: () => now,
     setTimer: (ms, fn) => {
       const timer = { at: now + ms, fn };
       timers.add(timer);

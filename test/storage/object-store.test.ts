@@ -26,6 +26,7 @@ import { SeededRandom } from './crash-world.ts';
 const GENERATION = 1 as GenerationId;
 const clock: Clock = {
   now: () => performance.now(),
+  date: () => performance.now(),
   setTimer: (ms, fn) => setTimeout(fn, ms) as unknown as TimerHandle,
   clearTimer: (handle) => clearTimeout(handle as unknown as NodeJS.Timeout),
   soon: (fn) => void setImmediate(fn),

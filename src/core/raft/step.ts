@@ -169,6 +169,7 @@ function propose(turn: Turn, items: readonly ProposalItem[]): void {
 
 /** C2.4: no change of voters before an entry of the own term is committed, and only one at a time. */
 function mayPropose(state: RaftState, body: ProposalItem['body']): boolean {
+  if (body.type === 'votersForced') return false;
   if (body.type !== 'votersJoint' && body.type !== 'votersFinal') return true;
   return (
     termAt(state, state.commit) === state.term && isLegalChange(voterSet(state), state.commit, body)

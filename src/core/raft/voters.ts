@@ -24,6 +24,8 @@ export function voterSetOf(entry: LogEntry): VoterSet | undefined {
   if (body.type === 'format' && index === 1)
     return { index, voters: FIRST_VOTERS, next: undefined };
   if (body.type === 'votersJoint') return { index, voters: body.old, next: body.next };
+  // Written by the offline tool alone: the voters that are left rule without a joint phase (section 6).
+  if (body.type === 'votersForced') return { index, voters: body.next, next: undefined };
   if (body.type === 'votersFinal') return { index, voters: body.next, next: undefined };
   return undefined;
 }
@@ -79,6 +81,7 @@ function majorityIndex(voters: readonly NodeId[], matchOf: (node: NodeId) => num
  * and a joint set is followed by its own final set and by nothing else (A9).
  */
 export function isLegalChange(set: VoterSet | undefined, commit: number, body: EntryBody): boolean {
+  if (body.type === 'votersForced') return false;
   if (body.type !== 'votersJoint' && body.type !== 'votersFinal') return true;
   if (set === undefined || set.index > commit || !isSameSet(set.voters, body.old)) return false;
   if (body.type === 'votersFinal') return set.next !== undefined && isSameSet(set.next, body.next);
