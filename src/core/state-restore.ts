@@ -1,18 +1,19 @@
 // A state from what was kept of it: derived parts (ring, targets, indexes by key, name and head) are made again, so that
 // a snapshot holds each fact once. The result is equal to the original in everything that decides how an entry applies.
 
-import { ringOf } from './apply-members.ts';
 import type { GenerationId, NodeId, PeerKey, VolumeId } from './ids.ts';
 import type { ExplicitSets, PolicyState } from './policy-state.ts';
 import { type Ring, targetTable } from './ring.ts';
+import { ringOf } from './ring-change.ts';
 import type { ClusterState, ProposalWindow } from './state.ts';
-import type { Member, Policy, Volume } from './view.ts';
+import type { Member, Policy, Retired, Volume } from './view.ts';
 
 /** What is kept of a policy: T(p) follows from the ring. */
 export interface KeptPolicy {
   readonly policy: Policy;
   readonly cfg: Uint32Array;
   readonly explicit: ReadonlyMap<number, ExplicitSets>;
+  readonly everWriteback: boolean;
 }
 
 /** The facts of a state, each once. Lists are in the order that counts (settings) or by id. */
@@ -26,6 +27,8 @@ interface KeptLists {
   readonly settings: readonly (readonly [string, string])[];
   readonly policies: readonly KeptPolicy[];
   readonly proposals: readonly (readonly [NodeId, ProposalWindow])[];
+  /** In the order of their retirement. */
+  readonly retired: readonly Retired[];
 }
 
 /** The facts of a state, by id. */
@@ -37,16 +40,17 @@ export function keptOf(state: ClusterState): KeptState {
     volumeOfHead: _heads,
     ...kept
   } = state;
-  const { members, volumes, settings, policies, proposals } = kept;
+  const { members, retired, volumes, settings, policies, proposals } = kept;
   return {
     ...kept,
     members: byKey(members).map(([, member]) => member),
     volumes: byKey(volumes).map(([, volume]) => volume),
     settings: [...settings],
-    policies: byKey(policies).map(([, { policy, cfg, explicit }]) => {
-      return { policy, cfg, explicit: new Map(byKey(explicit)) };
+    policies: byKey(policies).map(([, { policy, cfg, explicit, everWriteback }]) => {
+      return { policy, cfg, explicit: new Map(byKey(explicit)), everWriteback };
     }),
     proposals: byKey(proposals),
+    retired: [...retired.values()],
   };
 }
 
@@ -58,7 +62,12 @@ export function restoreState(kept: KeptState): ClusterState {
   return {
     ...kept,
     members,
-    nodeOfKey: new Map(kept.members.map(({ peerKey, node }): [PeerKey, NodeId] => [peerKey, node])),
+    nodeOfKey: new Map(
+      [...kept.members, ...kept.retired].map(({ peerKey, node }): [PeerKey, NodeId] => [
+        peerKey,
+        node,
+      ]),
+    ),
     ring,
     policies: new Map(
       kept.policies.map((policy) => [policy.policy.id, restorePolicy(policy, ring)]),
@@ -68,11 +77,12 @@ export function restoreState(kept: KeptState): ClusterState {
     volumeOfHead: new Map(volumes.map(({ head, id }): [GenerationId, VolumeId] => [head, id])),
     settings: new Map(kept.settings),
     proposals: new Map(kept.proposals),
+    retired: new Map(kept.retired.map((one) => [one.node, one])),
   };
 }
 
-function restorePolicy({ policy, cfg, explicit }: KeptPolicy, ring: Ring): PolicyState {
-  return { policy, cfg, explicit, targets: targetTable(ring, policy, cfg.length), cache: [] };
+function restorePolicy(kept: KeptPolicy, ring: Ring): PolicyState {
+  return { ...kept, targets: targetTable(ring, kept.policy, kept.cfg.length), cache: [] };
 }
 
 function byKey<K extends number, V>(map: ReadonlyMap<K, V>): [K, V][] {

@@ -149,17 +149,33 @@ const generation = branded<KeptState['volumes'][number]['head']>(u32);
 const family = branded<KeptState['volumes'][number]['family']>(u32);
 const sessionId = branded<VolumeLock['session']>(u32);
 
-const member = layout({
+const member = layout(
+  {
+    node: nodeId,
+    peerKey,
+    addresses,
+    zone: zoneName,
+    weight: u32,
+    state: choice(['joined', 'up', 'down']),
+    incarnation,
+    since: epoch,
+    storeGeneration: u48,
+    journalSeq: u48,
+    standing: choice(['in', 'leaving', 'gone', 'out']),
+    outBy: choice(['', 'auto', 'operator']),
+    isWitness: bool,
+    failure: str(MAX_DETAIL_BYTES),
+    space: choice(['ok', 'nearfull', 'full']),
+  },
+  { standing: 'in', outBy: '', isWitness: false, failure: '', space: 'ok' },
+);
+
+/** In the order of their retirement. */
+const retired = layout({
   node: nodeId,
   peerKey,
-  addresses,
-  zone: zoneName,
-  weight: u32,
-  state: choice(['joined', 'up', 'down']),
-  incarnation,
+  how: choice(['lost', 'forgotten']),
   since: epoch,
-  storeGeneration: u48,
-  journalSeq: u48,
 });
 
 const lock = growing(
@@ -181,22 +197,26 @@ const volume = layout({
   policy: policyId,
   head: generation,
   sizeBytes: u48,
-  durability: choice(['durable']),
+  durability: choice(['durable', 'writeback']),
   attachMode: choice(['handover']),
   lock,
 });
 
 const explicit: Codec<ReadonlyMap<number, ExplicitSets>> = mapped(
-  table(layout({ p: u32, inSync: nodes, joining: nodes })),
+  table(layout({ p: u32, inSync: nodes, joining: nodes, doubtful: nodes }, { doubtful: [] })),
   (sets) => [...sets].map(([p, set]) => ({ p, ...set })),
   (rows) => new Map(rows.map(({ p, ...set }) => [p, set])),
 );
 
-const policy = layout({
-  policy: growing(layout({ id: policyId, copies: u8, minCopies: u8, strict: bool })),
-  cfg: cfgs,
-  explicit,
-});
+const policy = layout(
+  {
+    policy: growing(layout({ id: policyId, copies: u8, minCopies: u8, strict: bool })),
+    cfg: cfgs,
+    explicit,
+    everWriteback: bool,
+  },
+  { everWriteback: false },
+);
 
 /** Append only: places are in snapshots. */
 const RESULT_CODES: readonly ApplyResult['code'][] = [
@@ -234,22 +254,26 @@ const settings: Codec<KeptState['settings']> = mapped(
 );
 
 const state: Codec<KeptState> = growing(
-  layout({
-    index: mapIndex,
-    epoch,
-    clusterId,
-    name: str(MAX_NAME_BYTES),
-    partitions: u32,
-    counters: growing(layout({ node: u48, volume: u48, family: u48, generation: u48 })),
-    voters: nodes,
-    nextVoters: nodes,
-    audit: growing(layout({ atIndex: mapIndex, stateHash: str(MAX_NAME_BYTES) })),
-    members: table(member),
-    policies: table(policy),
-    volumes: table(volume),
-    settings,
-    proposals,
-  }),
+  layout(
+    {
+      index: mapIndex,
+      epoch,
+      clusterId,
+      name: str(MAX_NAME_BYTES),
+      partitions: u32,
+      counters: growing(layout({ node: u48, volume: u48, family: u48, generation: u48 })),
+      voters: nodes,
+      nextVoters: nodes,
+      audit: growing(layout({ atIndex: mapIndex, stateHash: str(MAX_NAME_BYTES) })),
+      members: table(member),
+      policies: table(policy),
+      volumes: table(volume),
+      settings,
+      proposals,
+      retired: table(retired),
+    },
+    { retired: [] },
+  ),
 );
 
 /** Equal states give equal bytes. */

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { applyEntry, type ClusterState, emptyState, hashOf } from '../../src/core/cluster-state.ts';
 import type { Incarnation } from '../../src/core/ids.ts';
 import type { EntryBody, EntryOrigin, LogEntry, PartitionCas } from '../../src/core/log-entry.ts';
+import type { PartitionConfig } from '../../src/core/view.ts';
 import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
 import {
   casOf,
@@ -30,7 +31,7 @@ interface Draw {
 }
 
 const draw: fc.Arbitrary<Draw> = fc.record({
-  kind: fc.integer({ min: 0, max: 19 }),
+  kind: fc.integer({ min: 0, max: 26 }),
   a: fc.integer({ min: 1, max: 5 }),
   b: fc.integer({ min: 0, max: P - 1 }),
   c: fc.integer({ min: 0, max: 3 }),
@@ -84,21 +85,55 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
         ? make.isrAbort({ partitions, node: d.a })
         : make.purge({ partitions, node: d.a });
     case 14:
-      return make.isrRelease({ partitions, node: d.a });
+      if (d.c === 2) return make.isrSettle({ partitions, node: d.a, incarnation });
+      return d.c > 2
+        ? make.isrShrinkUnsure({ partitions, node: d.a })
+        : make.isrRelease({ partitions, node: d.a });
     case 15:
       return d.wild
         ? { type: 'policyCreate', copies: d.a, minCopies: d.c, strict: d.b > 1 }
-        : make.volumeCreate({ name: `v${d.c}`, policy: d.b > 2 ? 1 : 0 });
+        : make.volumeCreate({
+            name: `v${d.c}`,
+            policy: d.b > 2 ? 1 : 0,
+            durability: d.c === 1 ? 'writeback' : 'durable',
+          });
     case 16:
       return make.lockAcquire(life);
     case 17:
       return make.lockRelease({ volume, token });
     case 18:
       return make.takeover({ ...life, force: d.wild });
-    default:
+    case 19:
       return d.wild
         ? make.volumeDelete({ volume, token })
         : { type: 'setting', key: `k${d.a}`, value: 'x' };
+    default:
+      return lifeBody(d, incarnation as Incarnation);
+  }
+}
+
+/** What an operator or time may decide of a member. */
+function lifeBody(d: Draw, incarnation: Incarnation): EntryBody {
+  const node = nodeId(d.a);
+  const reason = d.c % 2 === 0 ? 'auto' : 'operator';
+  switch (d.kind) {
+    case 20:
+      return { type: 'nodeOut', node, incarnation, reason };
+    case 21:
+      return { type: 'nodeIn', node, incarnation, reason };
+    case 22:
+      return { type: 'nodeLeave', node };
+    case 23:
+      return { type: 'nodeGone', node };
+    case 24:
+      return { type: 'nodeWeight', node, weight: d.c, zone: `z${d.b}` };
+    case 25: {
+      const copies = 1 + d.c;
+      const minCopies = d.wild ? copies : Math.floor(copies / 2) + 1;
+      return { type: 'policyChange', policy: policyId(0), copies, minCopies, strict: false };
+    }
+    default:
+      return { type: 'nodeLost', node, by: 'test' };
   }
 }
 
@@ -143,9 +178,17 @@ function checkPartition(
 ): void {
   const was = configAt(before, at.p, at.id);
   const is = configAt(cell, at.p, at.id);
-  const areSame =
-    String(was.inSync) === String(is.inSync) && String(was.joining) === String(is.joining);
-  t.is(Number(is.cfg), areSame ? was.cfg : was.cfg + 1, `I11 at ${at.body.type}`);
+  const setsOf = ({ inSync, joining, doubtful }: typeof is): string =>
+    `${inSync} | ${joining} | ${doubtful}`;
+  // An unclean start raises cfg also where the member was doubtful already (R8).
+  const { body } = at;
+  const isDoubtedAgain =
+    body.type === 'nodeUp' && was.doubtful.includes(body.node) && is.cfg > was.cfg;
+  // Another minCopies raises cfg of all (1.5).
+  const isRuled = body.type === 'policyChange' && is.cfg > was.cfg;
+  const areSame = setsOf(was) === setsOf(is) && !isDoubtedAgain && !isRuled;
+  t.is(Number(is.cfg), areSame ? was.cfg : was.cfg + 1, `I11 at ${body.type}`);
+  checkDoubt(t, was, is, body);
   if (was.inSync.length > 0) {
     t.true(
       is.inSync.some((node) => was.inSync.includes(node)),
@@ -157,8 +200,34 @@ function checkPartition(
       t.true(was.joining.includes(node), 'A8');
     }
   }
-  if (is.inSync.length < was.inSync.length) t.true(is.inSync.length >= at.m, 'I6');
+  if (is.inSync.length < was.inSync.length) {
+    t.true(is.inSync.length >= at.m || body.type === 'nodeLost', 'I6');
+  }
   t.false(is.joining.some((node) => is.inSync.includes(node)));
+}
+
+/** R8, A8: who is doubtful became so by an unclean start; who is doubtful is no source. */
+function checkDoubt(
+  t: ExecutionContext,
+  was: PartitionConfig,
+  is: PartitionConfig,
+  body: EntryBody,
+): void {
+  for (const node of is.doubtful) {
+    t.true(is.inSync.includes(node), 'R8: doubtful members are members of I');
+    if (!was.doubtful.includes(node)) t.true(body.type === 'nodeUp' && body.node === node, 'R8');
+  }
+  for (const node of was.doubtful) {
+    if (is.doubtful.includes(node) || !is.inSync.includes(node)) continue;
+    t.true(body.type === 'isrSettle' && body.node === node, 'R8: settled by the log alone');
+  }
+  if (body.type !== 'isrPromote' || is.inSync.length <= was.inSync.length) return;
+  t.true(
+    body.partitions.some(
+      ({ source }) => was.inSync.includes(source) && !was.doubtful.includes(source),
+    ),
+    'A8: the source was sure',
+  );
 }
 
 function run(
