@@ -6,14 +6,18 @@ import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './l
 import {
   abort,
   type ConfigChange,
+  doubt,
   type IsLive,
   join,
   promote,
   purgeBar,
   release,
+  settle,
   shrink,
+  shrinkUnsure,
 } from './partition.ts';
-import { configOf, PolicyDraft } from './policy-state.ts';
+import { configOf, PolicyDraft, partitionsWith } from './policy-state.ts';
+import { withPolicies } from './ring-change.ts';
 import { type Applied, accepted, type ClusterState, declined, isUp, liveIn } from './state.ts';
 import type { PartitionConfig } from './view.ts';
 
@@ -57,9 +61,38 @@ export function applyIsrPromote(state: ClusterState, body: Body<'isrPromote'>): 
   );
 }
 
+/** The node is doubtful no more, in the life it is up in (R8). */
+export function applyIsrSettle(state: ClusterState, body: Body<'isrSettle'>): Applied {
+  const bar = lifeBar(state, body);
+  if (bar !== undefined) return bar;
+  return applyList(state, body.partitions, (config) => settle(config, body.node));
+}
+
+/** A down node leaves I where no sure member is up and doubtful ones are enough (R8). */
+export function applyIsrShrinkUnsure(state: ClusterState, body: Body<'isrShrinkUnsure'>): Applied {
+  return applyList(state, body.partitions, (config, rule) => shrinkUnsure(config, body.node, rule));
+}
+
 /** I -= node, which the ring does not want (I5). */
 export function applyIsrRelease(state: ClusterState, body: Body<'isrRelease'>): Applied {
   return applyList(state, body.partitions, (config, rule) => release(config, body.node, rule));
+}
+
+/**
+ * R8: a start after an unclean stop may have lost what was confirmed and not synced. The node is doubtful from here on in
+ * each I where it is, in every policy that ever had a writeback volume.
+ */
+export function withDoubt(state: ClusterState, node: NodeId): ClusterState {
+  const self = new Set([node]);
+  return withPolicies(state, (policy) => {
+    if (!policy.everWriteback) return policy;
+    const draft = new PolicyDraft(policy);
+    for (const p of partitionsWith(policy, self)) {
+      const changed = doubt(draft.config(p), node);
+      if (changed !== undefined) draft.set(p, changed);
+    }
+    return draft.finish();
+  });
 }
 
 /** Says which of these copies may be deleted (I5). Changes nothing; the node acts on what `purgeable` tells it. */

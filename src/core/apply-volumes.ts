@@ -59,6 +59,7 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
   };
   const next: ClusterState = {
     ...state,
+    policies: withWriteback(state, volume),
     volumes: withEntry(state.volumes, volume.id, volume),
     volumeOfName: withEntry(state.volumeOfName, volume.name, volume.id),
     volumeOfHead: withEntry(state.volumeOfHead, volume.head, volume.id),
@@ -70,6 +71,15 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
     },
   };
   return accepted(next, volume.id);
+}
+
+/** From the first writeback volume of a policy on, unclean starts make doubtful there, for ever (R8). */
+function withWriteback(state: ClusterState, volume: Volume): ClusterState['policies'] {
+  const policy = state.policies.get(volume.policy);
+  if (volume.durability === 'durable' || policy === undefined || policy.everWriteback) {
+    return state.policies;
+  }
+  return withEntry(state.policies, volume.policy, { ...policy, everWriteback: true });
 }
 
 /** Removes the record of a volume whose lock is free. Its generation stays below the counter: GONE (S5). */

@@ -11,15 +11,17 @@ import {
   partitionOfKey,
 } from './ids.ts';
 import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
-import { type IsLive, liveCount, purgeBar, release } from './partition.ts';
+import { type IsLive, liveCount, purgeBar, release, upCount } from './partition.ts';
 import type { ClusterView, Member, PartitionConfig, Policy } from './view.ts';
 
 /** After so long with one live member, a spare node joins (4.4). */
 export const SPARE_AFTER_MS = 60_000;
+/** After so long without a sure member that is up, doubtful ones count as live for a shrink (R8). */
+export const UNSURE_AFTER_MS = 60_000;
 /** Entries of one plan: below the proposals that a node may have in flight. */
 export const MAX_ENTRIES_PER_PLAN = 16;
 
-type Kind = 'shrink' | 'join' | 'release';
+type Kind = 'shrink' | 'shrinkUnsure' | 'join' | 'release';
 
 interface Change {
   readonly kind: Kind;
@@ -32,22 +34,33 @@ interface Planned extends Change {
   readonly cas: PartitionCas;
 }
 
-/** Remembers since when partitions have one live member; nothing else outlives a plan. */
+/** Remembers since when partitions have one live member, or only doubtful ones; nothing else outlives a plan. */
 export class ChangePlanner {
   /** partitionKey -> ms. At most one per partition that hangs on one member. */
   #lonelySince = new Map<number, number>();
+  /** partitionKey -> ms, while no sure member is up. */
+  #unsureSince = new Map<number, number>();
 
   /** The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing. */
   plan(view: ClusterView, now: number): EntryBody[] {
     const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
     const lonely = new Map<number, number>();
+    const unsure = new Map<number, number>();
     const planned: Planned[] = [];
     for (const policy of view.policies.values()) {
       for (const p of partitionsToSee(view, policy.id)) {
         const config = view.partition(policy.id, p);
         const live = liveCount(config, isLive);
-        if (live === 0) continue;
         const key = partitionKey(policy.id, p);
+        if (live === 0) {
+          if (upCount(config, isLive) === 0) continue;
+          const since = this.#unsureSince.get(key) ?? now;
+          unsure.set(key, since);
+          const change = unsureChangeOf(config, policy, isLive, now - since);
+          if (change === undefined) continue;
+          planned.push({ ...change, live, cas: { policy: policy.id, p, cfg: config.cfg } });
+          continue;
+        }
         const since = this.#lonelySince.get(key) ?? now;
         if (live === 1 && policy.copies > 1) lonely.set(key, since);
         const isLonely = live === 1 && policy.copies > 1 && now - since >= SPARE_AFTER_MS;
@@ -58,6 +71,7 @@ export class ChangePlanner {
       }
     }
     this.#lonelySince = lonely;
+    this.#unsureSince = unsure;
     return entriesOf(view, planned);
   }
 }
@@ -84,6 +98,24 @@ function changeOf(config: PartitionConfig, policy: Policy, isLive: IsLive): Chan
   const rule = { minCopies: policy.minCopies, isLive };
   const spare = inSync.find((node) => typeof release(config, node, rule) !== 'string');
   return spare === undefined ? undefined : { kind: 'release', node: spare };
+}
+
+/**
+ * Where only doubtful members are up, nobody can be a source: a joiner that is gone leaves, nobody joins. After a while
+ * they count as live for a shrink, so that those who are down do not keep them from settling (R8).
+ */
+function unsureChangeOf(
+  config: PartitionConfig,
+  policy: Policy,
+  isLive: IsLive,
+  unsureMs: number,
+): Change | undefined {
+  const gone = config.joining.find((node) => !isLive(node));
+  if (gone !== undefined) return { kind: 'shrink', node: gone };
+  const down = config.inSync.find((node) => !isLive(node));
+  const canShrink = upCount(config, isLive) >= Math.max(1, policy.minCopies);
+  if (down === undefined || !canShrink || unsureMs < UNSURE_AFTER_MS) return undefined;
+  return { kind: 'shrinkUnsure', node: down };
 }
 
 /** A member to join beside the last live one: of another zone first, else (unless strict) any; drawn by a hash. */
@@ -129,6 +161,9 @@ function entriesOf(view: ClusterView, planned: Planned[]): EntryBody[] {
 function entryOf(view: ClusterView, change: Change, partitions: PartitionCas[]): EntryBody {
   const { kind, node } = change;
   if (kind === 'shrink') return { type: 'isrShrink', partitions, node, reason: 'down' };
+  if (kind === 'shrinkUnsure') {
+    return { type: 'isrShrinkUnsure', partitions, node, reason: 'down, and nobody is sure' };
+  }
   if (kind === 'release') return { type: 'isrRelease', partitions, node };
   const incarnation = view.members.get(node)?.incarnation as Member['incarnation'];
   return { type: 'isrJoin', partitions, node, incarnation };
@@ -146,6 +181,18 @@ export function joinsOf(view: ClusterView, self: NodeId): PartitionWork[] {
     for (const p of view.explicitPartitions(policy)) {
       const config = view.partition(policy, p);
       if (config.joining.includes(self)) work.push({ policy, p, config });
+    }
+  }
+  return work;
+}
+
+/** The partitions where `self` is doubtful: what it has to settle (R8). */
+export function doubtsOf(view: ClusterView, self: NodeId): PartitionWork[] {
+  const work: PartitionWork[] = [];
+  for (const policy of view.policies.keys()) {
+    for (const p of view.explicitPartitions(policy)) {
+      const config = view.partition(policy, p);
+      if (config.doubtful.includes(self)) work.push({ policy, p, config });
     }
   }
   return work;

@@ -3,7 +3,7 @@
 
 import type { ConfigVersion, NodeId } from './ids.ts';
 import { invariant } from './invariant.ts';
-import { type IsLive, liveCount, MAX_WRITE_SET, writeSetOf } from './partition.ts';
+import { type IsLive, MAX_WRITE_SET, upCount, writeSetOf } from './partition.ts';
 import type { PartitionConfig, Policy } from './view.ts';
 
 export interface WritePlan {
@@ -38,7 +38,8 @@ function haltReason(
   isLive: IsLive,
 ): string | undefined {
   if (config.inSync.length === 0) return 'no member holds this partition yet';
-  const live = liveCount(config, isLive);
+  // Doubtful members confirm, and count here (R3): it is for leaving I that only sure ones do (R8).
+  const live = upCount(config, isLive);
   if (live >= policy.minCopies) return undefined;
   return `${live} of ${policy.minCopies} needed copies are live`;
 }

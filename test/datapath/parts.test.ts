@@ -113,7 +113,13 @@ function plan(
   for (const [id, has] of Object.entries({ ...inSync, ...joining })) {
     tables.set(Number(id) as NodeId, new Map([[0, has]]));
   }
-  const config = { cfg: 1 as never, targets: [], inSync: nodes(inSync), joining: nodes(joining) };
+  const config = {
+    cfg: 1 as never,
+    targets: [],
+    inSync: nodes(inSync),
+    joining: nodes(joining),
+    doubtful: [],
+  };
   const volume = { head: 1, family: 1, policy: 0 } as unknown as Volume;
   const { lists, winners } = planEqualise({ volume, p: 0, config, tables }, [0]);
   const told = [...lists].map(([node, items]) => `n${node} as n${items[0]?.source}`);

@@ -22,7 +22,7 @@ function view({
   cfg = 1,
   state = 'up',
 }: ViewOptions): ClusterView {
-  const config = { cfg, targets: [1, 2, 3], inSync, joining: [] };
+  const config = { cfg, targets: [1, 2, 3], inSync, joining: [], doubtful: [] };
   return {
     index,
     epoch,
