@@ -2,6 +2,7 @@
 
 import type { Scenario } from './scenario.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
+import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
@@ -32,6 +33,7 @@ export const SCENARIOS: readonly Scenario[] = [
   staleGateway,
   fencedElsewhere,
   halfWritten,
+  failingDisk,
   randomFaults,
 ];
 

@@ -279,7 +279,10 @@ class SheepNode implements NodeHandle {
   #fail(error: unknown): void {
     if (this.#hasFailed) return;
     this.#hasFailed = true;
-    this.#onFatal?.(error instanceof Error ? error : new OperatingError('io', messageOf(error)));
+    const failure = error instanceof Error ? error : new OperatingError('io', messageOf(error));
+    const end = (): void => this.#onFatal?.(failure);
+    if (this.#formed === undefined) end();
+    else this.#formed.fail(failureReason(failure)).then(end, end);
   }
 
   // ------------------------------------------------------------------------------------------------ volumes
@@ -324,6 +327,12 @@ class SheepNode implements NodeHandle {
     }
     return { formed, agreement, view };
   }
+}
+
+/** `code: message`, as the map keeps it: health tells a disk's failure from others by the code. */
+function failureReason(failure: Error): string {
+  const code = failure instanceof OperatingError ? failure.code : 'bug';
+  return `${code}: ${messageOf(failure)}`;
 }
 
 function alreadyFormatted(clusterId: string): OperatingError {

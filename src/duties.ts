@@ -69,13 +69,23 @@ export function ringDuties(context: DutiesContext): RingInput {
     const view = context.view();
     return view === undefined ? [] : tally.verdict(view, clock.now());
   };
+  const failures = () => {
+    const view = context.view();
+    return view === undefined ? [] : tally.failures(view);
+  };
   return {
     tally: (observer, suspicion) => {
-      const { subject, incarnation, down, refused } = suspicion;
-      tally.note({ observer, subject, incarnation, down, refused }, clock.now());
+      const { subject, incarnation, down, refused, reason } = suspicion;
+      const said = reason === undefined ? {} : { reason };
+      tally.note({ observer, subject, incarnation, down, refused, ...said }, clock.now());
     },
-    verdictReady: () => verdict().length > 0,
+    verdictReady: () => verdict().length > 0 || failures().length > 0,
     proposeDown: async () => {
+      // First, so that a cause comes before the verdict of those who only see silence.
+      const told = failures().map((failure) =>
+        agreement.propose({ type: 'nodeFailed', ...failure }, DUTY_PROPOSE_MS),
+      );
+      await Promise.all(told);
       const nodes = verdict();
       const baseEpoch = context.view()?.epoch;
       if (baseEpoch === undefined || nodes.length === 0) return;

@@ -36,6 +36,8 @@ import { encodePingInfo, type Hello } from './wire/payloads.ts';
 
 /** How long an orderly end may spend on giving locks back. */
 export const RELEASE_ALL_MS = 2000;
+/** How long a node that can not go on tries to say why. */
+export const LAST_WORDS_MS = 1000;
 /** One try to be called up by the map. */
 export const ANNOUNCE_PROPOSE_MS = 5000;
 
@@ -65,6 +67,8 @@ export class FormedNode {
   readonly #duties: DutiesContext;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
+  /** From the first failure on nobody is answered. */
+  #hasFailed = false;
   #views: ViewCell | undefined;
   #datapath: Datapath | undefined;
 
@@ -91,6 +95,7 @@ export class FormedNode {
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#adopt(view),
       onRole: (role) => send({ type: 'role.changed', role }),
+      onFailing: (node, life, reason) => this.#takeLastWords(node, life, reason),
       onAlert: ({ observer, subject, subjectIncarnation, down, refused }) =>
         send({
           type: 'alert.received',
@@ -199,7 +204,31 @@ export class FormedNode {
     await superblock.markClean();
   }
 
+  /**
+   * This node can not go on: it serves nobody from now on, and tells the voters why, so that the cluster knows the cause
+   * and not only the silence. Bounded; never rejects.
+   */
+  async fail(reason: string): Promise<void> {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    this.#locks.stop();
+    this.#prober.stop();
+    this.#peers.stop();
+    await this.agreement.sayFailing(reason, LAST_WORDS_MS);
+  }
+
+  /** A member's own word is an alert that needs no second one. */
+  #takeLastWords(node: NodeId, incarnation: Incarnation, reason: string): void {
+    const word = { observer: node, subject: node, incarnation, down: true, refused: true, reason };
+    this.#options.send({ type: 'alert.received', ...word });
+  }
+
   serve(channel: DataChannel): void {
+    if (this.#hasFailed) {
+      channel.close();
+      return;
+    }
+
     const { clock, trace } = this.#options.ports;
     serveChannel(channel, {
       hello: () => this.#hello(),
@@ -218,6 +247,7 @@ export class FormedNode {
   }
 
   #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
+    if (this.#hasFailed) return;
     if (frame.op === OP.PING) {
       const pong = replyTo(frame, STATUS.OK);
       pong.payload = this.#pingInfo();

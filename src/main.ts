@@ -133,7 +133,8 @@ function removeSocket(file: string): void {
 function end(error: unknown, trace?: Trace): never {
   const isOurs = !(error instanceof OperatingError);
   const remedy = error instanceof OperatingError && error.remedy !== '' ? ` (${error.remedy})` : '';
-  trace?.warn('sheep.failed', { reason: messageOf(error) });
+  const cure = remedy.replace(/^ \(|\)$/g, '');
+  trace?.warn('sheep.failed', { reason: messageOf(error), ...(cure === '' ? {} : { cure }) });
   const text = isOurs && error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
   fs.writeSync(2, `sheep: ${text}${remedy}\n`);
   if (hasCode(error, 'usage')) process.exit(EXIT_USAGE);

@@ -10,6 +10,8 @@ export interface Suspicion {
   readonly down: boolean;
   /** The process is gone for certain: its channel broke and a new dial was refused (C1.8). */
   readonly refused: boolean;
+  /** What the subject said itself with its last words; absent in what others say. */
+  readonly reason?: string;
 }
 
 /** From a peer actor to its membership parent. */

@@ -12,6 +12,7 @@ import type { RaftLog } from '../storage/raft-log.ts';
 import {
   type Alert,
   encodeEntry,
+  MAX_REFUSAL_CHARS,
   type NoteMessage,
   type ReplyBody,
   type RequestBody,
@@ -45,6 +46,8 @@ export interface AgreementOptions {
   readonly onView: (view: ClusterView) => void;
   readonly onRole: (role: DriverRole, leader: NodeId | undefined) => void;
   readonly onAlert: (alert: Alert) => void;
+  /** A member said itself that it can not go on, and why. */
+  readonly onFailing: (member: NodeId, incarnation: Incarnation, reason: string) => void;
 }
 
 export class Agreement {
@@ -150,6 +153,22 @@ export class Agreement {
     this.#options.onAlert(alert);
   }
 
+  /**
+   * Last words of a node that can not go on, to every other voter: whoever leads, or leads next, makes them known.
+   * Resolves when all have heard, or after `timeoutMs`; never rejects. Nothing else is said or answered any more.
+   */
+  async sayFailing(reason: string, timeoutMs: number): Promise<void> {
+    const { rpc, incarnation } = this.#options;
+    const said = reason.slice(0, MAX_REFUSAL_CHARS).toWellFormed();
+    this.stop();
+    rpc.onRequest(() => Promise.reject(new OperatingError('shutting-down', 'the node failed')));
+    rpc.onNote(() => {});
+    const words = { type: 'failing', incarnation: incarnation(), reason: said } as const;
+    await Promise.allSettled(
+      this.#otherVoters().map((voter) => this.#ask(voter, words, timeoutMs)),
+    );
+  }
+
   #isMajorityInReach(): Promise<boolean> {
     const others = this.#otherVoters();
     const voters = this.#view?.voters.length ?? 0;
@@ -170,6 +189,9 @@ export class Agreement {
         return { type: 'contact', term: this.driver.term };
       case 'pull':
         return this.#answerPull(body.from, body.maxBytes);
+      case 'failing':
+        this.#takeLastWords(peer, body.incarnation, body.reason);
+        return { type: 'contact', term: this.driver.term };
       case 'propose': {
         if (body.origin.node !== this.#view?.memberByKey(peer)?.node) {
           return {
@@ -185,6 +207,11 @@ export class Agreement {
         return { type: 'notLeader', leader: outcome.leader ?? (0 as NodeId) };
       }
     }
+  }
+
+  #takeLastWords(peer: PeerKey, incarnation: Incarnation, reason: string): void {
+    const from = this.#view?.memberByKey(peer)?.node;
+    if (from !== undefined) this.#options.onFailing(from, incarnation, reason);
   }
 
   #answerPull(from: MapIndex, maxBytes: number): ReplyBody {

@@ -17,7 +17,9 @@ export function healthWarnings(
     quorumLost(view, status),
     halted(partitions, down),
     degraded(view, partitions, down),
-    nodesDown(down),
+    nodesDown(down.filter((member) => member.failure === '')),
+    ...down.map(failed),
+    ...members.map(diskSpace),
     quorumThin(view),
     zonesFew(view, members),
     deadLocks(view),
@@ -97,6 +99,34 @@ function nodesDown(down: readonly Member[]): Warning | undefined {
     bringBack(down),
     names,
   );
+}
+
+/** It said itself why it ends. */
+function failed(member: Member): Warning | undefined {
+  if (member.failure === '') return undefined;
+  const isDisk = /^(io|no-space|corrupt):/.test(member.failure);
+  const cause = member.failure.replace(/^[a-z-]+: /, '');
+  const name = nameOf(member);
+  if (!isDisk) {
+    const remedy = `look into the log of ${name}, then start it again`;
+    return warn('NODE_FAILED', 'error', `${name} ended by itself: ${cause}`, remedy, [name]);
+  }
+  const remedy = `repair what it names and start ${name} again; a lost disk: join anew with an empty directory`;
+  return warn('DISK_FAILED', 'error', `the disk of ${name} failed: ${cause}`, remedy, [name]);
+}
+
+/** 4.9, by the member's own word. */
+function diskSpace(member: Member): Warning | undefined {
+  const { space } = member;
+  if (space === 'ok') return undefined;
+  const name = nameOf(member);
+  const remedy = `free space on the disk of ${name}, make it larger, delete volumes, or add nodes`;
+  if (space === 'nearfull') {
+    const message = `the disk of ${name} is nearly full: it takes no ring moves`;
+    return warn('DISK_NEARFULL', 'warning', message, remedy, [name]);
+  }
+  const message = `the disk of ${name} is full: it takes no new data`;
+  return warn('DISK_FULL', 'error', message, remedy, [name]);
 }
 
 function quorumThin(view: ClusterView): Warning | undefined {

@@ -127,11 +127,18 @@ export interface Claim {
   readonly incarnation: Incarnation;
   readonly down: boolean;
   readonly refused: boolean;
+  /** The subject's own last words (`observer` is the subject then). */
+  readonly reason?: string;
 }
 
 export interface Victim {
   readonly node: NodeId;
   readonly incarnation: Incarnation;
+}
+
+/** A member that said itself why it ends. */
+export interface Failure extends Victim {
+  readonly reason: string;
 }
 
 interface Suspect {
@@ -148,9 +155,16 @@ type Standing = 'high' | 'between' | 'below';
 /** The leader's count of alerts (C1.5). Bounded by members times observers: what the view does not know is dropped. */
 export class Tally {
   readonly #suspects = new Map<NodeId, Suspect>();
+  /** Last words of members, until the map has them or a later life. At most one of each. */
+  readonly #failures = new Map<NodeId, Failure>();
 
   /** Takes one observer's word; an old life's word is ignored, a new life starts from nothing. */
   note(claim: Claim, now: number): void {
+    const { subject: node, incarnation, reason } = claim;
+    if (reason !== undefined && claim.observer === node) {
+      this.#failures.set(node, { node, incarnation, reason });
+      return;
+    }
     let suspect = this.#suspects.get(claim.subject);
     if (suspect !== undefined && claim.incarnation < suspect.incarnation) return;
     if (!claim.down) {
@@ -196,6 +210,11 @@ export class Tally {
     return isUnsettled && !isOverdue ? [] : victims.sort((a, b) => a.node - b.node);
   }
 
+  /** Whose last words the map does not have yet. */
+  failures(view: ClusterView): Failure[] {
+    return [...this.#failures.values()].filter((failure) => isUntold(view, failure));
+  }
+
   /** Forgets what a new view made pointless: nodes that are not up in that life, observers that observe no more. */
   settle(view: ClusterView): void {
     for (const [node, suspect] of this.#suspects) {
@@ -206,11 +225,19 @@ export class Tally {
       const isOld = !isThisLife(view, node, suspect);
       if (isOld || suspect.alerts.size === 0) this.#suspects.delete(node);
     }
+    for (const failure of this.#failures.values()) {
+      if (!isUntold(view, failure)) this.#failures.delete(failure.node);
+    }
   }
 
   get size(): number {
     return this.#suspects.size;
   }
+}
+
+function isUntold(view: ClusterView, { node, incarnation }: Failure): boolean {
+  const member = view.members.get(node);
+  return member !== undefined && member.incarnation === incarnation && member.failure === '';
 }
 
 function isThisLife(view: ClusterView, node: NodeId, suspect: Suspect): boolean {

@@ -126,7 +126,9 @@ export type RequestBody =
   /** Committed entries from this index on, about `maxBytes` of them at most. */
   | { readonly type: 'pull'; readonly from: MapIndex; readonly maxBytes: number }
   /** C1.3: are you there? */
-  | { readonly type: 'contact' };
+  | { readonly type: 'contact' }
+  /** The sender can not go on, and says why: its last words. Answered by `contact`. */
+  | { readonly type: 'failing'; readonly incarnation: Incarnation; readonly reason: string };
 
 export type ReplyBody =
   | { readonly type: 'proposed'; readonly index: MapIndex }
@@ -210,6 +212,7 @@ const requestBody: Codec<RequestBody> = union('type', {
   propose: variant(1, struct({ origin: entryOrigin, body: entryBody })),
   pull: variant(2, struct({ from: mapIndex, maxBytes: u32 })),
   contact: variant(3, struct({})),
+  failing: variant(4, struct({ incarnation, reason: text })),
 });
 
 const replyBody: Codec<ReplyBody> = union('type', {

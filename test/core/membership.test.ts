@@ -179,3 +179,21 @@ test('membership: a word on another life does not count, and settle forgets it',
   tally.settle(viewOf(cell.state));
   t.is(tally.size, 0);
 });
+
+test("membership: a member's own last words are told once, and only of the life that said them", (t) => {
+  const cell = clusterOf({ nodes: 3, partitions: 1, settled: false });
+  const tally = new Tally();
+  const node = nodeId(3);
+  const words = { observer: node, subject: node, incarnation, down: true, refused: true };
+  tally.note({ ...words, reason: 'io: EROFS' }, 0);
+  const failure = { node, incarnation, reason: 'io: EROFS' };
+  t.deepEqual(tally.failures(viewOf(cell.state)), [failure]);
+  t.deepEqual(tally.verdict(viewOf(cell.state), 0), [], 'no verdict of others is needed');
+  cell.apply({ type: 'nodeFailed', ...failure });
+  t.deepEqual(tally.failures(viewOf(cell.state)), []);
+  cell.apply(entryBodies.nodeUp({ node: 3, incarnation: 2 }));
+  t.deepEqual(tally.failures(viewOf(cell.state)), [], 'the next life is not the one that failed');
+  tally.settle(viewOf(cell.state));
+  tally.note({ ...words, reason: 'io: EIO' }, 0);
+  t.deepEqual(tally.failures(viewOf(cell.state)), [], 'words of a former life come too late');
+});
