@@ -57,7 +57,7 @@ export function keptOf(state: ClusterState): KeptState {
 /** The whole state again. */
 export function restoreState(kept: KeptState): ClusterState {
   const members = new Map(kept.members.map((member) => [member.node, member]));
-  const ring = ringOf(members);
+  const ring = ringOf(members.values());
   const { volumes } = kept;
   return {
     ...kept,
