@@ -1,16 +1,13 @@
-// What the actors ask of this node, answered from its present view: whom to observe, what to report, and, while it
-// leads, what to propose. The rules are in core; here they meet the agreement. No state but the tally and the claims.
+// What the actors ask of this node while it leads, answered from its present view: what to propose for in-sync sets and
+// voters. The rules are in core; here they meet the agreement. Whom it watches, and who is down: watch-duties.ts.
 
-import type { MembershipInput, Subject } from './actors/membership.ts';
 import type { ReplicatorInput } from './actors/replicator.ts';
-import type { RingInput } from './actors/ring.ts';
 import type { VoterInput } from './actors/voter.ts';
 import type { Agreement } from './agreement/agreement.ts';
 import type { Prober } from './agreement/prober.ts';
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
 import type { EntryBody } from './core/log-entry.ts';
-import { subjectsOf, Tally } from './core/membership.ts';
 import { ChangePlanner } from './core/recovery-plan.ts';
 import type { ClusterView } from './core/view.ts';
 import type { Clock, Trace } from './ports/ports.ts';
@@ -29,74 +26,6 @@ export interface DutiesContext {
   readonly agreement: Agreement;
   readonly prober: Prober;
   readonly view: () => ClusterView | undefined;
-}
-
-/** The observer's part (C1.1, C1.3, C1.4). */
-export function membershipDuties(context: DutiesContext): MembershipInput {
-  const { self, agreement, prober, trace } = context;
-  return {
-    subjects: () => subjectsNow(context),
-    report: (suspicion) => {
-      const view = context.view();
-      const { subject, incarnation, down, refused } = suspicion;
-      // C1.3 is about pings that this node itself was late for. A refused dial is no matter of time (C1.8), and a word that
-      // is taken back must be heard: the leader would go on counting it.
-      if (view === undefined || (down && !refused && prober.isDistrustful())) return;
-      trace.event('peer.suspicion', { node: subject, down, refused });
-      const { epoch } = view;
-      agreement
-        .alert({ observer: self, subject, subjectIncarnation: incarnation, down, refused, epoch })
-        .catch(() => trace.count('alert.failed'));
-    },
-  };
-}
-
-/** Subjects of this observer with the life that the map knows. */
-export function subjectsNow(context: DutiesContext): readonly Subject[] {
-  const view = context.view();
-  if (view === undefined) return [];
-  return subjectsOf(view, context.self).map((node) => ({
-    node,
-    incarnation: view.members.get(node)?.incarnation ?? (0 as Subject['incarnation']),
-  }));
-}
-
-/** The leader's judgement of who is down (C1.5, C1.6). */
-export function ringDuties(context: DutiesContext): RingInput {
-  const { clock, agreement, trace } = context;
-  const tally = new Tally();
-  const verdict = () => {
-    const view = context.view();
-    return view === undefined ? [] : tally.verdict(view, clock.now());
-  };
-  const failures = () => {
-    const view = context.view();
-    return view === undefined ? [] : tally.failures(view);
-  };
-  return {
-    tally: (observer, suspicion) => {
-      const { subject, incarnation, down, refused, reason } = suspicion;
-      const said = reason === undefined ? {} : { reason };
-      tally.note({ observer, subject, incarnation, down, refused, ...said }, clock.now());
-    },
-    verdictReady: () => verdict().length > 0 || failures().length > 0,
-    proposeDown: async () => {
-      // First, so that a cause comes before the verdict of those who only see silence.
-      const told = failures().map((failure) =>
-        agreement.propose({ type: 'nodeFailed', ...failure }, DUTY_PROPOSE_MS),
-      );
-      await Promise.all(told);
-      const nodes = verdict();
-      const baseEpoch = context.view()?.epoch;
-      if (baseEpoch === undefined || nodes.length === 0) return;
-      await agreement.propose({ type: 'nodesDown', nodes, baseEpoch }, DUTY_PROPOSE_MS);
-    },
-    settle: () => {
-      const view = context.view();
-      if (view !== undefined) tally.settle(view);
-    },
-    warn: (what) => trace.warn(what),
-  };
 }
 
 /** The leader's care for in-sync sets (4.4). */

@@ -9,18 +9,12 @@ import { OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
+import { upCount } from './core/membership.ts';
 import type { ClusterView } from './core/view.ts';
 import { createDatapath, type Datapath } from './datapath/datapath.ts';
 import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
-import {
-  type DutiesContext,
-  membershipDuties,
-  replicatorDuties,
-  ringDuties,
-  subjectsNow,
-  voterDuties,
-} from './duties.ts';
+import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { LockDuties } from './lock-duties.ts';
 import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
 import type { ControlRpc } from './p2p/control-rpc.ts';
@@ -31,6 +25,7 @@ import { RecoveryDuties } from './recovery-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import type { Superblock } from './storage/superblock.ts';
+import { membershipDuties, ringDuties, subjectsNow } from './watch-duties.ts';
 import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
 import { encodePingInfo, type Hello } from './wire/payloads.ts';
 
@@ -38,6 +33,8 @@ import { encodePingInfo, type Hello } from './wire/payloads.ts';
 export const RELEASE_ALL_MS = 2000;
 /** How long a node that can not go on tries to say why. */
 export const LAST_WORDS_MS = 1000;
+/** A pong has room for no more. */
+const MAX_LAG_TOLD_MS = 0xffff;
 /** One try to be called up by the map. */
 export const ANNOUNCE_PROPOSE_MS = 5000;
 
@@ -104,6 +101,7 @@ export class FormedNode {
           incarnation: subjectIncarnation,
           down,
           refused,
+          repeats: 0,
         }),
     });
     this.#peers = new PeerClients({
@@ -116,7 +114,7 @@ export class FormedNode {
     this.#prober = new Prober({
       clock,
       peers: this.#peers,
-      clusterSize: () => this.view?.members.size ?? 1,
+      clusterSize: () => (this.view === undefined ? 1 : upCount(this.view)),
       pingPayload: () => this.#pingInfo(),
       onPong: () => {},
       onEdge: (type, node) => send({ type, node }),
@@ -219,8 +217,15 @@ export class FormedNode {
 
   /** A member's own word is an alert that needs no second one. */
   #takeLastWords(node: NodeId, incarnation: Incarnation, reason: string): void {
-    const word = { observer: node, subject: node, incarnation, down: true, refused: true, reason };
-    this.#options.send({ type: 'alert.received', ...word });
+    const word = {
+      observer: node,
+      subject: node,
+      incarnation,
+      down: true,
+      refused: true,
+      repeats: 0,
+    };
+    this.#options.send({ type: 'alert.received', ...word, reason });
   }
 
   serve(channel: DataChannel): void {
@@ -228,7 +233,6 @@ export class FormedNode {
       channel.close();
       return;
     }
-
     const { clock, trace } = this.#options.ports;
     serveChannel(channel, {
       hello: () => this.#hello(),
@@ -387,7 +391,7 @@ export class FormedNode {
       freeBytes,
       totalBytes,
       appliedIndex: this.agreement.learner.applied,
-      lagMs: 0,
+      lagMs: Math.min(MAX_LAG_TOLD_MS, Math.round(this.#prober.worstLagMs)),
       storeGeneration: this.#options.superblock.storeGeneration,
       journalSeq: this.store.journalSequence,
     });

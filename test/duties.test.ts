@@ -6,13 +6,8 @@ import type { Prober } from '../src/agreement/prober.ts';
 import { type ClusterState, viewOf } from '../src/core/cluster-state.ts';
 import type { Incarnation, NodeId } from '../src/core/ids.ts';
 import type { EntryBody } from '../src/core/log-entry.ts';
-import {
-  CANDIDATE_LAG_ENTRIES,
-  membershipDuties,
-  replicatorDuties,
-  ringDuties,
-  voterDuties,
-} from '../src/duties.ts';
+import { CANDIDATE_LAG_ENTRIES, replicatorDuties, voterDuties } from '../src/duties.ts';
+import { membershipDuties, ringDuties } from '../src/watch-duties.ts';
 import type { Alert } from '../src/wire/messages.ts';
 import { FakeClock } from './datapath/fake-clock.ts';
 import { clusterOf, entryBodies, type StateCell } from './fixtures.ts';
@@ -20,10 +15,21 @@ import { clusterOf, entryBodies, type StateCell } from './fixtures.ts';
 function world(cell: StateCell | undefined, self = 1) {
   const alerts: Alert[] = [];
   const proposed: EntryBody[] = [];
-  const state = { isDistrustful: false, commit: 100, match: new Map<number, number>(), code: 'ok' };
+  const probed: NodeId[][] = [];
+  const rumours: boolean[] = [];
+  const state = {
+    isDistrustful: false,
+    isLost: false,
+    commit: 100,
+    match: new Map<number, number>(),
+    code: 'ok',
+  };
   const learners: number[][] = [];
   const agreement = {
-    alert: async (alert: Alert) => alerts.push(alert),
+    alert: async (alert: Alert, isRumour: boolean) => {
+      alerts.push(alert);
+      rumours.push(isRumour);
+    },
     propose: async (body: EntryBody) => {
       proposed.push(body);
       return { code: state.code, value: 1, detail: '' };
@@ -41,10 +47,14 @@ function world(cell: StateCell | undefined, self = 1) {
     clock: new FakeClock(),
     trace: { event: () => {}, warn: () => {}, count: () => {} },
     agreement,
-    prober: { isDistrustful: () => state.isDistrustful } as Prober,
+    prober: {
+      isDistrustful: () => state.isDistrustful,
+      probe: (nodes: readonly NodeId[]) => probed.push([...nodes]),
+      isLost: () => state.isLost,
+    } as unknown as Prober,
     view: () => (cell === undefined ? undefined : viewOf(cell.state as ClusterState)),
   };
-  return { context, alerts, proposed, state, learners };
+  return { context, alerts, rumours, probed, proposed, state, learners };
 }
 
 const cluster = (nodes: number) => clusterOf({ nodes, partitions: 8, copies: Math.min(3, nodes) });
@@ -53,6 +63,7 @@ const word = (down: boolean, refused: boolean) => ({
   incarnation: 1 as Incarnation,
   down,
   refused,
+  repeats: 0,
 });
 
 test('duties: an observer that was late itself accuses nobody (C1.3), but takes its word back', (t) => {
@@ -147,4 +158,37 @@ test('duties: a plan of which nothing was applied is a failure, so that the lead
 test('duties: a cluster at rest asks for nothing', (t) => {
   const { context } = world(cluster(3));
   t.false(replicatorDuties(context).changeDue());
+});
+
+test('duties: a suspicion is a rumour only when the map does not answer it, and seldom then (C1.4)', (t) => {
+  const { context, rumours } = world(cluster(3));
+  const { report } = membershipDuties(context);
+  for (let repeats = 0; repeats < 70; repeats += 1) report({ ...word(true, false), repeats });
+  const told = rumours.flatMap((isRumour, at) => (isRumour ? [at] : []));
+  t.deepEqual(told, [2, 4, 8, 16, 32, 64]);
+});
+
+test('duties: the leader tries to reach whom few accuse, and gives up who does not answer it (C1.5)', async (t) => {
+  const cell = cluster(6);
+  const { context, proposed, probed, state } = world(cell);
+  const ring = ringDuties(context);
+  const seconds = (count: number) => {
+    for (let i = 0; i < count; i += 1) {
+      ring.tally(2 as NodeId, { ...word(true, false), subject: 6 as NodeId });
+      context.clock.run(1000);
+      ring.verdictReady();
+    }
+  };
+  seconds(3);
+  t.deepEqual(probed.at(-1), []);
+  seconds(4);
+  t.deepEqual(probed.at(-1), [6 as NodeId]);
+  seconds(20);
+  t.false(ring.verdictReady(), 'it answers the leader');
+  state.isLost = true;
+  t.true(ring.verdictReady());
+  await ring.proposeDown();
+  t.is(proposed.length, 1);
+  ring.rest();
+  t.deepEqual(probed.at(-1), []);
 });

@@ -10,6 +10,8 @@ export interface Suspicion {
   readonly down: boolean;
   /** The process is gone for certain: its channel broke and a new dial was refused (C1.8). */
   readonly refused: boolean;
+  /** How often the same was said before. */
+  readonly repeats: number;
   /** What the subject said itself with its last words; absent in what others say. */
   readonly reason?: string;
 }

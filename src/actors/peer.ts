@@ -25,6 +25,8 @@ export interface PeerInput {
 
 interface PeerContext extends PeerInput {
   readonly refused: boolean;
+  /** Times that the present suspicion was told. */
+  readonly told: number;
 }
 
 export type PeerEvent =
@@ -42,6 +44,7 @@ export const peerMachine = setup({
         incarnation: context.incarnation,
         down: true,
         refused: context.refused,
+        repeats: context.told,
       }),
     ),
     reportCleared: sendParent(
@@ -51,15 +54,17 @@ export const peerMachine = setup({
         incarnation: context.incarnation,
         down: false,
         refused: false,
+        repeats: 0,
       }),
     ),
+    countTold: assign({ told: ({ context }) => context.told + 1 }),
     noteRefused: assign({ refused: true }),
-    forgetRefused: assign({ refused: false }),
+    forgetAll: assign({ refused: false, told: 0 }),
   },
   delays: { alertRepeat: ALERT_REPEAT_MS },
 }).createMachine({
   id: 'peer',
-  context: ({ input }) => ({ ...input, refused: false }),
+  context: ({ input }) => ({ ...input, refused: false, told: 0 }),
   initial: 'alive',
   states: {
     alive: {
@@ -70,12 +75,12 @@ export const peerMachine = setup({
       },
     },
     suspect: {
-      entry: 'reportSuspicion',
+      entry: ['reportSuspicion', 'countTold'],
       after: { alertRepeat: { target: 'suspect', reenter: true } },
       on: {
         'edge.lost': {},
         'peer.refused': { target: 'suspect', reenter: true, actions: 'noteRefused' },
-        'edge.regained': { target: 'cleared', actions: 'forgetRefused' },
+        'edge.regained': { target: 'cleared', actions: 'forgetAll' },
       },
     },
     cleared: {

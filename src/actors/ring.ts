@@ -24,6 +24,8 @@ export interface RingInput {
   readonly proposeDown: () => Promise<void>;
   /** Drops claims that the new view has answered. */
   readonly settle: () => void;
+  /** This node leads no more: what it did for its judgement alone ends. */
+  readonly rest: () => void;
   readonly warn: (what: string) => void;
 }
 
@@ -43,6 +45,7 @@ export const ringMachine = setup({
     tally: ({ context }, params: { observer: NodeId } & Suspicion) =>
       context.tally(params.observer, params),
     settle: ({ context }) => context.settle(),
+    rest: ({ context }) => context.rest(),
     warnFailed: ({ context }) => context.warn('nodes.down.failed'),
   },
   delays: { tallyLook: TALLY_LOOK_MS, tallyPause: TALLY_PAUSE_MS },
@@ -60,6 +63,7 @@ export const ringMachine = setup({
     following: {},
     leading: {
       initial: 'tallying',
+      exit: 'rest',
       states: {
         tallying: {
           always: { guard: 'verdictReady', target: 'proposing' },

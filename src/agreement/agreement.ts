@@ -17,7 +17,7 @@ import {
   type ReplyBody,
   type RequestBody,
 } from '../wire/messages.ts';
-import { doAnswer } from './contact.ts';
+import { Contact } from './contact.ts';
 import { Learner } from './learner.ts';
 import { Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
@@ -56,6 +56,7 @@ export class Agreement {
   readonly #proposer: Proposer;
   readonly #options: AgreementOptions;
   readonly #gossip: Gossip;
+  readonly #contact: Contact;
   #view: ClusterView | undefined;
   #bootstrap: readonly PeerKey[];
   #digestTimer: TimerHandle | undefined;
@@ -87,8 +88,14 @@ export class Agreement {
     });
     this.#gossip = new Gossip(options, {
       map: (delta) => this.#takeDelta(delta.entries, delta.commit),
-      alert: (alert) => options.onAlert(alert),
+      alert: (alert) => this.#takeAlert(alert),
       stats: () => {},
+    });
+    this.#contact = new Contact({
+      self,
+      clock,
+      voters: () => this.#view?.voters ?? [],
+      ask: (voter) => this.#ask(voter, { type: 'contact' }, CONTACT_TIMEOUT_MS),
     });
     this.#proposer = new Proposer({
       self,
@@ -145,12 +152,22 @@ export class Agreement {
     this.#bootstrap = peers;
   }
 
-  /** C1.3, C1.4: tells the voters, but only while a majority of them (this node counted) is in reach. */
-  async alert(alert: Alert): Promise<void> {
-    if (!(await this.#isMajorityInReach())) return;
+  /**
+   * C1.3, C1.4: tells the voters, an accusation only while a majority of them (this node counted) is in reach.
+   * @param isRumour tells everybody, too: the fall-back where the voters do not seem to hear
+   */
+  async alert(alert: Alert, isRumour: boolean): Promise<void> {
+    if (alert.down && !(await this.#contact.isMajorityInReach())) return;
     for (const voter of this.#otherVoters()) this.#note(voter, { kind: 'alert', ...alert });
-    this.#gossip.publishAlert(alert);
-    this.#options.onAlert(alert);
+    if (isRumour) this.#gossip.publishAlert(alert);
+    this.#takeAlert(alert);
+  }
+
+  /** Only a voter may lead and judge (C1.5). */
+  #takeAlert(alert: Alert): void {
+    const { voters = [], nextVoters = [] } = this.#view ?? {};
+    const { self, onAlert } = this.#options;
+    if (voters.includes(self) || nextVoters.includes(self)) onAlert(alert);
   }
 
   /**
@@ -167,14 +184,6 @@ export class Agreement {
     await Promise.allSettled(
       this.#otherVoters().map((voter) => this.#ask(voter, words, timeoutMs)),
     );
-  }
-
-  #isMajorityInReach(): Promise<boolean> {
-    const others = this.#otherVoters();
-    const voters = this.#view?.voters.length ?? 0;
-    const needed = Math.floor(voters / 2) + 1 - (voters - others.length);
-    const asks = others.map((voter) => this.#ask(voter, { type: 'contact' }, CONTACT_TIMEOUT_MS));
-    return doAnswer(asks, needed);
   }
 
   #otherVoters(): readonly NodeId[] {
@@ -230,7 +239,7 @@ export class Agreement {
     if (from === undefined) return;
     if (note.kind === 'raft') this.driver.receive(from, note.message);
     else if (note.kind === 'alert') {
-      if (note.observer === from) this.#options.onAlert(note);
+      if (note.observer === from) this.#takeAlert(note);
     } else this.#takeDigest(from, note);
   }
 

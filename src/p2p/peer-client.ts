@@ -19,6 +19,8 @@ import { helloFault, piecesOf, requestCost } from './channel-rules.ts';
 /** Requests of one channel on the wire at once; slot number = low 12 bits of the request id. */
 export const SLOTS_PER_PEER = 4096;
 const SLOT_MASK = SLOTS_PER_PEER - 1;
+/** Slots that a fresh channel has room for; more are made as they are needed. */
+const FIRST_SLOTS = 16;
 const WRAP_END = 2 ** 20;
 /** Requests of one peer that wait for credits, a slot or the channel; a further one is lost at once. */
 export const MAX_WAITING_REQUESTS = 8192;
@@ -31,6 +33,10 @@ export const MAX_BACKOFF_MS = 1000;
 export const HELLO_TIMEOUT_MS = 2000;
 /** A channel with a request unanswered for this long after its deadline is broken off: its credits are lost. */
 export const STUCK_CHANNEL_MS = 30_000;
+/** A request other than a ping that is unanswered for this long after its deadline makes pings count as lost (C1.7). */
+export const OVERDUE_MS = 1000;
+/** A channel that nobody keeps open, and that carried nothing for this long, is closed: no sockets to all of hundreds. */
+export const CHANNEL_IDLE_MS = 60_000;
 
 /** The reply, or undefined: lost, late, or the channel closed. Called exactly once, never inside `request`. */
 export type ReplyDone = (reply: Frame | undefined) => void;
@@ -56,32 +62,29 @@ interface WaitingRequest {
 
 /** Requests on the wire, by slot. A slot whose deadline passed stays taken until its reply: so do its credits. */
 class Slots {
-  readonly dones: (ReplyDone | undefined)[] = new Array(SLOTS_PER_PEER).fill(undefined);
-  readonly ids = new Uint32Array(SLOTS_PER_PEER);
-  readonly ops = new Uint8Array(SLOTS_PER_PEER);
-  readonly costs = new Uint32Array(SLOTS_PER_PEER);
+  readonly dones: (ReplyDone | undefined)[] = [];
+  /** Of the FIRST_SLOTS, and doubled as depth asks for it: most channels carry pings only. */
+  ids = new Uint32Array(FIRST_SLOTS);
+  ops = new Uint8Array(FIRST_SLOTS);
+  costs = new Uint32Array(FIRST_SLOTS);
   /** Milliseconds of the clock; Infinity = free. */
-  readonly deadlines = new Float64Array(SLOTS_PER_PEER).fill(Number.POSITIVE_INFINITY);
-  readonly #free = new Uint16Array(SLOTS_PER_PEER);
-  #freeCount = SLOTS_PER_PEER;
+  deadlines = new Float64Array(FIRST_SLOTS).fill(Number.POSITIVE_INFINITY);
+  /** The lowest slots are taken first and again: `used` stays near the real depth. */
+  readonly #free: number[] = [];
   #wrap = 0;
   /** Slots at and above were never taken: the tick need not look at them. */
   used = 0;
   bytes = 0;
+  inFlight = 0;
 
-  constructor() {
-    // The lowest slots are taken first and again: `used` stays near the real depth.
-    for (let at = 0; at < SLOTS_PER_PEER; at += 1) this.#free[at] = SLOTS_PER_PEER - 1 - at;
-  }
-
-  get inFlight(): number {
-    return SLOTS_PER_PEER - this.#freeCount;
+  get isFull(): boolean {
+    return this.inFlight === SLOTS_PER_PEER;
   }
 
   take(request: WaitingRequest): number {
-    invariant(this.#freeCount > 0, 'a slot is free');
-    this.#freeCount -= 1;
-    const slot = this.#free[this.#freeCount] as number;
+    invariant(!this.isFull, 'a slot is free');
+    const slot = this.#free.pop() ?? this.#next();
+    this.inFlight += 1;
     this.#wrap = (this.#wrap + 1) % WRAP_END;
     this.ids[slot] = this.#wrap * SLOTS_PER_PEER + slot;
     this.ops[slot] = request.frame.op;
@@ -89,12 +92,30 @@ class Slots {
     this.deadlines[slot] = request.deadlineAt;
     this.dones[slot] = request.done;
     this.bytes += request.cost;
-    this.used = Math.max(this.used, slot + 1);
     return this.ids[slot] as number;
   }
 
+  #next(): number {
+    if (this.used === this.ids.length) this.#grow();
+    this.used += 1;
+    return this.used - 1;
+  }
+
+  #grow(): void {
+    const size = this.ids.length * 2;
+    const { ids, ops, costs, deadlines } = this;
+    this.ids = new Uint32Array(size);
+    this.ops = new Uint8Array(size);
+    this.costs = new Uint32Array(size);
+    this.deadlines = new Float64Array(size).fill(Number.POSITIVE_INFINITY);
+    this.ids.set(ids);
+    this.ops.set(ops);
+    this.costs.set(costs);
+    this.deadlines.set(deadlines);
+  }
+
   isTaken(slot: number): boolean {
-    return this.deadlines[slot] !== Number.POSITIVE_INFINITY;
+    return slot < this.used && this.deadlines[slot] !== Number.POSITIVE_INFINITY;
   }
 
   release(slot: number): ReplyDone | undefined {
@@ -102,8 +123,8 @@ class Slots {
     this.dones[slot] = undefined;
     this.deadlines[slot] = Number.POSITIVE_INFINITY;
     this.bytes -= this.costs[slot] as number;
-    this.#free[this.#freeCount] = slot;
-    this.#freeCount += 1;
+    this.#free.push(slot);
+    this.inFlight -= 1;
     return done;
   }
 }
@@ -119,6 +140,7 @@ export class PeerClient {
   #state: 'closed' | 'opening' | 'greeting' | 'open' = 'closed';
   #credits = 0;
   #isKept = false;
+  #usedAt = 0;
   #isStopped = false;
   /** Was open in this client's life: only then a refused dial says that a process died (C1.8). */
   #wasOpen = false;
@@ -154,6 +176,28 @@ export class PeerClient {
     this.#context.wake();
   }
 
+  /** Not kept any more: closed once it is idle. */
+  release(): void {
+    this.#isKept = false;
+    this.#usedAt = this.#context.clock.now();
+  }
+
+  /** Nobody keeps it, nothing is under way, and nothing was for CHANNEL_IDLE_MS. */
+  isIdle(now: number): boolean {
+    const isBusy = this.#isKept || this.#slots.inFlight > 0 || this.#waiting.length > 0;
+    const isResting = this.#state === 'open' || this.#state === 'closed';
+    return !isBusy && isResting && now - this.#usedAt >= CHANNEL_IDLE_MS;
+  }
+
+  /** A request other than a ping hangs: whoever answers pings beside it is not well (C1.7). */
+  isOverdue(now: number): boolean {
+    const { used, deadlines, ops } = this.#slots;
+    for (let slot = 0; slot < used; slot += 1) {
+      if (now >= (deadlines[slot] as number) + OVERDUE_MS && ops[slot] !== OP.PING) return true;
+    }
+    return false;
+  }
+
   request(frame: Frame, deadlineMs: number, done: ReplyDone): void {
     const cost = requestCost(frame);
     const isFull =
@@ -163,7 +207,8 @@ export class PeerClient {
       this.#context.clock.soon(() => done(undefined));
       return;
     }
-    const deadlineAt = this.#context.clock.now() + deadlineMs;
+    this.#usedAt = this.#context.clock.now();
+    const deadlineAt = this.#usedAt + deadlineMs;
     this.#waiting.push({ frame, deadlineAt, cost, done });
     this.#waitingBytes += cost;
     this.#pump();
@@ -316,8 +361,8 @@ export class PeerClient {
   #pump(): void {
     while (this.#state === 'open') {
       const request = this.#waiting[0];
-      const { inFlight, bytes } = this.#slots;
-      if (request === undefined || inFlight === SLOTS_PER_PEER) return;
+      const { inFlight, isFull, bytes } = this.#slots;
+      if (request === undefined || isFull) return;
       if (inFlight > 0 && bytes + request.cost > this.#credits) return;
       this.#waiting.shift();
       this.#waitingBytes -= request.cost;

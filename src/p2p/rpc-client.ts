@@ -15,6 +15,8 @@ import {
 export const TICK_MS = 50;
 /** Peers with a client; a cluster has fewer members. */
 export const MAX_PEER_CLIENTS = 2000;
+/** How often idle channels are looked for, in ms. */
+export const IDLE_LOOK_MS = 15_000;
 
 export type PeerClientsOptions = Omit<PeerClientContext, 'report' | 'wake'>;
 
@@ -24,6 +26,7 @@ export class PeerClients {
   readonly #clients = new Map<NodeId, PeerClient>();
   readonly #listeners: ((node: NodeId, state: ChannelState) => void)[] = [];
   #timer: TimerHandle | undefined;
+  #idleTimer: TimerHandle | undefined;
   #isStopped = false;
 
   constructor(options: PeerClientsOptions) {
@@ -67,6 +70,21 @@ export class PeerClients {
     this.#clientOf(node)?.keepOpen();
   }
 
+  /** What `keepOpen` asked for is wanted no more: the channel closes when it is idle (CHANNEL_IDLE_MS). */
+  release(node: NodeId): void {
+    this.#clients.get(node)?.release();
+  }
+
+  /** A request other than a ping hangs there (C1.7). */
+  isOverdue(node: NodeId): boolean {
+    return this.#clients.get(node)?.isOverdue(this.#context.clock.now()) ?? false;
+  }
+
+  /** Peers with a channel, or with something to say. */
+  get size(): number {
+    return this.#clients.size;
+  }
+
   /** `refused`: the channel broke, and the host says that nobody listens any more (C1.8). */
   onState(fn: (node: NodeId, state: ChannelState) => void): void {
     this.#listeners.push(fn);
@@ -82,7 +100,9 @@ export class PeerClients {
   stop(): void {
     this.#isStopped = true;
     if (this.#timer !== undefined) this.#context.clock.clearTimer(this.#timer);
+    if (this.#idleTimer !== undefined) this.#context.clock.clearTimer(this.#idleTimer);
     this.#timer = undefined;
+    this.#idleTimer = undefined;
     for (const node of [...this.#clients.keys()]) this.forget(node);
   }
 
@@ -92,7 +112,18 @@ export class PeerClients {
     if (this.#clients.size >= MAX_PEER_CLIENTS) return undefined;
     const client = new PeerClient(node, this.#context);
     this.#clients.set(node, client);
+    this.#armIdle();
     return client;
+  }
+
+  #armIdle(): void {
+    if (this.#idleTimer !== undefined || this.#isStopped) return;
+    this.#idleTimer = this.#context.clock.setTimer(IDLE_LOOK_MS, () => {
+      this.#idleTimer = undefined;
+      const now = this.#context.clock.now();
+      for (const [node, client] of [...this.#clients]) if (client.isIdle(now)) this.forget(node);
+      if (this.#clients.size > 0) this.#armIdle();
+    });
   }
 
   #arm(): void {

@@ -62,6 +62,7 @@ function startDuty(machine: AnyStateMachine) {
     settle: () => {
       world.settled += 1;
     },
+    rest: () => {},
     warn: () => {
       world.warnings += 1;
     },

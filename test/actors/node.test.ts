@@ -57,6 +57,7 @@ function startNode() {
       verdictReady: () => false,
       proposeDown: none,
       settle: () => {},
+      rest: () => {},
       warn: () => {},
     },
     replicator: { changeDue: () => false, proposeChanges: none, warn: () => {} },

@@ -1,7 +1,7 @@
 // Edges: lost after some pings, back after one, certain when a dial is refused; a late observer knows that it is one.
 
 import test from 'ava';
-import { LAG_WINDOW_MS, MAX_LAG_MS, PING_EVERY_MS, Prober } from '../../src/agreement/prober.ts';
+import { LAG_ROUNDS, MAX_LAG_MS, PING_EVERY_MS, Prober } from '../../src/agreement/prober.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import type { PeerClients } from '../../src/p2p/rpc-client.ts';
 import { type Frame, replyTo, STATUS } from '../../src/wire/frame.ts';
@@ -25,10 +25,13 @@ class StallingClock extends FakeClock {
 function world() {
   const clock = new StallingClock();
   const edges: string[] = [];
-  const state = { isDead: false, holdsBack: false, pongs: 0, pings: 0 };
+  const state = { isDead: false, isOverdue: false, holdsBack: false, pongs: 0, pings: 0 };
   const held: (() => void)[] = [];
+  const kept = new Set<NodeId>();
   const peers = {
-    keepOpen: () => {},
+    keepOpen: (node: NodeId) => kept.add(node),
+    release: (node: NodeId) => kept.delete(node),
+    isOverdue: () => state.isOverdue,
     request: (
       _node: NodeId,
       frame: Frame,
@@ -54,7 +57,7 @@ function world() {
   prober.start();
   prober.observe([peer]);
   const pings = (count: number) => clock.run(count * PING_EVERY_MS);
-  return { clock, prober, edges, state, held, pings };
+  return { clock, prober, edges, state, held, kept, pings };
 }
 
 test('prober: an edge is lost once by some lost pings, and back once by answers (C1.2, C1.8)', (t) => {
@@ -115,8 +118,39 @@ test('prober: a late observer distrusts itself for a while (C1.3)', (t) => {
   clock.stall(PING_EVERY_MS + MAX_LAG_MS + 1);
   pings(1);
   t.true(prober.isDistrustful());
-  clock.run(LAG_WINDOW_MS);
+  t.true(prober.worstLagMs > MAX_LAG_MS);
+  pings(3);
+  t.true(prober.isDistrustful(), 'while the lag is within the window that judges an edge');
+  pings(2);
   t.false(prober.isDistrustful());
+  t.true(prober.worstLagMs > MAX_LAG_MS, 'a pong tells of the last ten rounds');
+  pings(LAG_ROUNDS);
+  t.is(prober.worstLagMs, 0);
+});
+
+test('prober: who answers pings while a request hangs counts as lost (C1.7)', (t) => {
+  const { edges, state, pings } = world();
+  state.isOverdue = true;
+  pings(2);
+  t.deepEqual(edges, ['edge.lost n2']);
+  state.isOverdue = false;
+  pings(5);
+  t.deepEqual(edges, ['edge.lost n2', 'edge.regained n2']);
+});
+
+test('prober: what a leader wants to know for itself is pinged, and told to nobody (C1.5)', (t) => {
+  const { edges, state, prober, kept, pings } = world();
+  const other = 7 as NodeId;
+  prober.probe([other]);
+  pings(5);
+  t.false(prober.isLost(other));
+  state.isDead = true;
+  pings(3);
+  t.true(prober.isLost(other));
+  t.deepEqual(edges, ['edge.lost n2']);
+  prober.probe([]);
+  t.false(prober.isLost(other));
+  t.deepEqual([...kept], [peer], 'its channel is kept no more');
 });
 
 test('prober: nothing is pinged after it stopped', (t) => {

@@ -3,10 +3,12 @@
 
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
-import { LAG_WINDOW_MS } from '../../src/agreement/prober.ts';
+import { PING_EVERY_MS } from '../../src/agreement/prober.ts';
+import { SMALL_WINDOW_PINGS } from '../../src/core/membership.ts';
 import { type Cluster, until } from './cluster.ts';
 import { withCluster } from './with-cluster.ts';
 
+const DISTRUST_MS = (SMALL_WINDOW_PINGS + 1) * PING_EVERY_MS;
 const KILLED_IS_DOWN_MS = 1000;
 const SILENT_IS_DOWN_MS = 5000;
 /** A verdict that comes late is measured, too, up to this. */
@@ -71,11 +73,11 @@ test.serial(
         process.kill(cluster.node(victim).pid, 'SIGCONT'),
       );
       times.set(who, ms);
-      const trusted = performance.now() + LAG_WINDOW_MS;
+      const trusted = performance.now() + DISTRUST_MS;
       await cluster.settled(IN_SYNC_MS);
       // C1.3: who was stopped says nothing of the others for a while, and the next victim needs two observers.
       const isTrusted = () => Promise.resolve(performance.now() > trusted);
-      await until(`n${victim} trusts itself again`, isTrusted, 2 * LAG_WINDOW_MS);
+      await until(`n${victim} trusts itself again`, isTrusted, 2 * DISTRUST_MS);
     }
     judge(t, times, SILENT_IS_DOWN_MS);
   }),

@@ -3,7 +3,8 @@
 import test from 'ava';
 import type { ClusterId, Incarnation, NodeId, PeerKey } from '../../src/core/ids.ts';
 import { MIB } from '../../src/core/units.ts';
-import { PeerClients } from '../../src/p2p/rpc-client.ts';
+import { CHANNEL_IDLE_MS, OVERDUE_MS } from '../../src/p2p/peer-client.ts';
+import { IDLE_LOOK_MS, PeerClients } from '../../src/p2p/rpc-client.ts';
 import { serveChannel } from '../../src/p2p/rpc-server.ts';
 import {
   emptyFrame,
@@ -226,4 +227,50 @@ test('too much for one peer is lost at once instead of growing', async (t) => {
   });
   await clock.run();
   t.is(lost, 202);
+});
+
+test('a channel that nobody needs any more is closed after a while, one that is kept stays', async (t) => {
+  const { clients, clock, gate } = setUp();
+  clients.keepOpen(SERVER);
+  await clock.advance(2 * CHANNEL_IDLE_MS);
+  t.true(clients.isOpen(SERVER));
+  clients.release(SERVER);
+  await clock.advance(CHANNEL_IDLE_MS - IDLE_LOOK_MS);
+  t.true(clients.isOpen(SERVER));
+  await clock.advance(2 * IDLE_LOOK_MS);
+  t.false(clients.isOpen(SERVER));
+  t.is(clients.size, 0);
+  const { dials } = gate;
+  await clock.advance(CHANNEL_IDLE_MS);
+  t.is(gate.dials, dials, 'nobody dials it again');
+});
+
+test('a channel that was dialled for one request goes, too, and comes back for the next', async (t) => {
+  const { clients, clock } = setUp({ handle: (_from, frame, reply) => reply(replyTo(frame, 0)) });
+  let answers = 0;
+  const ask = () =>
+    clients.request(SERVER, read(4096), 1000, (reply) => {
+      if (reply !== undefined) answers += 1;
+    });
+  ask();
+  await clock.advance(CHANNEL_IDLE_MS + 2 * IDLE_LOOK_MS);
+  t.is(clients.size, 0);
+  ask();
+  await clock.advance(1000);
+  t.is(answers, 2);
+});
+
+test('a hanging request makes its peer overdue, a lost ping does not (C1.7)', async (t) => {
+  const { clients, clock, held } = setUp();
+  clients.request(SERVER, ping(), 500, () => {});
+  await clock.advance(5000);
+  t.false(clients.isOverdue(SERVER));
+  clients.request(SERVER, read(4096), 500, () => {});
+  await clock.advance(500 + OVERDUE_MS - 100);
+  t.false(clients.isOverdue(SERVER));
+  await clock.advance(200);
+  t.true(clients.isOverdue(SERVER));
+  for (const { frame, reply } of held) reply(replyTo(frame, STATUS.OK));
+  await clock.advance(100);
+  t.false(clients.isOverdue(SERVER));
 });

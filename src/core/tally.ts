@@ -1,0 +1,218 @@
+// When the leader calls a node down: the count of its observers' words (C1.5). Liveness only. Nothing here reads a clock:
+// times are arguments, in ms of one monotonic clock.
+//
+// A word lives as long as it is repeated (CLAIM_LIFE_MS), counts once for each observer, and counts for one life of its
+// subject. The word of a node that is itself called down does not count: of two that accuse each other, one goes.
+
+import type { Incarnation, NodeId } from './ids.ts';
+import { MAX_OBSERVERS, observersOf } from './membership.ts';
+import type { ClusterView } from './view.ts';
+
+/** What hangs between the marks so long counts as down (C1.5). */
+export const UNSETTLED_MS = 5000;
+/** What is below the low mark so long, and out of the leader's reach, counts as down (C1.5). */
+export const LONELY_ALERT_MS = 15_000;
+/** A leader tries to reach what has been below the low mark for so long: it knows before LONELY_ALERT_MS. */
+export const LONELY_PROBE_AFTER_MS = 5000;
+/** Nodes that a leader tries to reach at once for that reason. */
+export const MAX_LONELY_PROBES = 16;
+/** Observers that saw a refused dial: a process that is gone, not a slow one (C1.8). */
+export const REFUSALS_NEEDED = 2;
+/** A word that was not repeated for so long is forgotten: its observer is dead, or has changed its mind unheard. */
+export const CLAIM_LIFE_MS = 5000;
+
+/** Low and high mark of C1.5 for a node with k observers. */
+export function marksOf(k: number): { readonly low: number; readonly high: number } {
+  if (k >= MAX_OBSERVERS) return { low: 4, high: 9 };
+  if (k < 5) return { low: 1, high: Math.ceil((k + 1) / 2) };
+  return { low: Math.ceil(k / 3), high: k - 1 };
+}
+
+/** One observer's word on one life of a node. `down: false` takes an earlier word back. */
+export interface Claim {
+  readonly observer: NodeId;
+  readonly subject: NodeId;
+  readonly incarnation: Incarnation;
+  readonly down: boolean;
+  readonly refused: boolean;
+  /** The subject's own last words; absent in what others say. */
+  readonly reason?: string;
+}
+
+export interface Victim {
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+}
+
+/** A member that said itself that it can not go on. */
+export interface Failure extends Victim {
+  readonly reason: string;
+}
+
+interface Word {
+  readonly refused: boolean;
+  readonly saidAt: number;
+}
+
+interface Suspect {
+  readonly incarnation: Incarnation;
+  /** At most one word of each observer. */
+  readonly words: Map<NodeId, Word>;
+  /** Since when there is an alert / the low mark is reached. */
+  readonly since: number;
+  lowSince: number | undefined;
+}
+
+type Standing = 'high' | 'between' | 'below';
+
+/** What a leader knows beside the words. */
+export interface Judge {
+  /** The leader itself: of two that accuse each other, it stays. */
+  readonly self?: NodeId;
+  /** What this leader itself can not reach, either. */
+  readonly isOutOfReach?: (node: NodeId) => boolean;
+}
+
+/** The leader's count of alerts (C1.5). Bounded by members times observers: what the view does not know is dropped. */
+export class Tally {
+  readonly #suspects = new Map<NodeId, Suspect>();
+  readonly #lastWords = new Map<NodeId, Failure>();
+
+  /** Takes one observer's word; an old life's word is ignored, a new life starts from nothing. */
+  note(claim: Claim, now: number): void {
+    if (claim.observer === claim.subject) {
+      this.#noteLastWords(claim);
+      return;
+    }
+    let suspect = this.#suspects.get(claim.subject);
+    if (suspect !== undefined && claim.incarnation < suspect.incarnation) return;
+    if (!claim.down) {
+      if (suspect?.incarnation === claim.incarnation) this.#takeBack(claim, suspect);
+      return;
+    }
+    if (suspect === undefined || suspect.incarnation < claim.incarnation) {
+      const { incarnation } = claim;
+      suspect = { incarnation, words: new Map(), since: now, lowSince: undefined };
+      this.#suspects.set(claim.subject, suspect);
+    }
+    const wasRefused = suspect.words.get(claim.observer)?.refused ?? false;
+    suspect.words.set(claim.observer, { refused: claim.refused || wasRefused, saidAt: now });
+  }
+
+  /** Nobody else may say it: the sender of last words is their subject. */
+  #noteLastWords({ subject: node, incarnation, reason }: Claim): void {
+    const known = this.#lastWords.get(node);
+    if (reason === undefined || (known !== undefined && known.incarnation > incarnation)) return;
+    this.#lastWords.set(node, { node, incarnation, reason });
+  }
+
+  /** Last words that the map does not know yet. */
+  failures(view: ClusterView): Failure[] {
+    return [...this.#lastWords.values()].filter((one) => isUntold(view, one));
+  }
+
+  #takeBack({ observer, subject }: Claim, suspect: Suspect): void {
+    suspect.words.delete(observer);
+    if (suspect.words.size === 0) this.#suspects.delete(subject);
+  }
+
+  /** Who is to be called down now, all in one entry; nobody while a node hangs between the marks, at most UNSETTLED_MS. */
+  verdict(view: ClusterView, now: number, judge: Judge = {}): Victim[] {
+    this.#forgetStale(now);
+    const { isOutOfReach = () => false } = judge;
+    const victims = new Map<NodeId, Victim>();
+    let isUnsettled = false;
+    let isOverdue = false;
+    for (const [node, suspect] of this.#worstFirst(view, judge.self)) {
+      const standing = standingOf(view, node, suspect, victims);
+      if (standing === 'below') suspect.lowSince = undefined;
+      else suspect.lowSince ??= now;
+      const isLate = suspect.lowSince !== undefined && now - suspect.lowSince >= UNSETTLED_MS;
+      const isLonely = now - suspect.since >= LONELY_ALERT_MS && isOutOfReach(node);
+      const isLost = standing === 'below' && suspect.words.size > 0 && isLonely;
+      if (standing === 'high' || isLate || isLost) {
+        victims.set(node, { node, incarnation: suspect.incarnation });
+        isOverdue ||= isLate;
+      } else if (standing === 'between') isUnsettled = true;
+    }
+    if (isUnsettled && !isOverdue) return [];
+    return [...victims.values()].sort((a, b) => a.node - b.node);
+  }
+
+  /** Whom the leader should try to reach itself, ascending: below the low mark for some time (C1.5). */
+  lonely(view: ClusterView, now: number): NodeId[] {
+    this.#forgetStale(now);
+    const lonely: NodeId[] = [];
+    for (const [node, suspect] of this.#suspects) {
+      if (!isThisLife(view, node, suspect) || now - suspect.since < LONELY_PROBE_AFTER_MS) continue;
+      if (standingOf(view, node, suspect, new Map()) === 'below') lonely.push(node);
+    }
+    return lonely.sort((a, b) => a - b).slice(0, MAX_LONELY_PROBES);
+  }
+
+  /** Forgets what a new view made pointless: nodes that are not up in that life, observers that observe no more. */
+  settle(view: ClusterView): void {
+    for (const [node, suspect] of this.#suspects) {
+      const observers = observersOf(view, node);
+      for (const observer of suspect.words.keys()) {
+        if (!observers.includes(observer)) suspect.words.delete(observer);
+      }
+      const isOld = !isThisLife(view, node, suspect);
+      if (isOld || suspect.words.size === 0) this.#suspects.delete(node);
+    }
+    for (const [node, failure] of this.#lastWords) {
+      if (!isUntold(view, failure)) this.#lastWords.delete(node);
+    }
+  }
+
+  /** Nodes that somebody said something of. */
+  get size(): number {
+    return this.#suspects.size + this.#lastWords.size;
+  }
+
+  #forgetStale(now: number): void {
+    for (const [node, suspect] of this.#suspects) {
+      for (const [observer, { saidAt }] of suspect.words) {
+        if (now - saidAt >= CLAIM_LIFE_MS) suspect.words.delete(observer);
+      }
+      if (suspect.words.size === 0) this.#suspects.delete(node);
+    }
+  }
+
+  /** Most words first, the leader last, then the highest id first: whoever is called down accuses nobody after that. */
+  #worstFirst(view: ClusterView, self: NodeId | undefined): [NodeId, Suspect][] {
+    return [...this.#suspects]
+      .filter(([node, suspect]) => isThisLife(view, node, suspect))
+      .sort(([a, one], [b, other]) => {
+        if (one.words.size !== other.words.size) return other.words.size - one.words.size;
+        return Number(a === self) - Number(b === self) || b - a;
+      });
+  }
+}
+
+function isUntold(view: ClusterView, { node, incarnation }: Failure): boolean {
+  const member = view.members.get(node);
+  if (member?.incarnation !== incarnation || member.state === 'joined') return false;
+  return member.failure === '';
+}
+
+function isThisLife(view: ClusterView, node: NodeId, suspect: Suspect): boolean {
+  const member = view.members.get(node);
+  return member?.state === 'up' && member.incarnation === suspect.incarnation;
+}
+
+function standingOf(
+  view: ClusterView,
+  node: NodeId,
+  suspect: Suspect,
+  victims: ReadonlyMap<NodeId, Victim>,
+): Standing {
+  const observers = observersOf(view, node);
+  const words = observers.filter((one) => suspect.words.has(one) && !victims.has(one));
+  const refusals = words.filter((one) => suspect.words.get(one)?.refused === true).length;
+  const { low, high } = marksOf(observers.length);
+  if (observers.length === 0 || words.length === 0) return 'below';
+  if (words.length >= high) return 'high';
+  if (refusals >= Math.min(REFUSALS_NEEDED, observers.length)) return 'high';
+  return words.length >= low ? 'between' : 'below';
+}
