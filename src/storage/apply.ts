@@ -5,7 +5,7 @@
 import type { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import { MIB } from '../core/units.ts';
-import type { Clock, Disk } from '../ports/ports.ts';
+import type { Clock, Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
 import {
   type JournalRecord,
@@ -14,9 +14,9 @@ import {
   RECORD_WRITE,
   RECORD_ZERO,
 } from './journal-codec.ts';
-import { INCOMING_FOLDER, objectFolder, objectPath, stagedPath } from './layout.ts';
+import { DATA_OFFSET, INCOMING_FOLDER, objectFolder, objectPath, stagedPath } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
-import { readSlots, setSums, writeData } from './object-file.ts';
+import { lostPage, readSlots, setSums, writeData } from './object-file.ts';
 import {
   emptyPage,
   type ObjectState,
@@ -100,19 +100,14 @@ export class Applier {
       return;
     }
     if (record.kind === RECORD_ZERO) {
-      if (!this.#cache.loadPage(state)) return;
+      if (!this.#cache.loadPage(state)) this.#rebuild(state);
       this.#setSums(state, record, undefined);
       return;
     }
     invariant(record.kind === RECORD_WRITE, 'the record is a write');
     if (record.isFresh) this.#startFile(state);
-    if (!this.#cache.loadPage(state)) return;
-    const file = this.#cache.file(state);
-    if (file === undefined) {
-      state.isLost = true;
-      return;
-    }
-    writeData(file, record.offset, record.data);
+    if (!this.#cache.loadPage(state)) this.#rebuild(state);
+    writeData(this.#fileOf(state), record.offset, record.data);
     this.#setSums(state, record, record.sums);
   }
 
@@ -125,12 +120,14 @@ export class Applier {
     state.hasFile = false;
     state.slotSequence = 0;
     state.isLost = false;
+    this.#cache.suspects.forget(state);
   }
 
   /** Forgets a state that was replaced or dropped. */
   bury(state: ObjectState): void {
     this.#cache.forget(state);
     this.dirty.delete(state);
+    this.#cache.suspects.forget(state);
     this.#table.bury(state);
   }
 
@@ -176,14 +173,44 @@ export class Applier {
     this.#cache.setPage(state, emptyPage());
   }
 
+  /**
+   * The copy is lost and is written to. What is confirmed from here on must be kept, so it gets a new file in which all
+   * other sectors are known as bad: sums that its zeroes never pass, until the whole is copied from a peer.
+   */
+  #rebuild(state: ObjectState): void {
+    this.#cache.forget(state);
+    const file = this.#cache.create(state);
+    const left = readSlots(file, state.generation, state.index);
+    file.truncateSync(DATA_OFFSET);
+    state.slotSequence = Math.max(state.slotSequence, left?.slotSequence ?? 0);
+    state.hasFile = true;
+    state.isLost = false;
+    this.#cache.setPage(state, lostPage(state.generation, state.index));
+    this.markDirty(state);
+    this.#cache.suspects.note(state, true);
+  }
+
+  /** The file to write to. One whose name is gone is made anew: what it held fails its sums from then on. */
+  #fileOf(state: ObjectState): DiskFile {
+    const file = this.#cache.file(state);
+    if (file !== undefined) return file;
+    this.#cache.suspects.note(state, false);
+    this.markDirty(state);
+    return this.#cache.create(state);
+  }
+
+  /** The page has to be written by the next checkpoint. */
+  markDirty(state: ObjectState): void {
+    state.pageChanges += 1;
+    state.isPageDirty = true;
+    this.dirty.add(state);
+  }
+
   #setSums(state: ObjectState, record: JournalRecord, sums: Uint8Array | undefined): void {
     const page = state.page;
     invariant(page !== undefined, 'the page is loaded');
     setSums(page, record.offset, record.count, sums);
-    state.pageChanges += 1;
-    if (state.isPageDirty) return;
-    state.isPageDirty = true;
-    this.dirty.add(state);
+    this.markDirty(state);
   }
 
   #syncFolders(folders: Set<string>, done: () => void): void {

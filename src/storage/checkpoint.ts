@@ -118,14 +118,14 @@ export class Checkpointer {
     });
     if (file === undefined) {
       if (this.#isFailed) return;
-      // Somebody took the file away under us: the rows stay, the object is damaged and says so.
-      state.isLost = true;
-      cache.forget(state);
-      applier.dirty.delete(state);
-      trace.warn('store.object-lost', { object: objectName(state), sums: 'file is gone' });
-      next();
-      return;
+      // Somebody took the file away under us. Memory has the sums: a new file gets them, its data is known as bad.
+      cache.suspects.note(state, false);
+      trace.warn('store.file-remade', { object: objectName(state) });
+      this.#guard(() => {
+        file = cache.create(state);
+      });
     }
+    if (file === undefined) return;
     const held = file;
     const sequence = state.slotSequence + 1;
     const { pageChanges, fileLife } = state;

@@ -19,8 +19,9 @@ import {
   RECORD_ZERO,
   recordBytes,
 } from './journal-codec.ts';
-import { STAGED_ID_BYTES } from './layout.ts';
+import { STAGED_ID_BYTES, SUMS_PAGE_BYTES } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
+import { checkSectors, lookAtFile } from './object-check.ts';
 import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
 import {
   closeRow,
@@ -33,14 +34,17 @@ import type { PartitionTable } from './partition-table.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { STAGED_SLOT, Staging } from './staging.ts';
 import type {
+  CheckFound,
   ObjectImage,
   ObjectStore,
   ReadOutcome,
   Row,
   StagedObject,
   StoreDone,
+  StoreRepair,
   StoreWrite,
 } from './store-types.ts';
+import type { SuspectList } from './suspects.ts';
 
 /** Dirty sums pages, 4 KiB each; half of it asks for a checkpoint, all of it holds the journal until one is done. */
 export const MAX_DIRTY_PAGES = 4096;
@@ -226,6 +230,45 @@ export class LocalObjectStore implements ObjectStore {
     checkRange({ offset, count });
     const { clock, table, reader } = this.#parts;
     clock.soon(() => readForCopy(reader, table.find(generation, index), offset, count, done));
+  }
+
+  get suspects(): SuspectList {
+    return this.#parts.cache.suspects;
+  }
+
+  check(
+    generation: number,
+    index: number,
+    range: { readonly offset: number; readonly count: number },
+    done: (found: CheckFound) => void,
+  ): void {
+    checkRange(range);
+    const state = this.#parts.table.find(generation, index);
+    if (state !== undefined) checkSectors(this.#parts, state, range, done);
+    else done({ isLost: false, bad: [], checkedBytes: 0 });
+  }
+
+  readSums(generation: number, index: number, done: (sums: Uint8Array | undefined) => void): void {
+    const state = this.#parts.table.find(generation, index);
+    if (state === undefined) done(new Uint8Array(SUMS_PAGE_BYTES));
+    else lookAtFile(this.#parts, state, done);
+  }
+
+  repair(repair: StoreRepair, data: Uint8Array, sums: Uint8Array, done: StoreDone): void {
+    checkRange(repair);
+    invariant(data.length === repair.count, 'data is as long as the repair says');
+    const { generation, index, version } = repair;
+    const state = this.#parts.table.find(generation, index);
+    const isSame = state?.verToken === version.token && state.verCount === version.count;
+    const refusal = this.#refusal(repair.count) ?? this.#space.refusal(repair.count);
+    if (state === undefined || !isSame || state.kind === 'zero') {
+      this.#refuse(new OperatingError('changed', 'the copy has another version now'), done);
+    } else if (refusal !== undefined) this.#refuse(refusal, done);
+    else {
+      const { family, partition } = state;
+      const same = { family, partition, prev: version, next: version, cfg: 0, closed: 0 };
+      this.#append(RECORD_WRITE, state, { write: { ...repair, ...same }, sums, data, done });
+    }
   }
 
   stage(image: ObjectImage): StagedObject {

@@ -6,6 +6,7 @@ import { invariant } from '../core/invariant.ts';
 import type { Disk, DiskFile, Trace } from '../ports/ports.ts';
 import { decodeSlots, type LoadedSums, readSlots, SLOTS_BYTES } from './object-file.ts';
 import { emptyPage, type ObjectState } from './object-state.ts';
+import { SuspectList } from './suspects.ts';
 
 /** Open object files of one store. */
 export const MAX_OPEN_FILES = 1024;
@@ -24,6 +25,8 @@ export class ObjectCache {
   readonly #leaving = new Set<DiskFile>();
   /** Folders in which a file was created since they were last synced. */
   readonly createdIn = new Set<string>();
+  /** Objects that are damaged here. */
+  readonly suspects = new SuspectList();
 
   constructor(disk: Disk, trace: Trace) {
     this.#disk = disk;
@@ -133,6 +136,26 @@ export class ObjectCache {
     else file.close();
   }
 
+  /** File or sums of an object are gone: it is served by others until it is copied or rewritten as a whole. */
+  lose(state: ObjectState, sums: string): void {
+    if (state.isLost) return;
+    this.forget(state);
+    state.isLost = true;
+    this.suspects.note(state, true);
+    this.#trace.warn('store.object-lost', { object: objectName(state), sums });
+  }
+
+  /** Lets go of a file that lost its name, keeps the page, and makes or opens the file that has the name. */
+  reopen(state: ObjectState): DiskFile {
+    const { file } = state;
+    state.fileLife += 1;
+    state.file = undefined;
+    this.#files.delete(state);
+    if (file !== undefined && this.#holds.has(file)) this.#leaving.add(file);
+    else file?.close();
+    return this.create(state);
+  }
+
   /** Closes everything. */
   closeAll(): void {
     for (const state of [...this.#files]) this.forget(state);
@@ -140,9 +163,7 @@ export class ObjectCache {
 
   #accept(state: ObjectState, sums: LoadedSums | undefined): boolean {
     if (sums === undefined || sums.slotSequence < state.slotSequence) {
-      state.isLost = true;
-      const found = sums === undefined ? 'none' : String(sums.slotSequence);
-      this.#trace.warn('store.object-lost', { object: objectName(state), sums: found });
+      this.lose(state, sums === undefined ? 'none' : String(sums.slotSequence));
       return false;
     }
     state.slotSequence = sums.slotSequence;

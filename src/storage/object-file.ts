@@ -2,7 +2,7 @@
 // it names this object; the newest valid one counts, and it must be at least as new as the row demands: an older one
 // would show sectors that were overwritten or zeroed since. Bytes: layout.ts. Nothing here syncs.
 
-import { crc32, getSum } from '../core/checksum.ts';
+import { crc32, getSum, NO_SUM, sectorSum } from '../core/checksum.ts';
 import { KIB, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { DiskFile } from '../ports/ports.ts';
 import {
@@ -49,6 +49,18 @@ export function setSums(
   for (let i = 0; i < sectors; i += 1) {
     page[first + i] = sums === undefined ? 0 : getSum(sums, i);
   }
+}
+
+/**
+ * The page of an object of which nothing is known: every sum is one that the zeroes of a new file do not pass, so each
+ * sector is suspect until it is written or the object is copied from a peer.
+ */
+export function lostPage(generation: number, index: number): Uint32Array {
+  const zeroes = new Uint8Array(SECTOR_BYTES);
+  return Uint32Array.from({ length: SECTORS_PER_OBJECT }, (_, sector) => {
+    const wrong = ~sectorSum(generation, index, sector, zeroes, 0) >>> 0;
+    return wrong === NO_SUM ? 1 : wrong;
+  });
 }
 
 /** Writes the page as slot `sequence`: over the older one of the two. */

@@ -86,7 +86,7 @@ export class ObjectReader {
       }
       const file = this.#cache.file(state);
       if (file === undefined) {
-        this.#lose(state);
+        this.#cache.lose(state, 'file is gone');
         done('suspect', undefined);
         return;
       }
@@ -94,7 +94,9 @@ export class ObjectReader {
       this.#cache.hold(file);
       file.read(target, 0, count, DATA_OFFSET + offset, (error) => {
         this.#cache.release(file);
-        if (error !== undefined) return done('suspect', asOperatingError(error));
+        if (error !== undefined) {
+          return done(this.#suspect(state, offset / SECTOR_BYTES), asOperatingError(error));
+        }
         const isSame = state.pageChanges === pageChanges && state.fileLife === fileLife;
         if (state.page === undefined || state.fileLife !== fileLife) return again();
         const bad = checkSectors(state, state.page, offset, count, target, 0);
@@ -163,7 +165,7 @@ export class ObjectReader {
         file.readSync(target, to, length, DATA_OFFSET + sector * SECTOR_BYTES);
       } catch (error) {
         this.#trace.warn('store.read-failed', { error: asOperatingError(error).message });
-        return 'suspect';
+        return this.#suspect(state, sector);
       }
       for (; sector < runEnd; sector += 1) {
         const place = at + (sector - first) * SECTOR_BYTES;
@@ -187,7 +189,7 @@ export class ObjectReader {
     let failure: OperatingError | undefined;
     try {
       if (this.#cache.loadPage(state)) {
-        if (this.#cache.file(state) === undefined) this.#lose(state);
+        if (this.#cache.file(state) === undefined) this.#cache.lose(state, 'file is gone');
         else outcome = this.#readSectors(state, offset, count, target, 0);
       }
     } catch (error) {
@@ -196,12 +198,8 @@ export class ObjectReader {
     done(outcome === 'ok' ? 'ok' : 'suspect', failure);
   }
 
-  #lose(state: ObjectState): void {
-    state.isLost = true;
-    this.#trace.warn('store.object-lost', { object: objectName(state), sums: 'file is gone' });
-  }
-
   #suspect(state: ObjectState, sector: number): 'suspect' {
+    this.#cache.suspects.note(state, false);
     this.#trace.warn('store.sector-suspect', { object: objectName(state), sector });
     return 'suspect';
   }
@@ -246,7 +244,8 @@ function overlay(
   }
 }
 
-function overlaySums(
+/** Lays the sums of an accepted, unapplied change over a table that starts at sector `first`. */
+export function overlaySums(
   record: PendingRecord,
   first: number,
   sectors: number,

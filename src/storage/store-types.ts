@@ -3,6 +3,7 @@
 
 import type { OperatingError } from '../core/errors.ts';
 import type { FamilyId, GenerationId, ObjectId, Version } from '../core/ids.ts';
+import type { SuspectList } from './suspects.ts';
 
 /** A row of the partition table: what this replica notes of one object. Mutated by the store only. */
 export interface Row {
@@ -77,6 +78,26 @@ export type StoreDone = (error: OperatingError | undefined) => void;
 /** `cold`: not done, use the asynchronous `read`. `suspect`: damaged here, ask another replica. */
 export type ReadOutcome = 'ok' | 'cold' | 'suspect';
 
+/** Sectors as another copy has them at the version that this one has (4.10); never one that is older or newer. */
+export interface StoreRepair {
+  readonly generation: GenerationId;
+  readonly index: number;
+  readonly version: Version;
+  /** Bytes in the object, multiples of SECTOR_BYTES. */
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** What a look at a range of a copy found. */
+export interface CheckFound {
+  /** File or sums are gone. */
+  readonly isLost: boolean;
+  /** Numbers of the sectors that fail their sums. */
+  readonly bad: readonly number[];
+  /** Bytes that have sums and were read. */
+  readonly checkedBytes: number;
+}
+
 export interface ObjectStore {
   /** Undefined = never written here. */
   row(generation: GenerationId, index: number): Row | undefined;
@@ -126,6 +147,26 @@ export interface ObjectStore {
     count: number,
     done: (error: OperatingError | undefined, sums: Uint8Array, data: Uint8Array) => void,
   ): void;
+  /** Objects that are known to be damaged here and not healed yet. */
+  readonly suspects: SuspectList;
+  /** Whole sectors against their sums, from the disk; what fails is noted in `suspects`. */
+  check(
+    generation: GenerationId,
+    index: number,
+    range: { readonly offset: number; readonly count: number },
+    done: (found: CheckFound) => void,
+  ): void;
+  /** All sums of an object as the disk has them; undefined = lost, or not to be had now. Absent rows have none. */
+  readSums(
+    generation: GenerationId,
+    index: number,
+    done: (sums: Uint8Array | undefined) => void,
+  ): void;
+  /**
+   * Journals sectors again at the row's own version, which stays. 'changed' when the row has another one.
+   * @param sums as stored by the copy they came from; the caller has verified them
+   */
+  repair(repair: StoreRepair, data: Uint8Array, sums: Uint8Array, done: StoreDone): void;
   /** Several stagings of one object may exist; the last commit wins. */
   stage(image: ObjectImage): StagedObject;
   /** Removes row and file; durable when done. No error when absent. */

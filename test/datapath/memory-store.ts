@@ -8,14 +8,17 @@ import type { ObjectId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import type {
+  CheckFound,
   ObjectImage,
   ObjectStore,
   ReadOutcome,
   Row,
   StagedObject,
   StoreDone,
+  StoreRepair,
   StoreWrite,
 } from '../../src/storage/store-types.ts';
+import { SuspectList } from '../../src/storage/suspects.ts';
 import type { FakeClock, SeededRandom } from './fake-clock.ts';
 
 type MutableRow = { -readonly [K in keyof Row]: Row[K] };
@@ -49,6 +52,9 @@ export class MemoryStore implements ObjectStore {
   isFull = false;
   isBusy = false;
   readsCold = false;
+  readonly suspects = new SuspectList();
+  /** Keys of objects whose file is gone. */
+  readonly #lost = new Set<string>();
 
   constructor(clock: FakeClock, random: SeededRandom) {
     this.#clock = clock;
@@ -164,6 +170,7 @@ export class MemoryStore implements ObjectStore {
     at: number,
   ): 'ok' | 'suspect' {
     const entry = this.#live.get(keyOf(generation, index));
+    if (this.#lost.has(keyOf(generation, index))) return 'suspect';
     for (let i = 0; i < count; ) {
       const place = offset + i;
       const inSector = place % SECTOR_BYTES;
@@ -172,7 +179,10 @@ export class MemoryStore implements ObjectStore {
       const sector = entry?.sectors.get(number);
       if (sector === undefined) target.fill(0, at + i, at + i + length);
       else {
-        if (sectorSum(generation, index, number, sector.bytes, 0) !== sector.sum) return 'suspect';
+        if (sectorSum(generation, index, number, sector.bytes, 0) !== sector.sum) {
+          if (entry !== undefined) this.suspects.note(entry.row, false);
+          return 'suspect';
+        }
         target.set(sector.bytes.subarray(inSector, inSector + length), at + i);
       }
       i += length;
@@ -209,6 +219,10 @@ export class MemoryStore implements ObjectStore {
       const entry = this.#live.get(keyOf(generation, index));
       const sectors = count / SECTOR_BYTES;
       const sums = new Uint8Array(sectors * 4);
+      if (this.#readNow(generation, index, offset, count, new Uint8Array(count), 0) !== 'ok') {
+        done(new OperatingError('suspect', 'damaged'), new Uint8Array(0), new Uint8Array(0));
+        return;
+      }
       const data: Uint8Array[] = [];
       for (let i = 0; i < sectors; i += 1) {
         const sector = entry?.sectors.get(offset / SECTOR_BYTES + i);
@@ -218,6 +232,59 @@ export class MemoryStore implements ObjectStore {
       }
       done(undefined, sums, Uint8Array.from(data.flatMap((bytes) => [...bytes])));
     });
+  }
+
+  check(
+    generation: number,
+    index: number,
+    range: { readonly offset: number; readonly count: number },
+    done: (found: CheckFound) => void,
+  ): void {
+    const entry = this.#live.get(keyOf(generation, index));
+    const isLost = this.#lost.has(keyOf(generation, index));
+    const bad: number[] = [];
+    const sectors = [...(entry?.sectors ?? [])].filter(
+      ([n]) => n * SECTOR_BYTES >= range.offset && n * SECTOR_BYTES < range.offset + range.count,
+    );
+    for (const [number, { bytes, sum }] of sectors) {
+      if (sectorSum(generation, index, number, bytes, 0) !== sum) bad.push(number);
+    }
+    if (bad.length > 0 && entry !== undefined) this.suspects.note(entry.row, false);
+    const checkedBytes = sectors.length * SECTOR_BYTES;
+    this.#clock.setTimer(1, () => done({ isLost, bad: isLost ? [] : bad, checkedBytes }));
+  }
+
+  readSums(generation: number, index: number, done: (sums?: Uint8Array) => void): void {
+    const sums = new Uint8Array(OBJECT_BYTES / 1024);
+    const sectors = this.#live.get(keyOf(generation, index))?.sectors ?? new Map();
+    for (const [number, { sum }] of sectors) setSum(sums, number, sum);
+    const isLost = this.#lost.has(keyOf(generation, index));
+    this.#clock.setTimer(1, () => done(isLost ? undefined : sums));
+  }
+
+  repair(repair: StoreRepair, data: Uint8Array, sums: Uint8Array, done: StoreDone): void {
+    const { generation, index, version, offset, count } = repair;
+    const own = this.row(generation, index);
+    if (own?.verToken !== version.token || own.verCount !== version.count) {
+      this.#clock.soon(() => done(new OperatingError('changed', 'another version')));
+      return;
+    }
+    const apply = (table: Table): void => {
+      const entry = table.get(keyOf(generation, index));
+      for (let i = 0; i < count / SECTOR_BYTES; i += 1) {
+        const bytes = data.slice(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES);
+        entry?.sectors.set(offset / SECTOR_BYTES + i, { bytes, sum: getSum(sums, i) });
+      }
+    };
+    this.#push({ apply, isLate: false, done });
+  }
+
+  /** As when the file of an object is taken away. */
+  lose(generation: number, index: number): void {
+    const entry = this.#live.get(keyOf(generation, index));
+    if (entry === undefined) return;
+    this.#lost.add(keyOf(generation, index));
+    this.suspects.note(entry.row, true);
   }
 
   stage(image: ObjectImage): StagedObject {
@@ -237,6 +304,8 @@ export class MemoryStore implements ObjectStore {
         const { version, ...rest } = image;
         const row = { ...rest, verToken: version.token, verCount: version.count };
         const apply = (table: Table): void => {
+          this.#lost.delete(keyOf(image.generation, image.index));
+          this.suspects.forget(image);
           table.set(keyOf(image.generation, image.index), {
             row: { ...row },
             sectors: new Map(sectors),
