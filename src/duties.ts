@@ -1,21 +1,22 @@
-// What the actors ask of this node while it leads, answered from its present view: what to propose for in-sync sets and
-// voters. The rules are in core; here they meet the agreement. Whom it watches, and who is down: watch-duties.ts.
+// What the actors ask of this node while it leads, answered from its present view: what to propose for the lives of
+// members, in-sync sets and voters. The rules are in core; here they meet the agreement. Whom it watches, and who is down: watch-duties.ts.
 
 import type { ReplicatorInput } from './actors/replicator.ts';
 import type { VoterInput } from './actors/voter.ts';
 import type { Agreement } from './agreement/agreement.ts';
 import type { Prober } from './agreement/prober.ts';
+import { replaceVoterAfterMs } from './core/cluster-settings.ts';
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
+import { type DownTimes, planLives } from './core/life-plan.ts';
 import type { EntryBody } from './core/log-entry.ts';
-import { ChangePlanner } from './core/recovery-plan.ts';
+import { ChangePlanner, MAX_ENTRIES_PER_PLAN } from './core/recovery-plan.ts';
 import type { ClusterView } from './core/view.ts';
+import { nextVoters } from './core/voter-choice.ts';
 import type { Clock, Trace } from './ports/ports.ts';
 
 /** How many entries a candidate may lack and still count as caught up. */
 export const CANDIDATE_LAG_ENTRIES = 16;
-/** Voters of a cluster of three or more, in Part 1. */
-export const VOTERS_WANTED = 3;
 /** A leader's own proposals are given up early: the next look plans anew. */
 export const DUTY_PROPOSE_MS = 3000;
 
@@ -25,16 +26,21 @@ export interface DutiesContext {
   readonly trace: Trace;
   readonly agreement: Agreement;
   readonly prober: Prober;
+  /** How long members have been down, as this node saw it. */
+  readonly downTimes: DownTimes;
   readonly view: () => ClusterView | undefined;
 }
 
-/** The leader's care for in-sync sets (4.4). */
+/** The leader's care for the lives of members (1.4) and for in-sync sets (4.4). */
 export function replicatorDuties(context: DutiesContext): ReplicatorInput {
-  const { clock, agreement, trace } = context;
+  const { clock, agreement, trace, downTimes } = context;
   const planner = new ChangePlanner();
   const plan = (): readonly EntryBody[] => {
     const view = context.view();
-    return view === undefined ? [] : planner.plan(view, clock.now());
+    if (view === undefined) return [];
+    const moment = { now: clock.now(), dateMs: clock.date() };
+    const lives = planLives(view, downTimes, moment);
+    return [...lives, ...planner.plan(view, moment.now)].slice(0, MAX_ENTRIES_PER_PLAN);
   };
   return {
     changeDue: () => plan().length > 0,
@@ -52,7 +58,7 @@ export function replicatorDuties(context: DutiesContext): ReplicatorInput {
   };
 }
 
-/** The one change of voters of Part 1: 1 -> 3 by joint consensus (C2.4). */
+/** Who votes (1.3): by joint consensus, once those who are new have caught up as learners (C2.4). */
 export function voterDuties(context: DutiesContext): VoterInput {
   const { agreement, trace } = context;
   return {
@@ -67,35 +73,22 @@ export function voterDuties(context: DutiesContext): VoterInput {
 
 function nextVoterEntry(context: DutiesContext): EntryBody | undefined {
   const view = context.view();
-  const { agreement, self } = context;
-  if (view === undefined) return undefined;
-  const { voters, nextVoters } = view;
+  const { agreement, self, clock, downTimes } = context;
   // The second half of a change, votersFinal, is the leader's reducer's own.
-  if (voters.length !== 1 || nextVoters.length > 0) return undefined;
-  const candidates = candidatesOf(view, self);
-  if (candidates.length < VOTERS_WANTED - 1) return undefined;
+  if (view === undefined || view.nextVoters.length > 0) return undefined;
+  const patienceMs = replaceVoterAfterMs(view);
+  const next = nextVoters(view, self, {
+    isLongDown: (node) => (downTimes.downMs(node, clock.now()) ?? 0) >= patienceMs,
+    // Votes are cheap; the choice must not follow every change of load.
+    loadOf: () => 0,
+  });
+  const { voters } = view;
+  const candidates = next?.filter((node) => !voters.includes(node)) ?? [];
   agreement.driver.setLearners(candidates);
+  if (next === undefined) return undefined;
   const due = agreement.driver.commit - CANDIDATE_LAG_ENTRIES;
   const areCaughtUp = candidates.every(
     (node) => agreement.driver.matchOf(node) >= Math.max(1, due),
   );
-  if (!areCaughtUp) return undefined;
-  const next = [...voters, ...candidates].sort((a, b) => a - b);
-  return { type: 'votersJoint', old: voters, next };
-}
-
-/** Members to vote beside the first: up, from other zones first, then by id (1.3). */
-function candidatesOf(view: ClusterView, self: NodeId): readonly NodeId[] {
-  const up = [...view.members.values()]
-    .filter((member) => member.state === 'up' && member.node !== self)
-    .sort((a, b) => a.node - b.node);
-  const zones = new Set([view.members.get(self)?.zone]);
-  const distinct: NodeId[] = [];
-  for (const member of up) {
-    if (zones.has(member.zone)) continue;
-    zones.add(member.zone);
-    distinct.push(member.node);
-  }
-  const rest = up.map((member) => member.node).filter((node) => !distinct.includes(node));
-  return [...distinct, ...rest].slice(0, VOTERS_WANTED - 1);
+  return areCaughtUp ? { type: 'votersJoint', old: voters, next } : undefined;
 }

@@ -5,9 +5,10 @@ import type { NodeEvent, NodeInput } from './actors/node.ts';
 import { missing } from './admin.ts';
 import { Agreement } from './agreement/agreement.ts';
 import { Prober } from './agreement/prober.ts';
-import { OperatingError } from './core/errors.ts';
+import { hasCode, OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
+import { DownTimes } from './core/life-plan.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
 import type { ClusterView } from './core/view.ts';
@@ -27,7 +28,7 @@ import type { RaftLog } from './storage/raft-log.ts';
 import type { Superblock } from './storage/superblock.ts';
 import { membershipDuties, ringDuties, subjectsNow } from './watch-duties.ts';
 import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
-import { encodePingInfo, type Hello } from './wire/payloads.ts';
+import { decodePingInfo, encodePingInfo, type Hello } from './wire/payloads.ts';
 
 /** How long an orderly end may spend on giving locks back. */
 export const RELEASE_ALL_MS = 2000;
@@ -57,6 +58,8 @@ export class FormedNode {
   readonly store: LocalObjectStore;
   readonly agreement: Agreement;
   readonly recovery: RecoveryDuties;
+  /** How long members have been down, as this node saw it. */
+  readonly downTimes = new DownTimes();
   readonly #options: FormedOptions;
   readonly #peers: PeerClients;
   readonly #prober: Prober;
@@ -115,8 +118,7 @@ export class FormedNode {
       clock,
       peers: this.#peers,
       clusterSize: () => (this.view === undefined ? 1 : upCount(this.view)),
-      pingPayload: () => this.#pingInfo(),
-      onPong: () => {},
+      onPong: (node, reply) => this.#takePong(node, reply),
       onEdge: (type, node) => send({ type, node }),
     });
     const view = () => this.view;
@@ -128,7 +130,8 @@ export class FormedNode {
       agreement: this.agreement,
       view,
     });
-    this.#duties = { self, clock, trace, agreement: this.agreement, prober: this.#prober, view };
+    const { agreement, downTimes } = this;
+    this.#duties = { self, clock, trace, agreement, prober: this.#prober, downTimes, view };
     this.recovery = new RecoveryDuties({
       self,
       incarnation,
@@ -250,6 +253,17 @@ export class FormedNode {
     return this.#datapath.openVolume(volume);
   }
 
+  /** C8.3: a subject that has applied more than this node is a place to pull from; no rumour is needed for it. */
+  #takePong(node: NodeId, reply: Frame): void {
+    try {
+      const { appliedIndex } = decodePingInfo(reply.payload);
+      this.agreement.learner.pull(appliedIndex, node);
+    } catch (error) {
+      if (!hasCode(error, 'bad-frame')) throw error;
+      this.#options.ports.trace.warn('ping.bad', { node });
+    }
+  }
+
   #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
     if (this.#hasFailed) return;
     if (frame.op === OP.PING) {
@@ -279,12 +293,16 @@ export class FormedNode {
 
   #adopt(view: ClusterView): void {
     const { network } = this.#options.ports;
-    const others = [...view.members.values()].filter((member) => member.node !== this.self);
-    network.setPeers(others.map(({ peerKey, addresses }) => ({ peer: peerKey, addresses })));
-    this.#forgetFormerLives(view);
+    const areNew = view.members !== this.view?.members;
+    if (areNew) {
+      const others = [...view.members.values()].filter((member) => member.node !== this.self);
+      network.setPeers(others.map(({ peerKey, addresses }) => ({ peer: peerKey, addresses })));
+      this.#forgetFormerLives(view);
+    }
     if (this.#views === undefined) this.#serveFrom(view);
     else this.#views.set(view);
-    this.#prober.observe(subjectsNow(this.#duties).map(({ node }) => node));
+    this.downTimes.note(view, this.#options.ports.clock.now());
+    if (areNew) this.#prober.observe(subjectsNow(this.#duties).map(({ node }) => node));
     this.#locks.sweep();
     this.#options.send({ type: 'view.changed', epoch: view.epoch });
     this.#options.onView(view);

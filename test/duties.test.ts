@@ -5,6 +5,7 @@ import type { Agreement } from '../src/agreement/agreement.ts';
 import type { Prober } from '../src/agreement/prober.ts';
 import { type ClusterState, viewOf } from '../src/core/cluster-state.ts';
 import type { Incarnation, NodeId } from '../src/core/ids.ts';
+import { DownTimes } from '../src/core/life-plan.ts';
 import type { EntryBody } from '../src/core/log-entry.ts';
 import { CANDIDATE_LAG_ENTRIES, replicatorDuties, voterDuties } from '../src/duties.ts';
 import { membershipDuties, ringDuties } from '../src/watch-duties.ts';
@@ -42,6 +43,7 @@ function world(cell: StateCell | undefined, self = 1) {
       setLearners: (nodes: number[]) => learners.push(nodes),
     },
   } as unknown as Agreement;
+  const downTimes = new DownTimes();
   const context = {
     self: self as NodeId,
     clock: new FakeClock(),
@@ -52,6 +54,7 @@ function world(cell: StateCell | undefined, self = 1) {
       probe: (nodes: readonly NodeId[]) => probed.push([...nodes]),
       isLost: () => state.isLost,
     } as unknown as Prober,
+    downTimes,
     view: () => (cell === undefined ? undefined : viewOf(cell.state as ClusterState)),
   };
   return { context, alerts, rumours, probed, proposed, state, learners };
@@ -112,7 +115,11 @@ test('duties: two words make one verdict on one life, at the epoch that was judg
 
 test('duties: one voter becomes three once two members are up and have caught up (C2.4)', async (t) => {
   const two = world(cluster(2));
-  t.false(voterDuties(two.context).votersDue(), 'two nodes keep one voter');
+  two.state.match.set(2, two.state.commit);
+  const pair = voterDuties(two.context);
+  t.true(pair.votersDue(), 'two nodes have two voters');
+  await pair.changeVoters();
+  t.deepEqual(two.proposed, [{ type: 'votersJoint', old: [1], next: [1, 2] }] as never);
   const { context, state, learners, proposed } = world(cluster(4));
   const voter = voterDuties(context);
   t.false(voter.votersDue());
@@ -138,10 +145,10 @@ test('duties: voters are spread over zones first, and a node that is down is no 
   }
   const { context, learners } = world(cell);
   voterDuties(context).votersDue();
-  t.deepEqual(learners.at(-1), [4, 5]);
+  t.deepEqual(learners.at(-1), [2, 3, 4, 5]);
   cell.apply(entryBodies.nodesDown({ nodes: [[5, 1]], baseEpoch: cell.state.epoch }));
   voterDuties(context).votersDue();
-  t.deepEqual(learners.at(-1), [4, 2]);
+  t.deepEqual(learners.at(-1), [2, 4], 'one of each zone');
 });
 
 test('duties: a plan of which nothing was applied is a failure, so that the leader pauses', async (t) => {

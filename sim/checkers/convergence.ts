@@ -4,8 +4,8 @@
 import type { ClusterView } from '../../src/core/view.ts';
 import type { NodeStatus } from '../../src/node-handle.ts';
 
-/** Three members have three voters (1.3, Part 1). */
-const VOTERS_OF_THREE = 3;
+/** Voters by members (1.3); clusters of 200 and more are judged by their own stories. */
+const VOTERS_BY_MEMBERS = [0, 1, 2, 3, 3, 5];
 
 /** One running node as its fronts see it. */
 export interface Seen {
@@ -33,10 +33,22 @@ export function whatIsMissing(nodes: readonly Seen[]): string | undefined {
     if ((member.state === 'up') !== running.has(member.node))
       return `node ${member.node} is ${member.state} in the map`;
   }
-  if (view.members.size >= VOTERS_OF_THREE && view.voters.length < VOTERS_OF_THREE) {
-    return `${view.voters.length} voters among ${view.members.size} members`;
+  return votersMissing(view) ?? partitionMissing(view);
+}
+
+/** As many as the size asks for where enough live, and never more. */
+function votersMissing(view: ClusterView): string | undefined {
+  const staying = [...view.members.values()].filter(
+    ({ state, standing }) => state !== 'joined' && (standing === 'in' || standing === 'out'),
+  );
+  const wanted = VOTERS_BY_MEMBERS[Math.min(staying.length, VOTERS_BY_MEMBERS.length - 1)] ?? 0;
+  const live = staying.filter(({ state, standing }) => state === 'up' && standing === 'in').length;
+  const { length } = view.voters;
+  if (view.nextVoters.length > 0) return 'a change of voters is under way';
+  if (length > wanted || (length < wanted && live >= wanted)) {
+    return `${length} voters among ${staying.length} members`;
   }
-  return partitionMissing(view);
+  return undefined;
 }
 
 function partitionMissing(view: ClusterView): string | undefined {

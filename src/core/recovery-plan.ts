@@ -44,6 +44,8 @@ export class ChangePlanner {
   /** The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing. */
   plan(view: ClusterView, now: number): EntryBody[] {
     const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
+    // One that leaves would be copied to in vain.
+    const mayJoin: IsLive = (node) => isLive(node) && view.members.get(node)?.standing === 'in';
     const lonely = new Map<number, number>();
     const unsure = new Map<number, number>();
     const planned: Planned[] = [];
@@ -65,7 +67,8 @@ export class ChangePlanner {
         if (live === 1 && policy.copies > 1) lonely.set(key, since);
         const isLonely = live === 1 && policy.copies > 1 && now - since >= SPARE_AFTER_MS;
         const change =
-          changeOf(config, policy, isLive) ?? (isLonely ? spareFor(view, policy, p) : undefined);
+          changeOf(config, policy, isLive, mayJoin) ??
+          (isLonely ? spareFor(view, policy, p) : undefined);
         if (change === undefined) continue;
         planned.push({ ...change, live, cas: { policy: policy.id, p, cfg: config.cfg } });
       }
@@ -78,15 +81,21 @@ export class ChangePlanner {
 
 function partitionsToSee(view: ClusterView, policy: PolicyId): Iterable<number> {
   for (const member of view.members.values()) {
-    if (member.state === 'down') return Array.from({ length: view.partitions }, (_, p) => p);
+    if (member.state === 'down' && member.standing === 'in')
+      return Array.from({ length: view.partitions }, (_, p) => p);
   }
   return view.explicitPartitions(policy);
 }
 
 /** The most urgent legal change of one partition; undefined when it needs none. */
-function changeOf(config: PartitionConfig, policy: Policy, isLive: IsLive): Change | undefined {
+function changeOf(
+  config: PartitionConfig,
+  policy: Policy,
+  isLive: IsLive,
+  mayJoin: IsLive,
+): Change | undefined {
   const { inSync, joining, targets } = config;
-  const gone = joining.find((node) => !isLive(node));
+  const gone = joining.find((node) => !mayJoin(node));
   if (gone !== undefined) return { kind: 'shrink', node: gone };
   const down = inSync.find((node) => !isLive(node));
   const canShrink = liveCount(config, isLive) >= Math.max(1, policy.minCopies);
@@ -130,7 +139,8 @@ function spareFor(view: ClusterView, policy: Policy, p: number): Change | undefi
   let best: Member | undefined;
   let bestScore = -1;
   for (const member of view.members.values()) {
-    if (member.state !== 'up' || member.weight === 0 || inSync.includes(member.node)) continue;
+    const canHold = member.state === 'up' && member.standing === 'in' && member.weight > 0;
+    if (!canHold || inSync.includes(member.node)) continue;
     const isApart = !zones.has(member.zone);
     if (policy.strict && !isApart) continue;
     const score = hash32(partitionKey(policy.id, p), member.node) + (isApart ? 2 ** 32 : 0);
