@@ -46,7 +46,7 @@ export interface Inspection {
 export function buildNode(
   ports: Ports,
   config: NodeConfig,
-): NodeHandle & { inspect(): Inspection } {
+): NodeHandle & { inspect(): Inspection; fail(error: Error): void } {
   return new SheepNode(ports, config);
 }
 
@@ -126,6 +126,11 @@ class SheepNode implements NodeHandle {
 
   onFatal(fn: (error: Error) => void): void {
     this.#onFatal = fn;
+  }
+
+  /** Something outside says that this node can not go on. */
+  fail(error: Error): void {
+    this.#fail(error);
   }
 
   inspect(): Inspection {

@@ -9,6 +9,7 @@ import { buildNode } from './build-node.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import { InvariantError } from './core/invariant.ts';
 import { lockDataDirectory } from './io/data-lock.ts';
+import { watchDataDirectory } from './io/data-watch.ts';
 import { openFileDisk } from './io/file-disk.ts';
 import { createLogTrace } from './io/log-trace.ts';
 import { createRealClock } from './io/real-clock.ts';
@@ -42,7 +43,7 @@ async function run(options: SheepOptions): Promise<void> {
   const clock = createRealClock();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';
-  const trace = createLogTrace({ level, write: (line) => fs.writeSync(1, line) });
+  const trace = createLogTrace({ level, write: (line) => say(1, line) });
   const disk = openFileDisk(options.data);
   const { privateKey } = await loadOrCreateKey(disk);
   const { listen, config } = options;
@@ -51,10 +52,12 @@ async function run(options: SheepOptions): Promise<void> {
   const node = buildNode({ clock, random, network, disk, trace }, config);
   node.onFatal((error) => end(error, trace));
   await node.start();
+  const unwatch = await watchDataDirectory(options.data, clock, (error) => node.fail(error));
   const fronts = await openFronts(node, options, clock, trace);
   if (options.joinToken !== undefined) keepJoining(node, options, clock, trace);
   trace.event('sheep.ready', { pid: process.pid, phase: node.status().phase });
   stopOnSignals(async () => {
+    unwatch();
     await fronts.nbd.stop();
     await node.stop();
     await Promise.all(fronts.apis.map((api) => api.stop()));
@@ -129,6 +132,15 @@ function removeSocket(file: string): void {
   fs.unlinkSync(file);
 }
 
+/** Where the log itself lies on a disk that is full or fails, the node's work does not end for that. */
+function say(descriptor: 1 | 2, text: string): void {
+  try {
+    fs.writeSync(descriptor, text);
+  } catch (error) {
+    if ((error as { code?: string }).code === undefined) throw error;
+  }
+}
+
 /** One line for people; the stack only where the error is our own. */
 function end(error: unknown, trace?: Trace): never {
   const isOurs = !(error instanceof OperatingError);
@@ -136,7 +148,7 @@ function end(error: unknown, trace?: Trace): never {
   const cure = remedy.replace(/^ \(|\)$/g, '');
   trace?.warn('sheep.failed', { reason: messageOf(error), ...(cure === '' ? {} : { cure }) });
   const text = isOurs && error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
-  fs.writeSync(2, `sheep: ${text}${remedy}\n`);
+  say(2, `sheep: ${text}${remedy}\n`);
   if (hasCode(error, 'usage')) process.exit(EXIT_USAGE);
   process.exit(error instanceof InvariantError ? EXIT_INVARIANT : EXIT_FAILED);
 }

@@ -4,11 +4,14 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { OperatingError } from '../core/errors.ts';
+import { makeFolders } from './make-folders.ts';
 
-const LOCK_FILE = 'lock';
+/** In the data directory; names the process that has it. */
+export const LOCK_FILE = 'lock';
 /** A stale lock is removed and tried again this often: somebody else may be starting, too. */
 const MAX_LOCK_TRIES = 3;
 const FILE_MODE = 0o600;
+const FOLDER_MODE = 0o700;
 /** Start time is the 22nd field of /proc/PID/stat; the 2nd one, the name, may hold blanks. */
 const FIELDS_AFTER_NAME = 19;
 
@@ -21,21 +24,34 @@ export function lockDataDirectory(directory: string): () => void {
   const file = path.join(directory, LOCK_FILE);
   const own = `${process.pid} ${startOf(process.pid) ?? 0}\n`;
   try {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolders(directory, FOLDER_MODE);
     for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
-      if (takeFile(file, own)) return () => fs.rmSync(file, { force: true });
+      if (takeFile(file, own)) return () => giveBack(file, own);
       const holder = livingHolder(file);
       if (holder !== undefined) throw locked(directory, holder);
       removeStale(file);
     }
   } catch (error) {
     if (error instanceof OperatingError) throw error;
-    throw new OperatingError('io', `the data directory ${directory} can not be used: ${error}`, {
-      remedy: 'give a directory that this user may write to',
+    const text = error instanceof Error ? error.message : String(error);
+    throw new OperatingError('io', `the data directory ${directory} can not be used: ${text}`, {
+      remedy: remedyFor((error as { code?: string }).code),
       cause: error,
     });
   }
   throw locked(directory, 0);
+}
+
+function remedyFor(code: string | undefined): string {
+  if (code === 'EROFS') return 'the file system is read-only: repair it (fsck) and mount it again';
+  if (code === 'EIO') return 'the disk fails: look into the kernel log (dmesg), replace it';
+  if (code === 'ENOSPC') return 'free space on its file system';
+  return 'give a directory that this user may write to';
+}
+
+/** The path may lead to another directory by now, with another's lock in it. */
+function giveBack(file: string, own: string): void {
+  if (readText(file) === own) fs.rmSync(file, { force: true });
 }
 
 /** Whole at once: a file that others see is a whole one. */

@@ -7,6 +7,7 @@ import * as path from 'node:path';
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
+import { makeFolders } from './make-folders.ts';
 import { HOLE_ALIGN_BYTES, punchHole } from './punch-hole.ts';
 
 /** Files and folders are for the account of the node only. */
@@ -36,7 +37,9 @@ function codeOf(error: unknown): string {
 
 function operatingError(error: unknown, doing: string, name: string): OperatingError {
   const full = FULL_CODES.has(codeOf(error));
-  const text = error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  // Without the path that the system was told: the name says it better.
+  const text = message.replace(/ '\/proc\/self\/fd\/.*$/, '');
   return new OperatingError(full ? 'no-space' : 'io', `${doing} ${name}: ${text}`, {
     remedy: REMEDIES[codeOf(error)] ?? (full ? NO_SPACE_REMEDY : IO_REMEDY),
     cause: error,
@@ -58,22 +61,36 @@ function guarded<T>(doing: string, name: string, call: () => T): T {
  */
 export function openFileDisk(root: string): Disk {
   const top = path.resolve(root);
-  guarded('make folder', top, () => fs.mkdirSync(top, { recursive: true, mode: FOLDER_MODE }));
-  return new FileDisk(top);
+  guarded('make folder', top, () => makeFolders(top, FOLDER_MODE));
+  return new FileDisk(top, anchorOf(top));
+}
+
+/**
+ * A path that leads to this very folder for as long as the process lives, wherever it is moved: nothing is ever written
+ * into another folder that took its path. The descriptor stays open. Where there is no /proc: the path itself.
+ */
+function anchorOf(top: string): string {
+  const fd = guarded('open', top, () => fs.openSync(top, fs.constants.O_DIRECTORY));
+  const anchor = `/proc/self/fd/${fd}`;
+  if (fs.existsSync(`${anchor}/.`)) return anchor;
+  fs.closeSync(fd);
+  return top;
 }
 
 class FileDisk implements Disk {
   readonly #root: string;
+  readonly #anchor: string;
 
-  constructor(root: string) {
+  constructor(root: string, anchor: string) {
     this.#root = root;
+    this.#anchor = anchor;
   }
 
   open(name: string, options: { readonly create: boolean }): DiskFile | undefined {
     const full = this.#resolve(name);
     const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
     try {
-      return new OpenFile(full, fs.openSync(full, flags, FILE_MODE));
+      return new OpenFile(full, fs.openSync(this.#at(full), flags, FILE_MODE));
     } catch (error) {
       if (!options.create && codeOf(error) === 'ENOENT') return undefined;
       throw operatingError(error, 'open', full);
@@ -82,13 +99,13 @@ class FileDisk implements Disk {
 
   makeFolder(name: string): void {
     const full = this.#resolve(name);
-    guarded('make folder', full, () => fs.mkdirSync(full, { recursive: true, mode: FOLDER_MODE }));
+    guarded('make folder', full, () => makeFolders(this.#at(full), FOLDER_MODE));
   }
 
   list(name: string): readonly string[] {
     const full = this.#resolve(name);
     try {
-      return fs.readdirSync(full).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+      return fs.readdirSync(this.#at(full)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return [];
       throw operatingError(error, 'list', full);
@@ -98,17 +115,17 @@ class FileDisk implements Disk {
   rename(from: string, to: string): void {
     const source = this.#resolve(from);
     const target = this.#resolve(to);
-    guarded('rename', source, () => fs.renameSync(source, target));
+    guarded('rename', source, () => fs.renameSync(this.#at(source), this.#at(target)));
   }
 
   remove(name: string): void {
     const full = this.#resolve(name);
-    guarded('remove', full, () => fs.rmSync(full, { force: true }));
+    guarded('remove', full, () => fs.rmSync(this.#at(full), { force: true }));
   }
 
   syncFolder(name: string, done: (error: Error | undefined) => void): void {
     const full = this.#resolve(name);
-    fs.open(full, fs.constants.O_RDONLY, (openError, fd) => {
+    fs.open(this.#at(full), fs.constants.O_RDONLY, (openError, fd) => {
       if (openError !== null) return done(operatingError(openError, 'sync folder', full));
       fs.fsync(fd, (syncError) => {
         fs.close(fd, () => {
@@ -119,8 +136,13 @@ class FileDisk implements Disk {
   }
 
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
-    const stat = guarded('space of', this.#root, () => fs.statfsSync(this.#root));
+    const stat = guarded('space of', this.#root, () => fs.statfsSync(this.#anchor));
     return { totalBytes: stat.blocks * stat.bsize, freeBytes: stat.bavail * stat.bsize };
+  }
+
+  /** What the system is told for a path that people are told. */
+  #at(full: string): string {
+    return this.#anchor + full.slice(this.#root.length);
   }
 
   /** @throws OperatingError 'io' for a path that leaves the root */
