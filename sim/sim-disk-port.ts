@@ -171,8 +171,7 @@ class SimFile implements DiskFile {
   punch(position: number, length: number): boolean {
     this.#checkOpen();
     invariant(position % PAGE_BYTES === 0 && length % PAGE_BYTES === 0, 'whole pages are punched');
-    if (!this.#process.isAlive) return false;
-    this.#disk.checkWrite(this.#path);
+    if (!this.#process.isAlive || this.#disk.isReadOnly || this.#disk.failsWrites) return false;
     const before = this.#inode.pageCount;
     this.#inode.punch(position, length);
     this.#disk.addUsedPages(this.#inode.pageCount - before);

@@ -7,6 +7,7 @@ import { invariant } from '../core/invariant.ts';
 import { MIB } from '../core/units.ts';
 import type { Clock, Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
+import { HoleLedger } from './holes.ts';
 import {
   type JournalRecord,
   RECORD_DROP,
@@ -37,6 +38,8 @@ export class Applier {
   readonly #onFatal: (error: OperatingError) => void;
   /** Objects whose page has changes that no slot holds. */
   readonly dirty = new Set<ObjectState>();
+  /** Sectors of which only the space is left to give back. */
+  readonly holes = new HoleLedger();
 
   constructor(parts: {
     readonly disk: Disk;
@@ -79,15 +82,19 @@ export class Applier {
         this.#clock.soon(() => slice(i));
         return;
       }
-      if (folders.size === 0) {
+      const settled = (): void => {
+        this.holes.settle();
         done();
+      };
+      if (folders.size === 0) {
+        settled();
         return;
       }
       this.#syncFolders(folders, () => {
         for (let k = start; k < i; k += 1) applied(records[k] as PendingRecord);
         folders.clear();
         if (i < records.length) slice(i);
-        else done();
+        else settled();
       });
     };
     slice(0);
@@ -102,6 +109,7 @@ export class Applier {
     if (record.kind === RECORD_ZERO) {
       if (!this.#cache.loadPage(state)) this.#rebuild(state);
       this.#setSums(state, record, undefined);
+      this.holes.drop(state, record.offset, record.count);
       return;
     }
     invariant(record.kind === RECORD_WRITE, 'the record is a write');
@@ -109,6 +117,7 @@ export class Applier {
     if (!this.#cache.loadPage(state)) this.#rebuild(state);
     writeData(this.#fileOf(state), record.offset, record.data);
     this.#setSums(state, record, record.sums);
+    this.holes.fill(state, record.offset, record.count);
   }
 
   /** The object is zeroes, or gone: no file, no sums. Also heals an object that was lost. */
@@ -116,6 +125,7 @@ export class Applier {
     const mayExist = state.hasFile || state.isLost;
     this.#cache.forget(state);
     this.dirty.delete(state);
+    this.holes.forget(state);
     if (mayExist) this.#disk.remove(state.path);
     state.hasFile = false;
     state.slotSequence = 0;
@@ -128,6 +138,7 @@ export class Applier {
     this.#cache.forget(state);
     this.dirty.delete(state);
     this.#cache.suspects.forget(state);
+    this.holes.forget(state);
     this.#table.bury(state);
   }
 

@@ -3,6 +3,7 @@
 //   2. each dirty object: sums into its older slot, sync of the file (data and slot); folders of new files
 //   3. rows that changed: a batch into the index, sync
 //   4. the journal head names place and index, sync: only now the space before the place is free
+//   5. sectors that were trimmed before the place give their space back
 // What is written may be newer than the place: it is durable in the journal and replay only does it again.
 
 import type { OperatingError } from '../core/errors.ts';
@@ -11,6 +12,7 @@ import { invariant } from '../core/invariant.ts';
 import type { Clock, Disk, Trace } from '../ports/ports.ts';
 import type { Applier } from './apply.ts';
 import { asOperatingError } from './disk-errors.ts';
+import { punchHoles } from './holes.ts';
 import { createIndex, INDEX_BATCH_ROWS, type IndexFile } from './index-file.ts';
 import type { Journal } from './journal.ts';
 import { indexPath } from './layout.ts';
@@ -70,6 +72,7 @@ export class Checkpointer {
     const waiting = this.#waiting;
     this.#waiting = [];
     const place = journal.applied;
+    applier.holes.take();
     const folders = [...cache.createdIn];
     cache.createdIn.clear();
     const objects = [...applier.dirty];
@@ -83,7 +86,7 @@ export class Checkpointer {
           () => {
             this.#saveRows((index, old) => {
               journal.release(place, { generation: index.generation, bytes: index.bytes }, () => {
-                this.#finish(index, old, waiting);
+                punchHoles(this.#parts, applier.holes, () => this.#finish(index, old, waiting));
               });
             });
           },

@@ -6,7 +6,7 @@ import { OperatingError } from '../core/errors.ts';
 import { NO_VERSION, type ObjectId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
-import type { Clock, Disk, Random, Trace } from '../ports/ports.ts';
+import type { Clock, Disk, Random, TimerHandle, Trace } from '../ports/ports.ts';
 import type { Applier } from './apply.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import { readForCopy } from './copy-read.ts';
@@ -48,6 +48,8 @@ import type { SuspectList } from './suspects.ts';
 
 /** Dirty sums pages, 4 KiB each; half of it asks for a checkpoint, all of it holds the journal until one is done. */
 export const MAX_DIRTY_PAGES = 4096;
+/** Space of trimmed sectors goes back after this long, or with an earlier checkpoint. */
+const PUNCH_DELAY_MS = 5000;
 /** Copies in the making. */
 export const MAX_STAGED_OBJECTS = 256;
 
@@ -77,6 +79,7 @@ export class LocalObjectStore implements ObjectStore {
   #waiters: Waiter[] = [];
   #staged = 0;
   #isStopping = false;
+  #punchTimer: TimerHandle | undefined;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
@@ -96,9 +99,18 @@ export class LocalObjectStore implements ObjectStore {
       (record) => this.#finish(record),
       () => {
         if (this.#parts.applier.dirty.size > MAX_DIRTY_PAGES / 2) this.#checkpointer?.request();
+        if (this.#parts.applier.holes.isWaiting) this.#punchSoon();
         done();
       },
     );
+  }
+
+  /** What was trimmed gives its space back with a checkpoint: one for all trims of a while. */
+  #punchSoon(): void {
+    this.#punchTimer ??= this.#parts.clock.setTimer(PUNCH_DELAY_MS, () => {
+      this.#punchTimer = undefined;
+      if (!this.#isStopping) this.#checkpointer?.request();
+    });
   }
 
   /** Journal: may a batch start? */
@@ -328,6 +340,7 @@ export class LocalObjectStore implements ObjectStore {
   stop(done: StoreDone): void {
     invariant(!this.#isStopping, 'a store is stopped once');
     this.#isStopping = true;
+    if (this.#punchTimer !== undefined) this.#parts.clock.clearTimer(this.#punchTimer);
     const checkpointer = this.#checkpointer;
     invariant(checkpointer !== undefined, 'the store was started');
     this.settled(() => {

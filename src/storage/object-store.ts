@@ -185,7 +185,7 @@ class Replay {
   }
 
   async run(): Promise<JournalTail> {
-    const { file, head, options } = this.#parts;
+    const { file, head, options, applier } = this.#parts;
     const tail = await this.#walk((record, number) => {
       if (endsLife(record)) this.#lifeStart.set(keyOf(record), number);
     });
@@ -195,6 +195,7 @@ class Replay {
       if (start === undefined || number >= start) this.#redo(record);
     });
     for (const folder of this.#folders) await syncFolder(options.disk, folder);
+    applier.holes.settle();
     return tail;
   }
 

@@ -90,6 +90,17 @@ export class ModelledStore {
     }
   }
 
+  /** A trim, a write, or a checkpoint of few sectors: they meet often. */
+  trimOrWrite(): void {
+    const { random } = this.world;
+    const history = this.#objects[0] as ObjectHistory;
+    const count = 1 + random.below(12);
+    const first = random.below(36 - count);
+    if (random.below(8) === 0) this.store?.checkpoint(() => undefined);
+    if (random.below(2) === 0) this.#zeroRange(0, history, first, count);
+    else this.#writeRange(0, history, first, count);
+  }
+
   #choose(maxSectors: number): void {
     const { random } = this.world;
     if (this.mayCheckpoint && random.below(12) === 0) this.store?.checkpoint(() => undefined);
@@ -109,6 +120,11 @@ export class ModelledStore {
     const { random } = this.world;
     const count = 1 + random.below(maxSectors);
     const first = random.below(64) * 16 + random.below(16 - Math.min(count, 15));
+    this.#writeRange(index, history, first, count);
+  }
+
+  #writeRange(index: number, history: ObjectHistory, first: number, count: number): void {
+    const { random } = this.world;
     const last = latest(history);
     const tags = new Map(last.tags);
     const data = new Uint8Array(count * SECTOR_BYTES);
@@ -128,6 +144,11 @@ export class ModelledStore {
     const { random } = this.world;
     const count = isWhole ? OBJECT_BYTES / SECTOR_BYTES : 1 + random.below(32);
     const first = isWhole ? 0 : random.below(OBJECT_BYTES / SECTOR_BYTES - count);
+    this.#zeroRange(index, history, first, count);
+  }
+
+  #zeroRange(index: number, history: ObjectHistory, first: number, count: number): void {
+    const isWhole = count === OBJECT_BYTES / SECTOR_BYTES;
     const last = latest(history);
     const tags = new Map(last.tags);
     for (let i = 0; i < count; i += 1) tags.delete(first + i);
