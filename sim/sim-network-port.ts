@@ -197,7 +197,9 @@ export class SimNetwork implements Network, Listener {
     invariant(payload.length <= MAX_GOSSIP_BYTES, 'a gossip payload is at most MAX_GOSSIP_BYTES');
     if (!this.isListening) return;
     const copy = payload.slice();
-    this.#cable.gossip(this.host, (to) => to.network?.receiveGossip(this.self, topic, copy));
+    this.#cable.gossip(this.host, copy.length, (to) =>
+      to.network?.receiveGossip(this.self, topic, copy),
+    );
   }
 
   onGossip(fn: (topic: GossipTopic, payload: Uint8Array) => void): void {

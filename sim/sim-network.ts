@@ -8,6 +8,7 @@ import type { Host } from './sim-host.ts';
 import { SimPaths } from './sim-paths.ts';
 import { SimPipe } from './sim-pipe.ts';
 import type { SimRandom } from './sim-random.ts';
+import { GOSSIP_DELIVERIES, type Traffic } from './traffic.ts';
 import type { World } from './world.ts';
 
 /** Mean delay of one gossip delivery. */
@@ -30,7 +31,11 @@ export class Cable {
   tamper: Tamper = ({ bytes }) => bytes;
   readonly #random: SimRandom;
   readonly #gossipRandom: SimRandom;
+  /** Counts what goes over the cable, when set. */
+  traffic: Traffic | undefined;
   readonly #hosts = new Map<string, Host>();
+  readonly #hostOfPeer = new Map<PeerKey, Host>();
+  readonly #hostOfAddress = new Map<string, Host>();
   readonly #pipes = new Set<SimPipe>();
   /** Control links by "from>to". */
   readonly #links = new Map<string, SimPipe>();
@@ -47,6 +52,8 @@ export class Cable {
 
   addHost(host: Host): void {
     this.#hosts.set(host.name, host);
+    this.#hostOfPeer.set(host.peer, host);
+    this.#hostOfAddress.set(host.address, host);
   }
 
   get hosts(): readonly Host[] {
@@ -54,11 +61,11 @@ export class Cable {
   }
 
   hostOfPeer(peer: PeerKey): Host | undefined {
-    return this.hosts.find((host) => host.peer === peer);
+    return this.#hostOfPeer.get(peer);
   }
 
   hostOfAddress(address: string): Host | undefined {
-    return this.hosts.find((host) => host.address === address);
+    return this.#hostOfAddress.get(address);
   }
 
   /** One way of a link, kept so that healing can release it. */
@@ -71,6 +78,10 @@ export class Cable {
       const seen = this.tamper({ ...place, bytes });
       if (seen === undefined) return;
       this.world.noteDelivery(place.to, place.plane, seen);
+      if (this.traffic !== undefined) {
+        if (place.plane === 'data') this.traffic.addFrame(seen);
+        else this.traffic.addControl(seen);
+      }
       deliver(seen);
     };
     const pipe: SimPipe = new SimPipe(this.world, this.paths, place, receive, () => {
@@ -134,7 +145,8 @@ export class Cable {
   }
 
   /** To everybody else with luck, in any order, perhaps twice. */
-  gossip(from: Host, deliver: (to: Host) => void): void {
+  gossip(from: Host, bytes: number, deliver: (to: Host) => void): void {
+    this.traffic?.add('gossip', bytes, GOSSIP_DELIVERIES * (this.#hosts.size - 1));
     for (const to of this.#hosts.values()) {
       if (to === from) continue;
       const times = this.#gossipRandom.chance(this.gossipTwiceRate) ? 2 : 1;

@@ -10,6 +10,8 @@ export type Plane = 'control' | 'data';
 const JITTER_MEAN_MS = 0.1;
 /** A lost packet is sent again after about this long. */
 const RESEND_MS = 200;
+/** A host that loses packets sends each again at most so often, each time after twice as long. */
+const MAX_RESENDS = 10;
 /** 1 GB/s: a full frame of 1 MiB takes a millisecond. */
 const BYTES_PER_MS = 1_000_000;
 
@@ -26,6 +28,8 @@ export class SimPaths {
   readonly #random: SimRandom;
   readonly #cuts = new Set<string>();
   readonly #baseMs = new Map<string, number>();
+  /** Probability that a packet from or to this host is lost, each way. */
+  readonly #lossOf = new Map<string, number>();
 
   constructor(random: SimRandom) {
     this.#random = random;
@@ -48,6 +52,21 @@ export class SimPaths {
     this.onChange();
   }
 
+  /** Changes many cuts; held pipes look once, at the end. */
+  together(change: () => void): void {
+    const { onChange } = this;
+    this.onChange = () => {};
+    change();
+    this.onChange = onChange;
+    onChange();
+  }
+
+  /** A host with a bad cable: packets from and to it are lost with this probability; 0 = well again. */
+  setLoss(host: string, rate: number): void {
+    if (rate > 0) this.#lossOf.set(host, rate);
+    else this.#lossOf.delete(host);
+  }
+
   isCut(from: string, to: string, plane: Plane): boolean {
     return this.#cuts.size > 0 && this.#cuts.has(`${plane} ${from}>${to}`);
   }
@@ -56,7 +75,18 @@ export class SimPaths {
   delayMs(from: string, to: string, bytes: number): number {
     const jitter = this.#random.exponential(JITTER_MEAN_MS);
     const resend = this.lossRate > 0 && this.#random.chance(this.lossRate) ? RESEND_MS : 0;
-    return (this.#base(from, to) + jitter + bytes / BYTES_PER_MS) * this.slowness + resend;
+    const late = this.#lossOf.size > 0 ? this.#resendMs(from, to) : 0;
+    return (this.#base(from, to) + jitter + bytes / BYTES_PER_MS) * this.slowness + resend + late;
+  }
+
+  #resendMs(from: string, to: string): number {
+    const rate = Math.max(this.#lossOf.get(from) ?? 0, this.#lossOf.get(to) ?? 0);
+    let lateMs = 0;
+    for (let tries = 0; tries < MAX_RESENDS && rate > 0; tries += 1) {
+      if (!this.#random.chance(rate)) break;
+      lateMs += RESEND_MS * 2 ** tries;
+    }
+    return lateMs;
   }
 
   breaksNow(): boolean {

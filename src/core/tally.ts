@@ -5,11 +5,18 @@
 // subject. The word of a node that is itself called down does not count: of two that accuse each other, one goes.
 
 import type { Incarnation, NodeId } from './ids.ts';
-import { MAX_OBSERVERS, observersOf } from './membership.ts';
+import { MAX_OBSERVERS, observersOf, SMALL_CLUSTER_NODES, upCount } from './membership.ts';
 import type { ClusterView } from './view.ts';
 
 /** What hangs between the marks so long counts as down (C1.5). */
 export const UNSETTLED_MS = 5000;
+/**
+ * In a cluster above SMALL_CLUSTER_NODES a leader waits so long after the first victim for the words of others: what died
+ * in one moment goes in one entry (C1.5).
+ */
+export const GATHER_MS = 200;
+/** And so long for further words on a node of which the first one came just now: observers ping once a second. */
+export const FRESH_MS = 1200;
 /** What is below the low mark so long, and out of the leader's reach, counts as down (C1.5). */
 export const LONELY_ALERT_MS = 15_000;
 /** A leader tries to reach what has been below the low mark for so long: it knows before LONELY_ALERT_MS. */
@@ -61,6 +68,7 @@ interface Suspect {
   /** Since when there is an alert / the low mark is reached. */
   readonly since: number;
   lowSince: number | undefined;
+  highSince: number | undefined;
 }
 
 type Standing = 'high' | 'between' | 'below';
@@ -92,7 +100,13 @@ export class Tally {
     }
     if (suspect === undefined || suspect.incarnation < claim.incarnation) {
       const { incarnation } = claim;
-      suspect = { incarnation, words: new Map(), since: now, lowSince: undefined };
+      suspect = {
+        incarnation,
+        words: new Map(),
+        since: now,
+        lowSince: undefined,
+        highSince: undefined,
+      };
       this.#suspects.set(claim.subject, suspect);
     }
     const wasRefused = suspect.words.get(claim.observer)?.refused ?? false;
@@ -119,23 +133,22 @@ export class Tally {
   /** Who is to be called down now, all in one entry; nobody while a node hangs between the marks, at most UNSETTLED_MS. */
   verdict(view: ClusterView, now: number, judge: Judge = {}): Victim[] {
     this.#forgetStale(now);
-    const { isOutOfReach = () => false } = judge;
     const victims = new Map<NodeId, Victim>();
-    let isUnsettled = false;
+    const isGathering = upCount(view) > SMALL_CLUSTER_NODES;
+    let mustWait = false;
     let isOverdue = false;
     for (const [node, suspect] of this.#worstFirst(view, judge.self)) {
       const standing = standingOf(view, node, suspect, victims);
-      if (standing === 'below') suspect.lowSince = undefined;
-      else suspect.lowSince ??= now;
-      const isLate = suspect.lowSince !== undefined && now - suspect.lowSince >= UNSETTLED_MS;
-      const isLonely = now - suspect.since >= LONELY_ALERT_MS && isOutOfReach(node);
-      const isLost = standing === 'below' && suspect.words.size > 0 && isLonely;
-      if (standing === 'high' || isLate || isLost) {
+      noteStanding(suspect, standing, now);
+      const waited = now - (suspect.lowSince ?? now);
+      if (standing === 'high' || waited >= UNSETTLED_MS || isLost(node, suspect, { now, judge })) {
         victims.set(node, { node, incarnation: suspect.incarnation });
-        isOverdue ||= isLate;
-      } else if (standing === 'between') isUnsettled = true;
+        isOverdue ||= waited >= UNSETTLED_MS;
+        mustWait ||= isGathering && now - (suspect.highSince ?? 0) < GATHER_MS;
+      } else if (standing === 'between') mustWait = true;
+      else mustWait ||= isGathering && now - suspect.since < FRESH_MS;
     }
-    if (isUnsettled && !isOverdue) return [];
+    if (mustWait && !isOverdue) return [];
     return [...victims.values()].sort((a, b) => a.node - b.node);
   }
 
@@ -188,6 +201,20 @@ export class Tally {
         return Number(a === self) - Number(b === self) || b - a;
       });
   }
+}
+
+function noteStanding(suspect: Suspect, standing: Standing, now: number): void {
+  if (standing === 'below') suspect.lowSince = undefined;
+  else suspect.lowSince ??= now;
+  if (standing === 'high') suspect.highSince ??= now;
+  else suspect.highSince = undefined;
+}
+
+/** C1.5: few accuse it, for long, and the leader can not reach it either. */
+function isLost(node: NodeId, suspect: Suspect, at: { now: number; judge: Judge }): boolean {
+  const isLonely = suspect.words.size > 0 && suspect.lowSince === undefined;
+  if (!isLonely || at.now - suspect.since < LONELY_ALERT_MS) return false;
+  return at.judge.isOutOfReach?.(node) ?? false;
 }
 
 function isUntold(view: ClusterView, { node, incarnation }: Failure): boolean {

@@ -48,7 +48,6 @@ function world() {
     clock,
     peers,
     clusterSize: () => 3,
-    pingPayload: () => new Uint8Array(0),
     onPong: () => {
       state.pongs += 1;
     },

@@ -3,6 +3,8 @@ import { viewOf } from '../../src/core/cluster-state.ts';
 import type { Incarnation } from '../../src/core/ids.ts';
 import {
   CLAIM_LIFE_MS,
+  FRESH_MS,
+  GATHER_MS,
   LONELY_ALERT_MS,
   LONELY_PROBE_AFTER_MS,
   marksOf,
@@ -226,4 +228,33 @@ test('tally: a word on another life does not count, and settle forgets it', (t) 
   t.deepEqual(tally.verdict(viewOf(cell.state), 0), []);
   tally.settle(viewOf(cell.state));
   t.is(tally.size, 0);
+});
+
+test('tally: what dies in one moment goes in one entry, also when words come one by one', (t) => {
+  const view = viewWith(8);
+  const refused = (observer: number, subject: number, tally: Tally, now: number) => {
+    const claim = { incarnation, down: true, refused: true };
+    tally.note({ ...claim, observer: nodeId(observer), subject: nodeId(subject) }, now);
+  };
+  const tally = new Tally();
+  refused(1, 7, tally, 0);
+  refused(2, 7, tally, 0);
+  t.deepEqual(tally.verdict(view, 0), [], 'others may follow');
+  refused(1, 8, tally, 50);
+  t.deepEqual(tally.verdict(view, GATHER_MS), [], 'a second word on it may follow');
+  refused(2, 8, tally, 60 + GATHER_MS);
+  t.deepEqual(tally.verdict(view, 60 + GATHER_MS), []);
+  const victims = tally.verdict(view, 60 + 2 * GATHER_MS).map(({ node }) => Number(node));
+  t.deepEqual(victims, [7, 8]);
+});
+
+test('tally: one word alone holds the others up for a moment only', (t) => {
+  const view = viewWith(8);
+  const tally = tallyOf([
+    ...[1, 2, 3, 4, 5, 6, 8].map((observer) => [observer, 7] as const),
+    [1, 8],
+  ]);
+  for (const now of [0, FRESH_MS - 1]) t.deepEqual(tally.verdict(view, now), []);
+  const victims = tally.verdict(view, FRESH_MS).map(({ node }) => Number(node));
+  t.deepEqual(victims, [7]);
 });
