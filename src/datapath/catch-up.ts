@@ -199,10 +199,15 @@ export class CatchUp {
   #isEqual(drain: Drain, row: RowImage): boolean {
     const own = this.#parts.store.row(row.generation, row.index);
     const key = objectKey(row.generation, row.index);
-    if (this.#gates.isBusy(key)) return false;
+    if (this.#gates.isBusy(key) || this.#isDamaged(row)) return false;
     if (own?.verToken !== row.verToken || own.verCount !== row.verCount) return false;
     this.#marks.set(drain.key, drain.cfg, key);
     return true;
+  }
+
+  /** A copy whose file or sums are gone is copied, whatever its version: nobody counts as in sync with it (R4). */
+  #isDamaged(oid: ObjectId): boolean {
+    return this.#parts.store.suspects.find(oid)?.isWhole === true;
   }
 
   #copyRows(drain: Drain, rows: readonly RowImage[], at: number, done: CopyDone): void {
@@ -260,7 +265,8 @@ export class CatchUp {
         done(undefined);
       };
       const own = this.#parts.store.row(oid.generation, oid.index);
-      const isSame = own?.verToken === row.verToken && own?.verCount === row.verCount;
+      const isEqual = own?.verToken === row.verToken && own?.verCount === row.verCount;
+      const isSame = isEqual && !this.#isDamaged(oid);
       if (isSame || (own === undefined && row.verCount === 0)) return finish(undefined);
       const order = { source: drain.source, cfg: drain.cfg, row, isValid };
       copyObject(this.#parts, this.#fence, order, (error) => {

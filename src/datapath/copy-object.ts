@@ -2,20 +2,15 @@
 // 1 MiB with their sums, verified here, staged aside and committed as one. Whether it is still wanted is asked again
 // right before the commit, after which it can not be stopped.
 
-import { getSum, NO_SUM, verifySector } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { ConfigVersion, NodeId, Version } from '../core/ids.ts';
 import { partitionOfKey } from '../core/ids.ts';
-import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import type { ObjectImage, StagedObject } from '../storage/store-types.ts';
-import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import type { RowImage } from '../wire/payloads.ts';
-import { type Parts, requestFrame } from './context.ts';
+import type { Parts } from './context.ts';
+import { fetchRange, stageRange } from './fetch-range.ts';
 import type { CopyFence } from './object-gate.ts';
-
-export const FETCH_DEADLINE_MS = 5000;
-const SECTORS_PER_CHUNK = MAX_PAYLOAD_BYTES / SECTOR_BYTES;
-const SUMS_PER_CHUNK_BYTES = SECTORS_PER_CHUNK * 4;
 
 export interface CopyOrder {
   readonly source: NodeId;
@@ -63,6 +58,10 @@ function tryStage(parts: Parts, image: ObjectImage): StagedObject | OperatingErr
   }
 }
 
+/**
+ * All of it, piece by piece. A sector that fails its sum at the source gets a sum that it never passes: one bad sector
+ * must not keep the rest from having another copy.
+ */
 function fetchChunk(
   parts: Parts,
   order: CopyOrder,
@@ -74,64 +73,17 @@ function fetchChunk(
     done(undefined);
     return;
   }
-  if (!order.isValid()) {
-    done(voided());
-    return;
-  }
-  parts.ask(order.source, fetchFrame(parts, order, offset), FETCH_DEADLINE_MS, (reply) => {
-    const error = stageChunk(parts, order, staged, offset, reply);
+  const { row, cfg, source, isValid } = order;
+  const { generation, index } = row;
+  const { p } = partitionOfKey(row.partition);
+  const version = { token: row.verToken as Version['token'], count: row.verCount };
+  const fetch = { generation, index, p, cfg, version, sources: [source], isValid };
+  fetchRange(parts, fetch, { offset, count: MAX_PAYLOAD_BYTES }, (error, found) => {
     if (error !== undefined) return done(error);
+    stageRange(staged, row, found);
+    if (found.lost.length > 0) parts.trace.warn('copy.incomplete', { index, source });
     fetchChunk(parts, order, staged, offset + MAX_PAYLOAD_BYTES, done);
   });
-}
-
-function fetchFrame(parts: Parts, order: CopyOrder, offset: number): Frame {
-  const { row, cfg } = order;
-  const frame = requestFrame(parts.views.current(), OP.FETCH);
-  frame.generation = row.generation;
-  frame.index = row.index;
-  frame.offset = offset;
-  frame.count = MAX_PAYLOAD_BYTES;
-  frame.cfg = cfg;
-  frame.partition = partitionOfKey(row.partition).p;
-  frame.verToken = row.verToken as Frame['verToken'];
-  frame.verCount = row.verCount;
-  return frame;
-}
-
-function stageChunk(
-  parts: Parts,
-  order: CopyOrder,
-  staged: StagedObject,
-  offset: number,
-  reply: Frame | undefined,
-): OperatingError | undefined {
-  const { row } = order;
-  if (reply === undefined) return new OperatingError('unreachable', `n${order.source} is silent`);
-  if (reply.status === STATUS.STALE || reply.status === STATUS.NOT_MEMBER) {
-    parts.pull(reply.mapIndex, order.source);
-    return new OperatingError('stale-config', 'the source knows a newer config');
-  }
-  if (reply.status !== STATUS.OK) {
-    const code = reply.status === STATUS.CHANGED ? 'changed' : 'io';
-    return new OperatingError(code, `FETCH was answered with status ${reply.status}`);
-  }
-  const { sums, payload } = reply;
-  if (sums.length !== SUMS_PER_CHUNK_BYTES) return badCopy(order, 'table of sums');
-  let at = 0;
-  for (let i = 0; i < SECTORS_PER_CHUNK; i += 1) {
-    const sum = getSum(sums, i);
-    if (sum === NO_SUM) continue;
-    const sector = offset / SECTOR_BYTES + i;
-    if (at + SECTOR_BYTES > payload.length) return badCopy(order, 'length');
-    if (!verifySector(row.generation, row.index, sector, payload, at, sum)) {
-      return badCopy(order, `sum of sector ${sector}`);
-    }
-    at += SECTOR_BYTES;
-  }
-  if (at !== payload.length) return badCopy(order, 'length');
-  if (at > 0) staged.writeSectors(offset, sums, payload);
-  return undefined;
 }
 
 /** `staged` undefined: the object goes. */
@@ -159,8 +111,4 @@ function commit(
 
 function voided(): OperatingError {
   return new OperatingError('stale-config', 'the copy became void', { advice: 'retry' });
-}
-
-function badCopy(order: CopyOrder, what: string): OperatingError {
-  return new OperatingError('corrupt', `copy from n${order.source}: wrong ${what}`);
 }

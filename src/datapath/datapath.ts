@@ -12,6 +12,7 @@ import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
 import { OpenVolume } from './open-volume.ts';
 import { PeerCopies } from './peer-copies.ts';
 import { PeerService } from './peer-service.ts';
+import { Repairer } from './repairer.ts';
 import { Surplus } from './surplus.ts';
 
 export type { DatapathContext } from './context.ts';
@@ -32,6 +33,7 @@ export interface Datapath {
   stop(): Promise<void>;
   readonly catchUp: CatchUp;
   readonly surplus: Surplus;
+  readonly repairer: Repairer;
   readonly stats: DatapathStats;
 }
 
@@ -52,6 +54,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   const fence = new CopyFence();
   const catchUp = new CatchUp(parts, { gates, marks, fence });
   const surplus = new Surplus(parts, gates);
+  const repairer = new Repairer(parts, { gates, fence });
   const copies = new PeerCopies(parts, { gates, marks, fence });
   const sessions = new Sessions(parts);
   const sessionOf = (volume: VolumeId): Gateway | undefined => sessions.holderOf(volume);
@@ -62,10 +65,12 @@ export function createDatapath(context: DatapathContext): Datapath {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),
     stop: async () => {
+      repairer.stop();
       await Promise.all(sessions.all().map((gateway) => gateway.end()));
     },
     catchUp,
     surplus,
+    repairer,
     get stats() {
       const { objectsCopied, bytesCopied } = catchUp;
       return { sessions: sessions.all().length, objectsCopied, bytesCopied };

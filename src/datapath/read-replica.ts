@@ -3,9 +3,11 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { NodeId, Version } from '../core/ids.ts';
+import { SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import { configOf, isUp, type Parts, requestFrame } from './context.ts';
+import { partDone, startJob } from './job.ts';
 import type { OpenVolume } from './open-volume.ts';
 import type { ObjectPipe } from './version-pipe.ts';
 import type { Done } from './volume-session.ts';
@@ -195,12 +197,34 @@ export class ReplicaReader {
   /** All were asked. All bad: an error for the guest (4.10), never old data; else again, with the view known then. */
   #roundFailed(job: ReadTry): void {
     if (job.asked > 0 && job.suspect === job.asked) {
-      job.done(new OperatingError('corrupt', 'no copy of these sectors passes its sums'));
+      this.#allSuspect(job);
       return;
     }
     const pauseMs = Math.min(READ_RETRY_MAX_MS, READ_RETRY_MIN_MS * 2 ** Math.min(job.rounds, 10));
     job.rounds += 1;
     this.#parts.clock.setTimer(pauseMs, () => this.#round(job));
+  }
+
+  /** No copy has all of it: each half by itself, so that only sectors that all copies have lost are an error. */
+  #allSuspect(job: ReadTry): void {
+    const { pipe, offset, count, target, at } = job;
+    const firstSector = Math.floor(offset / SECTOR_BYTES);
+    const sectors = Math.ceil((offset + count) / SECTOR_BYTES) - firstSector;
+    if (sectors <= 1) {
+      const { name } = this.#open.volume;
+      this.#parts.trace.warn('read.lost', { volume: name, index: pipe.index, sector: firstSector });
+      job.done(new OperatingError('corrupt', 'no copy of these sectors passes its sums'));
+      return;
+    }
+    const middle = (firstSector + Math.floor(sectors / 2)) * SECTOR_BYTES;
+    const halves = startJob(2, job.done);
+    const half = (from: number, to: number): void => {
+      const slice = { pipe, offset: from, count: to - from, target, at: at + from - offset };
+      const done: Done = (error) => partDone(halves, error);
+      this.#round({ ...slice, done, candidates: [], asked: 0, suspect: 0, rounds: 0 });
+    };
+    half(offset, middle);
+    half(middle, offset + count);
   }
 
   /** I7: from a member of I at the same cfg this means that I1 broke. */

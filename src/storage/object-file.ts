@@ -1,4 +1,6 @@
 // One object on disk: two slots of sums, then 4 MiB of data, sparse (D5). A slot is valid when its own sum is right and
+const ZEROES = new Uint8Array(SECTOR_BYTES);
+
 // it names this object; the newest valid one counts, and it must be at least as new as the row demands: an older one
 // would show sectors that were overwritten or zeroed since. Bytes: layout.ts. Nothing here syncs.
 
@@ -51,16 +53,18 @@ export function setSums(
   }
 }
 
+/** A sum that a sector of zeroes never passes: it stands for bytes that were lost. */
+export function badSum(generation: number, index: number, sector: number): number {
+  const wrong = ~sectorSum(generation, index, sector, ZEROES, 0) >>> 0;
+  return wrong === NO_SUM ? 1 : wrong;
+}
+
 /**
  * The page of an object of which nothing is known: every sum is one that the zeroes of a new file do not pass, so each
  * sector is suspect until it is written or the object is copied from a peer.
  */
 export function lostPage(generation: number, index: number): Uint32Array {
-  const zeroes = new Uint8Array(SECTOR_BYTES);
-  return Uint32Array.from({ length: SECTORS_PER_OBJECT }, (_, sector) => {
-    const wrong = ~sectorSum(generation, index, sector, zeroes, 0) >>> 0;
-    return wrong === NO_SUM ? 1 : wrong;
-  });
+  return Uint32Array.from({ length: SECTORS_PER_OBJECT }, (_, i) => badSum(generation, index, i));
 }
 
 /** Writes the page as slot `sequence`: over the older one of the two. */

@@ -46,6 +46,11 @@ export class SuspectList {
     return [...this.#items.values()];
   }
 
+  /** One after the other; what is noted meanwhile comes last. */
+  [Symbol.iterator](): Iterator<Suspect> {
+    return this.#items.values();
+  }
+
   onNews(fn: () => void): void {
     this.#listeners.push(fn);
   }
