@@ -4,7 +4,8 @@
 import type { NodeConfig } from '../src/config.ts';
 import type { NodeId } from '../src/core/ids.ts';
 import { MIB, OBJECT_BYTES } from '../src/core/units.ts';
-import type { ClusterView } from '../src/core/view.ts';
+import type { ClusterView, Member } from '../src/core/view.ts';
+import type { ClusterAdmin } from '../src/node-handle.ts';
 import type { Ports } from '../src/ports/ports.ts';
 import { checkBounds } from './checkers/bounds.ts';
 import { whatIsMissing } from './checkers/convergence.ts';
@@ -153,6 +154,25 @@ export class Stage {
     const place = { zone: `z${this.nodes.indexOf(node) + 1}`, weight: 1 };
     await this.#ask(node, 'join', (handle) => handle.join(token, place));
     await this.until(`${node.name} is up`, () => isUp(node), { seconds: 30 });
+  }
+
+  /** What an operator asks of the members, at any node. Rejects as the cluster refused. */
+  operate(
+    at: SimNode,
+    what: string,
+    call: (admin: ClusterAdmin) => Promise<unknown>,
+  ): Promise<unknown> {
+    return this.#ask(at, what, (handle) => call(handle.admin()));
+  }
+
+  /** The member that runs on this host, as the newest view of the running nodes has it. */
+  memberOf(node: SimNode): Member | undefined {
+    let newest: ClusterView | undefined;
+    for (const { running } of this.running.map((each) => ({ running: each.running() }))) {
+      const view = running.handle.view();
+      if (view !== undefined && view.index > (newest?.index ?? 0)) newest = view;
+    }
+    return newest?.memberByKey(node.host.peer);
   }
 
   #ask<T>(

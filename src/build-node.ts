@@ -15,8 +15,10 @@ import type { VolumeSession } from './datapath/volume-session.ts';
 import {
   type Admission,
   answerKnock,
+  type Doorkeeper,
   FIRST_NODE,
   formatEntry,
+  type InviteOptions,
   knockWith,
   makeInvite,
   mintClusterId,
@@ -24,7 +26,13 @@ import {
   writeFirstEntries,
 } from './formation.ts';
 import { FormedNode } from './formed-node.ts';
-import type { CreateVolumeOptions, FormatOptions, NodeHandle, NodeStatus } from './node-handle.ts';
+import type {
+  ClusterAdmin,
+  CreateVolumeOptions,
+  FormatOptions,
+  NodeHandle,
+  NodeStatus,
+} from './node-handle.ts';
 import { statusOf } from './node-status.ts';
 import { ControlRpc } from './p2p/control-rpc.ts';
 import type { PeerAddress, Ports } from './ports/ports.ts';
@@ -56,6 +64,7 @@ class SheepNode implements NodeHandle {
   readonly #rpc: ControlRpc;
   readonly #viewListeners = new Set<(view: ClusterView) => void>();
   #onFatal: ((error: Error) => void) | undefined;
+  #onExitAsked: (() => void) | undefined;
   #superblock: Superblock | undefined;
   #formed: FormedNode | undefined;
   #root: Actor<typeof nodeMachine> | undefined;
@@ -80,11 +89,16 @@ class SheepNode implements NodeHandle {
       else this.#formed.serve(channel);
     });
     network.onKnock((peer, bytes) =>
-      answerKnock(this.#formed?.agreement, this.view(), peer, bytes),
+      answerKnock({ ...this.#door(), view: this.view() }, peer, bytes),
     );
     if (superblock.node !== undefined) this.#formed = await this.#form(superblock, []);
     await network.start();
     if (this.#formed !== undefined) this.#run(this.#formed);
+  }
+
+  #door(): Omit<Doorkeeper, 'view'> {
+    const { clock, trace } = this.#ports;
+    return { agreement: this.#formed?.agreement, clock, trace };
   }
 
   async stop(): Promise<void> {
@@ -147,6 +161,9 @@ class SheepNode implements NodeHandle {
   // --------------------------------------------------------------------------------------- to form a cluster
 
   async format(options: FormatOptions): Promise<void> {
+    if (this.#config.isWitness) {
+      throw new OperatingError('usage', 'a witness makes no cluster: it joins one');
+    }
     const { random, network } = this.#ports;
     const clusterId = mintClusterId(random.fork(`cluster-${this.#openings}`));
     const entry = formatEntry(options, clusterId);
@@ -158,9 +175,19 @@ class SheepNode implements NodeHandle {
     });
   }
 
-  async invite(): Promise<string> {
+  async invite(options: InviteOptions = {}): Promise<string> {
     const { agreement, view } = this.#serving();
-    return makeInvite(agreement, view, this.#ports.random.fork(`invite-${view.index}`));
+    const { clock, random } = this.#ports;
+    const world = { clock, random: random.fork(`invite-${view.index}`) };
+    return makeInvite(agreement, view, world, options);
+  }
+
+  admin(): ClusterAdmin {
+    return this.#serving().formed.admin(() => this.#serving().view);
+  }
+
+  onExitAsked(fn: () => void): void {
+    this.#onExitAsked = fn;
   }
 
   async join(token: string, place: Place): Promise<void> {
@@ -253,6 +280,7 @@ class SheepNode implements NodeHandle {
       rpc: this.#rpc,
       bootstrap,
       onFatal: (error) => this.#fail(error),
+      onExitAsked: () => this.#onExitAsked?.(),
       send: (event) => this.#root?.send(event),
       onView: (view) => {
         for (const listener of [...this.#viewListeners]) listener(view);

@@ -12,6 +12,8 @@ export interface NodeConfig {
   readonly zone: string;
   /** Share of the ring relative to the other members; 0 = gateway only. */
   readonly weight: number;
+  /** Votes, holds no data, serves no guest: its weight is 0. */
+  readonly isWitness: boolean;
   /** Size of the preallocated journal ring, in bytes. */
   readonly journalBytes: number;
   /** TLS on data channels: between hosts only, always, or never. */
@@ -22,7 +24,13 @@ export const MIN_JOURNAL_BYTES = 8 * MIB;
 export const MAX_JOURNAL_BYTES = 4 * GIB;
 const MAX_ZONE_BYTES = 64;
 
-const DEFAULTS: NodeConfig = { zone: '', weight: 1, journalBytes: 256 * MIB, dataTls: 'auto' };
+const DEFAULTS: NodeConfig = {
+  zone: '',
+  weight: 1,
+  isWitness: false,
+  journalBytes: 256 * MIB,
+  dataTls: 'auto',
+};
 
 /**
  * The defaults with `changes` on top, checked and frozen.
@@ -37,6 +45,7 @@ export function nodeConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
     'weight',
     `must be a whole number from 0 to ${MAX_WEIGHT}`,
   );
+  check(!config.isWitness || config.weight === 0, 'witness', 'holds no data: leave out --weight');
   const { journalBytes } = config;
   check(
     journalBytes >= MIN_JOURNAL_BYTES && journalBytes <= MAX_JOURNAL_BYTES,

@@ -5,13 +5,20 @@ import { createHash } from 'node:crypto';
 import type { Agreement } from './agreement/agreement.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import type { ClusterId, Incarnation, MapIndex, NodeId, PeerKey } from './core/ids.ts';
+import {
+  INVITE_PREFIX,
+  inviteBar,
+  inviteValue,
+  MAX_INVITE_MS,
+  parseInvite,
+} from './core/invite.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { EntryBody, LogEntry } from './core/log-entry.ts';
 import { decodeToken, encodeToken, type JoinToken } from './core/token.ts';
 import { OBJECT_BYTES } from './core/units.ts';
 import type { ClusterView } from './core/view.ts';
 import type { FormatOptions } from './node-handle.ts';
-import type { Network, PeerAddress, Random } from './ports/ports.ts';
+import type { Clock, Network, PeerAddress, Random, Trace } from './ports/ports.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import {
   decodeJoinReply,
@@ -19,7 +26,10 @@ import {
   encodeJoinReply,
   encodeJoinRequest,
   type JoinReply,
+  type JoinRequest,
+  KNOCK_VERSION,
   MAX_REFUSAL_CHARS,
+  PROTOCOL,
 } from './wire/messages.ts';
 
 export const KNOCK_TIMEOUT_MS = 5000;
@@ -43,6 +53,8 @@ export interface Admission {
 export interface Place {
   readonly zone: string;
   readonly weight: number;
+  /** Votes, holds no data: its weight is 0. */
+  readonly isWitness?: boolean;
 }
 
 /**
@@ -100,18 +112,31 @@ export function mintClusterId(random: Random): ClusterId {
   return Buffer.from(random.bytes(16)).toString('hex') as ClusterId;
 }
 
+export interface InviteOptions {
+  /** Never ends unless given. */
+  readonly ttlMs?: number;
+  /** One node may use it. */
+  readonly isSingleUse?: boolean;
+}
+
 /**
  * Makes an invite: its hash goes into the log, the secret into the token only.
- * @throws OperatingError 'no-quorum', 'unreachable'
+ * @throws OperatingError 'no-quorum', 'unreachable', 'usage'
  */
 export async function makeInvite(
-  agreement: Agreement,
+  agreement: Pick<Agreement, 'propose'>,
   view: ClusterView,
-  random: Random,
+  world: { readonly random: Random; readonly clock: Pick<Clock, 'date'> },
+  options: InviteOptions = {},
 ): Promise<string> {
+  const { ttlMs, isSingleUse = false } = options;
+  demand(
+    ttlMs === undefined || (ttlMs > 0 && ttlMs <= MAX_INVITE_MS),
+    'an invite lives up to a year',
+  );
+  const { random, clock } = world;
   const inviteId = Buffer.from(random.bytes(6)).toString('hex');
   const secret = Buffer.from(random.bytes(24)).toString('base64url');
-  const key = `invite/${inviteId}`;
   const addresses = [...view.members.values()]
     .filter((member) => member.state === 'up')
     .flatMap((member) => member.addresses.map((address) => `${address}/p2p/${member.peerKey}`));
@@ -120,7 +145,10 @@ export async function makeInvite(
       advice: 'retry',
     });
   }
-  await agreement.propose({ type: 'setting', key, value: hashOfSecret(secret) });
+  const madeMs = clock.date();
+  const expiresMs = ttlMs === undefined ? 0 : madeMs + ttlMs;
+  const value = inviteValue({ hash: hashOfSecret(secret), expiresMs, isSingleUse, madeMs });
+  await agreement.propose({ type: 'setting', key: INVITE_PREFIX + inviteId, value });
   return encodeToken({ clusterId: view.clusterId, addresses, inviteId, secret });
 }
 
@@ -156,57 +184,85 @@ async function knockAt(
 ): Promise<JoinReply> {
   const { clusterId, inviteId, secret } = token;
   const addresses = network.addresses();
-  const request = encodeJoinRequest({ clusterId, inviteId, secret, addresses, ...place });
+  const request = encodeJoinRequest({
+    ...{ clusterId, inviteId, secret, addresses },
+    ...{ zone: place.zone, weight: place.weight, isWitness: place.isWitness ?? false },
+    ...PROTOCOL,
+  });
   return decodeJoinReply(await network.knock(address, request, KNOCK_TIMEOUT_MS));
 }
 
-/** The member's side: a stranger with a good token becomes a member of the log. Never throws. */
+/** What a member needs to answer a knock. */
+export interface Doorkeeper {
+  readonly agreement: Pick<Agreement, 'propose'> | undefined;
+  readonly view: ClusterView | undefined;
+  readonly clock: Pick<Clock, 'date'>;
+  readonly trace: Pick<Trace, 'warn'>;
+}
+
+/** The member's side: a stranger with a good token becomes a member of the log. Refusals are told on both sides. */
 export async function answerKnock(
-  agreement: Agreement | undefined,
-  view: ClusterView | undefined,
+  door: Doorkeeper,
   peer: PeerKey,
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
   try {
-    return encodeJoinReply(await admit(agreement, view, peer, bytes));
+    return encodeJoinReply(await admit(door, peer, bytes));
   } catch (error) {
     const code = error instanceof OperatingError ? error.code : 'refused';
-    const text = hasCode(error, 'bad-frame') ? 'the versions do not fit' : messageOf(error);
+    const text = hasCode(error, 'bad-frame') ? unreadable(bytes) : messageOf(error);
     const short = text.slice(0, MAX_REFUSAL_CHARS).toWellFormed();
+    door.trace.warn('knock.refused', { peer, code, reason: short });
     return encodeJoinReply({ type: 'refused', code, text: short });
   }
 }
 
-async function admit(
-  agreement: Agreement | undefined,
-  view: ClusterView | undefined,
-  peerKey: PeerKey,
-  bytes: Uint8Array,
-): Promise<JoinReply> {
+function unreadable(bytes: Uint8Array): string {
+  const { oldest, newest } = PROTOCOL;
+  return `the versions do not fit: a knock of format ${bytes[0] ?? 0}, here ${KNOCK_VERSION}; protocol ${oldest} to ${newest}`;
+}
+
+async function admit(door: Doorkeeper, peerKey: PeerKey, bytes: Uint8Array): Promise<JoinReply> {
+  const { view, agreement, clock } = door;
   if (view === undefined || agreement === undefined) {
     throw new OperatingError('not-formatted', 'this node has no cluster yet');
   }
-  const { clusterId, inviteId, secret, addresses, zone, weight } = decodeJoinRequest(bytes);
-  if (clusterId !== view.clusterId) {
-    throw new OperatingError(
-      'wrong-cluster',
-      `this is cluster ${view.clusterId}, not ${clusterId}`,
-    );
+  const knock = decodeJoinRequest(bytes);
+  checkKnock(view, knock);
+  const { inviteId, secret, addresses, zone, weight, isWitness } = knock;
+  const secretHash = hashOfSecret(secret);
+  const dateMs = clock.date();
+  const invite = parseInvite(view.settings.get(INVITE_PREFIX + inviteId));
+  const bar = inviteBar(invite, { secretHash, dateMs });
+  // A member whose answer was lost knocks again, its single-use token used up, and the log knows it.
+  if (bar !== undefined && view.memberByKey(peerKey) === undefined) {
+    throw new OperatingError('refused', `${bar}: make one with dog cluster invite`);
   }
-  if (view.settings.get(`invite/${inviteId}`) !== hashOfSecret(secret)) {
-    throw new OperatingError(
-      'refused',
-      'the token is not known here: make one with dog cluster invite',
-    );
-  }
-  const body: EntryBody = { type: 'nodeJoin', peerKey, addresses, zone, weight };
+  const who = { peerKey, addresses, zone, weight, isWitness };
+  const body: EntryBody = { type: 'nodeAdmit', ...who, inviteId, secretHash, dateMs };
   const result = await agreement.propose(body, JOIN_PROPOSE_MS);
   if (result.value === 0) throw new OperatingError('refused', result.detail);
   const members = [...view.members.values()].map((m) => ({
     peer: m.peerKey,
     addresses: m.addresses,
   }));
-  return { type: 'joined', node: result.value as NodeId, clusterId, members };
+  return { type: 'joined', node: result.value as NodeId, clusterId: view.clusterId, members };
+}
+
+function checkKnock(view: ClusterView, knock: JoinRequest): void {
+  const { clusterId, oldest, newest } = knock;
+  if (clusterId !== view.clusterId) {
+    throw new OperatingError(
+      'wrong-cluster',
+      `this is cluster ${view.clusterId}, not ${clusterId}`,
+    );
+  }
+  if (oldest <= PROTOCOL.newest && newest >= PROTOCOL.oldest) return;
+  const here = `${PROTOCOL.oldest} to ${PROTOCOL.newest}`;
+  throw new OperatingError(
+    'unsupported',
+    `the versions do not fit: this cluster speaks protocol ${here}, the joiner ${oldest} to ${newest}`,
+  );
 }
 
 function hashOfSecret(secret: string): string {

@@ -6,7 +6,7 @@ import { missing } from './admin.ts';
 import { Agreement } from './agreement/agreement.ts';
 import { Prober } from './agreement/prober.ts';
 import { hasCode, OperatingError } from './core/errors.ts';
-import type { Incarnation, NodeId } from './core/ids.ts';
+import type { Incarnation, MapIndex, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import { DownTimes } from './core/life-plan.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
@@ -17,6 +17,8 @@ import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { LockDuties } from './lock-duties.ts';
+import { memberAdmin } from './member-admin.ts';
+import type { ClusterAdmin } from './node-handle.ts';
 import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
 import type { ControlRpc } from './p2p/control-rpc.ts';
 import { PeerClients } from './p2p/rpc-client.ts';
@@ -34,8 +36,12 @@ import { decodePingInfo, encodePingInfo, type Hello } from './wire/payloads.ts';
 export const RELEASE_ALL_MS = 2000;
 /** How long a node that can not go on tries to say why. */
 export const LAST_WORDS_MS = 1000;
+/** A rumour is waited for so long before what a pong tells of is pulled. */
+export const PONG_PULL_AFTER_MS = 500;
 /** A pong has room for no more. */
 const MAX_LAG_TOLD_MS = 0xffff;
+/** Between the request to end and the end: its answer is on the way. */
+export const EXIT_PAUSE_MS = 100;
 /** One try to be called up by the map. */
 export const ANNOUNCE_PROPOSE_MS = 5000;
 
@@ -49,6 +55,8 @@ export interface FormedOptions {
   readonly bootstrap: readonly PeerAddress[];
   readonly send: (event: NodeEvent) => void;
   readonly onView: (view: ClusterView) => void;
+  /** Another member, in an operator's name, asks this process to end in order. */
+  readonly onExitAsked: () => void;
   /** This node can not go on. */
   readonly onFatal: (error: Error) => void;
 }
@@ -67,10 +75,13 @@ export class FormedNode {
   readonly #duties: DutiesContext;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
+  /** The first index beyond the own one that a pong told of, and when. */
+  #heard = { index: 0, at: 0 };
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
   #datapath: Datapath | undefined;
+  #missingVoters: readonly NodeId[] = [];
 
   constructor(options: FormedOptions) {
     const { ports, superblock, log, rpc, send, store } = options;
@@ -95,6 +106,10 @@ export class FormedNode {
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#adopt(view),
       onRole: (role) => send({ type: 'role.changed', role }),
+      onExitAsked: (by) => {
+        trace.event('node.exit.asked', { by });
+        options.onExitAsked();
+      },
       onFailing: (node, life, reason) => this.#takeLastWords(node, life, reason),
       onAlert: ({ observer, subject, subjectIncarnation, down, refused }) =>
         send({
@@ -257,11 +272,19 @@ export class FormedNode {
   #takePong(node: NodeId, reply: Frame): void {
     try {
       const { appliedIndex } = decodePingInfo(reply.payload);
-      this.agreement.learner.pull(appliedIndex, node);
+      this.#pullWhenMissed(appliedIndex, node);
     } catch (error) {
       if (!hasCode(error, 'bad-frame')) throw error;
       this.#options.ports.trace.warn('ping.bad', { node });
     }
+  }
+
+  /** What was applied elsewhere a moment ago, and is not here, was missed: its rumour will not come any more. */
+  #pullWhenMissed(applied: MapIndex, node: NodeId): void {
+    const { clock } = this.#options.ports;
+    const { learner } = this.agreement;
+    if (learner.applied >= this.#heard.index) this.#heard = { index: applied, at: clock.now() };
+    else if (clock.now() - this.#heard.at >= PONG_PULL_AFTER_MS) learner.pull(applied, node);
   }
 
   #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
@@ -301,6 +324,8 @@ export class FormedNode {
     }
     if (this.#views === undefined) this.#serveFrom(view);
     else this.#views.set(view);
+    const former = view.retired.get(this.self);
+    if (former !== undefined) this.#options.onFatal(retired(this.self, former.how));
     this.downTimes.note(view, this.#options.ports.clock.now());
     if (areNew) this.#prober.observe(subjectsNow(this.#duties).map(({ node }) => node));
     this.#locks.sweep();
@@ -351,10 +376,46 @@ export class FormedNode {
     return me?.state !== 'up' || me.incarnation !== this.#options.superblock.incarnation;
   }
 
+  /** Voters that did not answer when they were asked last; nobody while a leader is known. */
+  get missingVoters(): readonly NodeId[] {
+    return this.agreement.driver.leader === undefined ? this.#missingVoters : [];
+  }
+
+  /** Asks the voters who is there, for people: a node that waits says for whom. */
+  async lookForVoters(): Promise<void> {
+    const voters = this.view?.voters ?? [];
+    const reached = await this.agreement.reachOf(voters);
+    this.#missingVoters = voters.filter((voter) => !reached.has(voter));
+  }
+
+  /** What an operator decides of the members. */
+  admin(view: () => ClusterView): ClusterAdmin {
+    const { agreement, downTimes, store } = this;
+    return memberAdmin({
+      self: this.self,
+      clock: this.#options.ports.clock,
+      downTimes,
+      view,
+      propose: (body) => agreement.propose(body),
+      askToExit: (node) => (node === this.self ? this.#exitSoon() : agreement.askToExit(node)),
+      usedBytes: () => store.usedBytes,
+      reachOf: (nodes) => agreement.reachOf(nodes),
+      lookForVoters: () => this.lookForVoters(),
+      hasLeader: () => agreement.driver.leader !== undefined,
+    });
+  }
+
+  /** After the answer to whoever asked. */
+  async #exitSoon(): Promise<void> {
+    const { ports, onExitAsked } = this.#options;
+    ports.clock.setTimer(EXIT_PAUSE_MS, onExitAsked);
+  }
+
   /** C4.2, C4.3: gets this life called up by the map. */
   async #announce(): Promise<void> {
     const { superblock, ports } = this.#options;
     const isCaughtUp = await this.agreement.catchUp();
+    if (this.agreement.driver.leader === undefined) await this.lookForVoters();
     if (!isCaughtUp && !this.#isSoleVoter()) throw waitingFor('another member to answer');
     const me = this.view?.members.get(this.self);
     if (me === undefined) throw waitingFor('the map log');
@@ -419,6 +480,12 @@ export class FormedNode {
 function refusedDisk(detail: string): OperatingError {
   return new OperatingError('refused', `the cluster does not take this node back: ${detail}`, {
     remedy: 'start it on an empty data directory: it joins as a new node and gets its copies anew',
+  });
+}
+
+function retired(node: NodeId, how: string): OperatingError {
+  return new OperatingError('gone', `n${node} was ${how} by an operator: its identity is retired`, {
+    remedy: 'start it on an empty data directory with a new token: it joins as a new node',
   });
 }
 

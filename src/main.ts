@@ -56,13 +56,13 @@ async function run(options: SheepOptions): Promise<void> {
   const fronts = await openFronts(node, options, clock, trace);
   if (options.joinToken !== undefined) keepJoining(node, options, clock, trace);
   trace.event('sheep.ready', { pid: process.pid, phase: node.status().phase });
-  stopOnSignals(async () => {
+  stopOnSignals(node, trace, async () => {
     unwatch();
     await fronts.nbd.stop();
     await node.stop();
     await Promise.all(fronts.apis.map((api) => api.stop()));
     unlock();
-  }, trace);
+  });
 }
 
 interface Fronts {
@@ -92,9 +92,9 @@ async function openFronts(
 
 /** Knocks until a member lets this node in. What waiting does not cure ends the process. */
 function keepJoining(node: NodeHandle, options: SheepOptions, clock: Clock, trace: Trace): void {
-  const { zone, weight } = options.config;
+  const { zone, weight, isWitness } = options.config;
   const knock = (): void => {
-    node.join(options.joinToken ?? '', { zone, weight }).catch((error: unknown) => {
+    node.join(options.joinToken ?? '', { zone, weight, isWitness }).catch((error: unknown) => {
       if (hasCode(error, 'shutting-down')) return;
       trace.event('node.join.waits', { reason: messageOf(error) });
       const isCurable = error instanceof OperatingError && error.advice === 'retry';
@@ -105,7 +105,7 @@ function keepJoining(node: NodeHandle, options: SheepOptions, clock: Clock, trac
   knock();
 }
 
-function stopOnSignals(stop: () => Promise<void>, trace: Trace): void {
+function stopOnSignals(node: NodeHandle, trace: Trace, stop: () => Promise<void>): void {
   let isStopping = false;
   const onSignal = (signal: string): void => {
     if (isStopping) process.exit(EXIT_FAILED);
@@ -118,6 +118,9 @@ function stopOnSignals(stop: () => Promise<void>, trace: Trace): void {
       (error: unknown) => end(error, trace),
     );
   };
+  node.onExitAsked(() => {
+    if (!isStopping) onSignal('dog node kill');
+  });
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
 }

@@ -21,6 +21,8 @@ export interface NodeStatus {
   readonly role: 'leader' | 'follower' | 'candidate' | 'learner' | 'none';
   /** What the node waits for, for people; empty when it waits for nothing. */
   readonly waitingFor: string;
+  /** Voters that did not answer when they were asked last; empty while a leader is known. */
+  readonly missingVoters: readonly NodeId[];
   readonly spaceBytes: { readonly total: number; readonly free: number; readonly used: number };
   /** Copies this node holds. */
   readonly objects: number;
@@ -49,6 +51,81 @@ export interface CreateVolumeOptions {
   readonly strict?: boolean;
 }
 
+/** What moving a member's copies away means, before it is done. */
+export interface MovePlan {
+  readonly node: NodeId;
+  /** Partitions whose copies must be made elsewhere. */
+  readonly partitions: number;
+  /** By this node's own average: undefined where it holds nothing to judge by. */
+  readonly aboutBytes: number | undefined;
+  /** Why the cluster will refuse; undefined when it will not. */
+  readonly bar: string | undefined;
+  /** What a person should know first, one sentence each. */
+  readonly warnings: readonly string[];
+}
+
+/** What time will do to a member, and what it waits for, as this node sees it. */
+export interface MemberFate {
+  /** How long it has been down. */
+  readonly downMs: number | undefined;
+  /** Until it is called out. */
+  readonly outInMs: number | undefined;
+  /** Why it is not called out, though it is down. */
+  readonly staysBecause: string;
+  /** What a drain still waits for. */
+  readonly waitsFor: readonly string[];
+  /** ms since 1970. */
+  readonly maintenanceUntilMs: number | undefined;
+}
+
+export interface InviteInfo {
+  readonly id: string;
+  /** ms since 1970; 0 = not known. */
+  readonly madeMs: number;
+  /** ms since 1970; 0 = never. */
+  readonly expiresMs: number;
+  readonly isSingleUse: boolean;
+}
+
+/** What a person must know before voters are forced (PROTOCOL section 6). */
+export interface RecoverPlan {
+  readonly voters: readonly { readonly node: NodeId; readonly commit: number | undefined }[];
+  readonly needed: number;
+  /** Where the offline tool is to be run: the member that knows most. */
+  readonly best: NodeId;
+  /** One sentence each. */
+  readonly mayLose: readonly string[];
+}
+
+export type DrainKind = 'drain' | 'out';
+
+/** What an operator decides of the members, each by the log. */
+export interface ClusterAdmin {
+  plan(kind: DrainKind, node: NodeId): MovePlan;
+  fate(node: NodeId): MemberFate;
+  drain(node: NodeId): Promise<void>;
+  undrain(node: NodeId): Promise<void>;
+  out(node: NodeId): Promise<void>;
+  in(node: NodeId): Promise<void>;
+  /** For good. Refused for a member that is up and not drained. */
+  forget(node: NodeId): Promise<void>;
+  /** Undefined ends it. */
+  maintenance(node: NodeId, forMs: number | undefined): Promise<void>;
+  weigh(node: NodeId, weight: number): Promise<void>;
+  /** Asks its process to end in order. */
+  kill(node: NodeId): Promise<void>;
+  invites(): readonly InviteInfo[];
+  revokeInvite(id: string): Promise<void>;
+  /** A delay of membership: core/cluster-settings.ts. */
+  set(name: string, value: string): Promise<void>;
+  /** Of the default policy. */
+  alterCopies(copies: number, minCopies: number | undefined): Promise<void>;
+  /** Asks the voters who is there; `status().missingVoters` knows afterwards. */
+  lookForVoters(): Promise<void>;
+  /** @throws OperatingError 'refused' while a majority of the voters is in reach */
+  recoverPlan(): Promise<RecoverPlan>;
+}
+
 export interface NodeHandle {
   /** Opens disk and network, replays, catches up. Resolves when `phase` is blank, or starting and listening. */
   start(): Promise<void>;
@@ -64,10 +141,17 @@ export interface NodeHandle {
 
   /** Makes a cluster of this one node. Throws 'already-formatted'. */
   format(options: FormatOptions): Promise<void>;
-  /** A join token: addresses, cluster id, secret. Throws 'not-formatted', 'no-quorum'. */
-  invite(): Promise<string>;
+  /** A join token: addresses, cluster id, secret. Throws 'not-formatted', 'no-quorum', 'usage'. */
+  invite(options?: { readonly ttlMs?: number; readonly isSingleUse?: boolean }): Promise<string>;
+  /** Throws 'not-formatted', 'no-quorum' while this node has no cluster, or has not heard from it. */
+  admin(): ClusterAdmin;
+  /** Called when another member, in an operator's name, asks this process to end in order. */
+  onExitAsked(fn: () => void): void;
   /** Joins by a token; ignored by a member of that cluster. Throws 'wrong-cluster', 'unreachable', 'refused'. */
-  join(token: string, place: { readonly zone: string; readonly weight: number }): Promise<void>;
+  join(
+    token: string,
+    place: { readonly zone: string; readonly weight: number; readonly isWitness?: boolean },
+  ): Promise<void>;
 
   /** Throws 'exists', 'usage', 'no-quorum'. */
   createVolume(options: CreateVolumeOptions): Promise<VolumeId>;

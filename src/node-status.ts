@@ -24,6 +24,7 @@ export function statusOf(source: StatusSource): NodeStatus {
     leader: formed?.agreement.driver.leader,
     role: formed?.agreement.driver.role ?? 'none',
     waitingFor: waitingFor(source, phase),
+    missingVoters: formed?.missingVoters ?? [],
     spaceBytes: {
       total: space.totalBytes,
       free: space.freeBytes,
@@ -49,6 +50,14 @@ function waitingFor({ formed }: StatusSource, phase: NodePhase): string {
   const { view } = formed;
   if (view === undefined)
     return 'the map log, from a member; if that lasts, start it with --join and a new token';
-  const others = view.voters.filter((voter) => voter !== formed.self).map((voter) => `n${voter}`);
-  return others.length === 0 ? 'its own election' : `a quorum of the voters: ${others.join(', ')}`;
+  const { missingVoters } = formed;
+  if (missingVoters.length > 0) {
+    const { length } = view.voters;
+    const names = missingVoters.map((voter) => `n${voter}`).join(', ');
+    const there = length - missingVoters.length;
+    return `a quorum of the voters: ${names} ${missingVoters.length === 1 ? 'does' : 'do'} not answer, ${there} of ${length} are there`;
+  }
+  return view.voters.length === 1 && view.voters[0] === formed.self
+    ? 'its own election'
+    : 'the voters to choose a leader';
 }

@@ -14,6 +14,7 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --listen MULTIADDR   control address, default /ip4/127.0.0.1/tcp/7001; data channels take the next port
   --zone Z             what fails together with this node, default: the host's name
   --weight N           share of the data relative to the other nodes, default 1; 0 = gateway only
+  --witness            votes, holds no data, serves no guest: the third vote of two nodes
   --nbd unix:PATH      where guests attach; may be given more than once
   --nbd tcp:HOST:PORT  the same over TCP, loopback addresses only
   --api unix:PATH      where dog asks; default DIR/sheep.sock; may be given more than once
@@ -52,6 +53,7 @@ const FLAGS = {
   listen: { type: 'string' },
   zone: { type: 'string' },
   weight: { type: 'string' },
+  witness: { type: 'boolean' },
   nbd: { type: 'string', multiple: true },
   api: { type: 'string', multiple: true },
   join: { type: 'string' },
@@ -79,6 +81,10 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
     });
   }
   if (values.zone === '') throw new OperatingError('usage', '--zone is empty');
+  const isWitness = values.witness ?? false;
+  if (isWitness && values.nbd !== undefined) {
+    throw new OperatingError('usage', 'a witness serves no guest: leave out --nbd');
+  }
   const joinToken = values.join;
   if (joinToken !== undefined) decodeToken(joinToken);
   const api = values.api ?? [`unix:${values.data}/sheep.sock`];
@@ -91,6 +97,7 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
     isQuiet: values.quiet ?? false,
     config: nodeConfig({
       zone: values.zone ?? hostName,
+      ...(isWitness ? { isWitness, weight: 0 } : {}),
       ...(values.weight === undefined ? {} : { weight: wholeNumber(values.weight) }),
       ...(values.journal === undefined ? {} : { journalBytes: parseBytes(values.journal) }),
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),

@@ -6,7 +6,13 @@ import { MIB } from '../src/core/units.ts';
 
 test('config: what is not given has a default that is legal, and the whole is frozen', (t) => {
   const config = nodeConfig();
-  t.deepEqual(config, { zone: '', weight: 1, journalBytes: 256 * MIB, dataTls: 'auto' });
+  t.deepEqual(config, {
+    zone: '',
+    weight: 1,
+    isWitness: false,
+    journalBytes: 256 * MIB,
+    dataTls: 'auto',
+  });
   t.true(Object.isFrozen(config));
   t.deepEqual(nodeConfig({ weight: 3 }), { ...config, weight: 3 });
 });

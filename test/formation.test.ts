@@ -11,7 +11,7 @@ import type { EntryBody } from '../src/core/log-entry.ts';
 import { decodeToken, encodeToken } from '../src/core/token.ts';
 import { answerKnock, formatEntry, knockWith, makeInvite } from '../src/formation.ts';
 import type { Network } from '../src/ports/ports.ts';
-import { decodeJoinReply, MAX_REFUSAL_CHARS } from '../src/wire/messages.ts';
+import { decodeJoinReply, encodeJoinRequest, MAX_REFUSAL_CHARS } from '../src/wire/messages.ts';
 import { SeededRandom } from './datapath/fake-clock.ts';
 import { CLUSTER_ID, clusterOf, entryBodies } from './fixtures.ts';
 
@@ -71,9 +71,14 @@ function member() {
     },
   } as unknown as Agreement;
   const view = () => viewOf(cell.state);
+  const refusals: unknown[] = [];
+  const trace = { warn: (_name: string, fields?: object) => void refusals.push(fields) };
+  const clock = { date: () => 1000 };
+  const world = { random: new SeededRandom(1), clock };
+  const door = () => ({ agreement, view: view(), clock, trace });
   const answer = async (bytes: Uint8Array) =>
-    decodeJoinReply(await answerKnock(agreement, view(), 'stranger' as PeerKey, bytes));
-  const invite = () => makeInvite(agreement, view(), new SeededRandom(1));
+    decodeJoinReply(await answerKnock(door(), 'stranger' as PeerKey, bytes));
+  const invite = (wishes = {}) => makeInvite(agreement, view(), world, wishes);
   /** What a joiner's knock looks like on the network, answered by this member. */
   const network = (asked: string[] = [], isDead: (address: string) => boolean = () => false) =>
     ({
@@ -81,10 +86,10 @@ function member() {
       knock: async (address: string, request: Uint8Array) => {
         asked.push(address);
         if (isDead(address)) throw new OperatingError('unreachable', 'silence');
-        return answerKnock(agreement, view(), 'stranger' as PeerKey, request);
+        return answerKnock(door(), 'stranger' as PeerKey, request);
       },
     }) as unknown as Network;
-  return { state, proposed, answer, invite, network, view };
+  return { state, proposed, answer, invite, network, view, refusals, clock };
 }
 
 test('formation: who knocks with an invite gets a place and hears of all members', async (t) => {
@@ -94,7 +99,7 @@ test('formation: who knocks with an invite gets a place and hears of all members
   t.is(Number(node), 4);
   t.is(clusterId, view().clusterId);
   t.is(members.length, 3);
-  t.like(proposed.at(-1), { type: 'nodeJoin', peerKey: 'stranger', zone: 'z9', weight: 1 });
+  t.like(proposed.at(-1), { type: 'nodeAdmit', peerKey: 'stranger', zone: 'z9', weight: 1 });
 });
 
 test('formation: the secret of an invite is in the token only, its hash in the map', async (t) => {
@@ -106,7 +111,10 @@ test('formation: the secret of an invite is in the token only, its hash in the m
 test('formation: an invite that names nobody is refused, not printed', async (t) => {
   const nowhere = viewOf(clusterOf({ nodes: 1, partitions: 1, settled: false }).state);
   const agreement = { propose: async () => ({ code: 'ok', value: 0, detail: '' }) };
-  const made = makeInvite(agreement as unknown as Agreement, nowhere, new SeededRandom(1));
+  const made = makeInvite(agreement as unknown as Agreement, nowhere, {
+    random: new SeededRandom(1),
+    clock: { date: () => 1 },
+  });
   t.true(hasCode(await t.throwsAsync(made), 'unreachable'));
 });
 
@@ -163,6 +171,41 @@ test('formation: a wrong secret, an unknown invite, another cluster: no place, a
   t.is(proposed.length, before);
 });
 
+test('formation: versions that do not overlap are refused, and both sides are told why', async (t) => {
+  const { answer, invite, refusals } = member();
+  const { clusterId, inviteId, secret } = decodeToken(await invite());
+  const knock = { ...{ clusterId, inviteId, secret }, addresses: [], ...place, isWitness: false };
+  const newer = encodeJoinRequest({ ...knock, oldest: 2, newest: 3 });
+  const text = 'the versions do not fit: this cluster speaks protocol 1 to 1, the joiner 2 to 3';
+  t.deepEqual(await answer(newer), { type: 'refused', code: 'unsupported', text });
+  t.deepEqual(refusals, [{ peer: 'stranger', code: 'unsupported', reason: text }]);
+  const unknown = await answer(new Uint8Array([9, ...newer.subarray(1)]));
+  t.regex(unknown.type === 'refused' ? unknown.text : '', /a knock of format 9, here 2/);
+  t.is((await answer(encodeJoinRequest({ ...knock, oldest: 1, newest: 3 }))).type, 'joined');
+});
+
+test('formation: a knock of the first format names no versions and is let in', async (t) => {
+  const { answer, invite } = member();
+  const { clusterId, inviteId, secret } = decodeToken(await invite());
+  const knock = { ...{ clusterId, inviteId, secret }, addresses: [], ...place, isWitness: false };
+  const bytes = encodeJoinRequest({ ...knock, oldest: 1, newest: 1 });
+  const first = new Uint8Array([1, ...bytes.subarray(1, bytes.length - 5)]);
+  t.is((await answer(first)).type, 'joined');
+});
+
+test('formation: an invite that has ended opens nothing', async (t) => {
+  const { network, invite, clock, proposed } = member();
+  const token = await invite({ ttlMs: 500 });
+  clock.date = () => 1499;
+  await knockWith(network(), token, place);
+  const before = proposed.length;
+  clock.date = () => 1500;
+  const error = await t.throwsAsync(knockWith(network(), token, place));
+  t.regex(error?.message ?? '', /the token has expired/);
+  t.is(proposed.length, before);
+  t.true(hasCode(await t.throwsAsync(invite({ ttlMs: 0 })), 'usage'));
+});
+
 test('formation: a knock is always answered, whatever its bytes and however long the reason', async (t) => {
   const { answer, state, invite, network } = member();
   t.like(await answer(new Uint8Array([1, 2, 3])), { type: 'refused' });
@@ -172,7 +215,15 @@ test('formation: a knock is always answered, whatever its bytes and however long
   state.detail = '\u{1F411}'.repeat(MAX_REFUSAL_CHARS);
   const error = await t.throwsAsync(knockWith(network(), token, place));
   t.true(hasCode(error, 'refused'));
-  const blank = await answerKnock(undefined, undefined, 'stranger' as PeerKey, new Uint8Array(0));
+  const blank = await answerKnock(
+    {
+      ...{ agreement: undefined, view: undefined },
+      clock: { date: () => 1 },
+      trace: { warn: () => {} },
+    },
+    'stranger' as PeerKey,
+    new Uint8Array(0),
+  );
   t.like(decodeJoinReply(blank), { type: 'refused', code: 'not-formatted' });
 });
 
@@ -180,10 +231,16 @@ test('formation: the only voter of two nodes comes back while the other one is g
   const story = scenario('lone-voter', { nodes: 2, copies: 1 }, async (stage) => {
     await stage.form();
     const [first, second] = stage.nodes;
-    second?.losePower();
-    first?.kill();
-    await first?.start();
-    await stage.until('n1 is up', () => first?.running().handle.status().phase === 'up', {
+    if (first === undefined || second === undefined) return;
+    const node = second.running().handle.status().node as NodeId;
+    await stage.operate(first, 'drain', (admin) => admin.drain(node));
+    await stage.until('n2 is gone', () => stage.memberOf(second)?.standing === 'gone', {
+      seconds: 60,
+    });
+    second.losePower();
+    first.kill();
+    await first.start();
+    await stage.until('n1 is up', () => first.running().handle.status().phase === 'up', {
       seconds: 30,
     });
   });

@@ -37,7 +37,13 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     ...['--api', '127.0.0.1:7000', '--join', joinToken, '--quiet'],
   );
   t.is(options.listen, '/ip4/10.0.0.1/tcp/9');
-  const config = { zone: 'rack-1', weight: 0, journalBytes: 64 * MIB, dataTls: 'always' };
+  const config = {
+    zone: 'rack-1',
+    weight: 0,
+    isWitness: false,
+    journalBytes: 64 * MIB,
+    dataTls: 'always',
+  };
   t.deepEqual(options.config, config as never);
   t.is(options.nbd.length, 2);
   t.is(options.api.length, 1, 'the default one is not added');
@@ -86,5 +92,18 @@ test('sheep-options: what is not meant is refused as wrong usage', (t) => {
       ),
       argv.join(' '),
     );
+  }
+});
+
+test('sheep-options: a witness holds no data and serves no guest', (t) => {
+  const command = parseSheepFlags(['--data', 'd', '--witness'], 'host');
+  if (command.kind !== 'run') return t.fail();
+  t.like(command.options.config, { isWitness: true, weight: 0 });
+  for (const more of [
+    ['--weight', '1'],
+    ['--nbd', 'unix:/tmp/x'],
+  ]) {
+    const error = t.throws(() => parseSheepFlags(['--data', 'd', '--witness', ...more], 'host'));
+    t.true(hasCode(error, 'usage'), more.join(' '));
   }
 });

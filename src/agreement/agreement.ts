@@ -28,6 +28,11 @@ export const DIGEST_EVERY_MS = 5000;
 export const MAX_PULL_ENTRIES = 512;
 /** Members asked at once when a node starts. */
 export const MAX_CATCH_UP_SOURCES = 8;
+/** An index that no log reaches: an answer to a pull from there says only how far the log is. */
+const BEYOND = 2 ** 47;
+/** Members asked at once whether they are there. */
+export const MAX_REACH_ASKED = 64;
+export const EXIT_TIMEOUT_MS = 3000;
 /** How long a voter may take to answer "are you there" (C1.3). */
 export const CONTACT_TIMEOUT_MS = 500;
 
@@ -46,6 +51,8 @@ export interface AgreementOptions {
   readonly onView: (view: ClusterView) => void;
   readonly onRole: (role: DriverRole, leader: NodeId | undefined) => void;
   readonly onAlert: (alert: Alert) => void;
+  /** Another member, in an operator's name, asks this process to end in order. */
+  readonly onExitAsked: (by: PeerKey) => void;
   /** A member said itself that it can not go on, and why. */
   readonly onFailing: (member: NodeId, incarnation: Incarnation, reason: string) => void;
 }
@@ -186,6 +193,26 @@ export class Agreement {
     );
   }
 
+  /** Asks one member to end its process in order. @throws OperatingError when it does not answer */
+  async askToExit(node: NodeId): Promise<void> {
+    await this.#ask(node, { type: 'exit' }, EXIT_TIMEOUT_MS);
+  }
+
+  /** Which of these members answer now, and how far their logs are committed. Never rejects. */
+  async reachOf(nodes: readonly NodeId[]): Promise<ReadonlyMap<NodeId, number>> {
+    const { self, log } = this.#options;
+    const reached = new Map<NodeId, number>();
+    const ask = async (node: NodeId): Promise<void> => {
+      const body = { type: 'pull', from: BEYOND as MapIndex, maxBytes: 0 } as const;
+      const reply = await this.#ask(node, body, CONTACT_TIMEOUT_MS);
+      reached.set(node, 'commit' in reply ? reply.commit : 0);
+    };
+    const others = nodes.filter((node) => node !== self).slice(0, MAX_REACH_ASKED);
+    await Promise.allSettled(others.map(ask));
+    if (nodes.includes(self)) reached.set(self, log.commit);
+    return reached;
+  }
+
   #otherVoters(): readonly NodeId[] {
     return (this.#view?.voters ?? []).filter((voter) => voter !== this.#options.self);
   }
@@ -201,7 +228,13 @@ export class Agreement {
       case 'failing':
         this.#takeLastWords(peer, body.incarnation, body.reason);
         return { type: 'contact', term: this.driver.term };
+      case 'exit':
+        this.#options.onExitAsked(peer);
+        return { type: 'contact', term: this.driver.term };
       case 'propose': {
+        if (isLeadersOwn(body.body)) {
+          return { type: 'refusal', code: 'refused', text: 'only a leader itself proposes that' };
+        }
         if (body.origin.node !== this.#view?.memberByKey(peer)?.node) {
           return {
             type: 'refusal',
@@ -318,6 +351,13 @@ export class Agreement {
     const others = [...this.#view.members.values()].filter((member) => member.node !== self);
     return others.length > 0 ? others.map((member) => member.peerKey) : this.#bootstrap;
   }
+}
+
+/** Voters are the leader's to choose, by its own view (1.3); a format begins a log. */
+function isLeadersOwn({ type }: EntryBody): boolean {
+  return (
+    type === 'votersJoint' || type === 'votersFinal' || type === 'votersForced' || type === 'format'
+  );
 }
 
 /** Anything but an operating error is a bug here, and must not pass for silence. */

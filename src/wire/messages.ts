@@ -128,7 +128,9 @@ export type RequestBody =
   /** C1.3: are you there? */
   | { readonly type: 'contact' }
   /** The sender can not go on, and says why: its last words. Answered by `contact`. */
-  | { readonly type: 'failing'; readonly incarnation: Incarnation; readonly reason: string };
+  | { readonly type: 'failing'; readonly incarnation: Incarnation; readonly reason: string }
+  /** An operator asks for the orderly exit of this node. Answered by `contact`, before it goes. */
+  | { readonly type: 'exit' };
 
 export type ReplyBody =
   | { readonly type: 'proposed'; readonly index: MapIndex }
@@ -162,7 +164,19 @@ export interface JoinRequest {
   readonly addresses: readonly string[];
   readonly zone: string;
   readonly weight: number;
+  readonly isWitness: boolean;
+  /** The protocol versions that the joiner speaks: they must overlap with the member's. */
+  readonly oldest: number;
+  readonly newest: number;
 }
+
+/** The protocol versions that this program speaks: everything nodes say to each other, as a whole. */
+export const PROTOCOL: { readonly oldest: number; readonly newest: number } = {
+  oldest: 1,
+  newest: 1,
+};
+/** Format of a knock. Format 1 was of the first protocol and named no versions. */
+export const KNOCK_VERSION = 2;
 
 /** Who a member is and where it can be dialled: PeerAddress of the Network port. */
 export interface MemberAddress {
@@ -213,6 +227,7 @@ const requestBody: Codec<RequestBody> = union('type', {
   pull: variant(2, struct({ from: mapIndex, maxBytes: u32 })),
   contact: variant(3, struct({})),
   failing: variant(4, struct({ incarnation, reason: text })),
+  exit: variant(5, struct({})),
 });
 
 const replyBody: Codec<ReplyBody> = union('type', {
@@ -237,17 +252,19 @@ const controlMessage: Codec<ControlMessage> = versioned(
   }),
 );
 
+const firstKnock = {
+  clusterId,
+  inviteId: str(MAX_SECRET_BYTES),
+  secret: str(MAX_SECRET_BYTES),
+  addresses,
+  zone: zoneName,
+  weight: u32,
+};
 const joinRequest: Codec<JoinRequest> = versioned(
-  MESSAGE_VERSION,
-  struct({
-    clusterId,
-    inviteId: str(MAX_SECRET_BYTES),
-    secret: str(MAX_SECRET_BYTES),
-    addresses,
-    zone: zoneName,
-    weight: u32,
-  }),
+  KNOCK_VERSION,
+  struct({ ...firstKnock, isWitness: bool, oldest: u16, newest: u16 }),
 );
+const oldJoinRequest = versioned(1, struct(firstKnock));
 
 const peerAddress: Codec<MemberAddress> = struct({ peer: peerKey, addresses });
 
@@ -286,7 +303,10 @@ export const encodeControl = (message: ControlMessage): Uint8Array =>
 export const decodeControl = (bytes: Uint8Array): ControlMessage => decode(controlMessage, bytes);
 
 export const encodeJoinRequest = (value: JoinRequest): Uint8Array => encode(joinRequest, value);
-export const decodeJoinRequest = (bytes: Uint8Array): JoinRequest => decode(joinRequest, bytes);
+export function decodeJoinRequest(bytes: Uint8Array): JoinRequest {
+  if (bytes[0] !== 1) return decode(joinRequest, bytes);
+  return { ...decode(oldJoinRequest, bytes), isWitness: false, oldest: 1, newest: 1 };
+}
 export const encodeJoinReply = (value: JoinReply): Uint8Array => encode(joinReply, value);
 export const decodeJoinReply = (bytes: Uint8Array): JoinReply => decode(joinReply, bytes);
 

@@ -3,17 +3,21 @@
 
 import { viewOf } from '../../src/core/cluster-state.ts';
 import { OperatingError } from '../../src/core/errors.ts';
-import type { PolicyId, VolumeId } from '../../src/core/ids.ts';
+import type { NodeId, PolicyId, VolumeId } from '../../src/core/ids.ts';
+import { DownTimes } from '../../src/core/life-plan.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 import { checkName, checkSize } from '../../src/core/volume.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
+import { memberAdmin } from '../../src/member-admin.ts';
 import type {
+  ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
   NodeHandle,
   NodeStatus,
 } from '../../src/node-handle.ts';
+import { FakeClock } from '../datapath/fake-clock.ts';
 import { entryBodies, nodeId, StateCell, settle } from '../fixtures.ts';
 
 export const FAKE_TOKEN = 'sheep1.fake';
@@ -23,6 +27,11 @@ export class FakeNode implements NodeHandle {
   /** This node's number in the cluster; 0 while blank. */
   number: number;
   leader: number | undefined = 1;
+  missingVoters: NodeId[] = [];
+  /** Nodes whose process was asked to end. */
+  readonly killed: number[] = [];
+  readonly clock = new FakeClock();
+  readonly downTimes = new DownTimes();
   /** Set to make every call that proposes fail like this. */
   failure: Error | undefined;
   /** Set to make calls hang until it resolves. */
@@ -45,6 +54,7 @@ export class FakeNode implements NodeHandle {
       appliedIndex: this.cell.state.index,
       leader: isBlank || this.leader === undefined ? undefined : nodeId(this.leader),
       role: this.number === this.leader ? 'leader' : 'learner',
+      missingVoters: this.missingVoters,
       waitingFor: isBlank ? 'format or a join token' : '',
       spaceBytes: { total: 1000, free: 600, used: 400 },
       objects: 7,
@@ -61,6 +71,30 @@ export class FakeNode implements NodeHandle {
   }
 
   onFatal(): void {}
+  onExitAsked(): void {}
+
+  /** The real one, on this cell. */
+  admin(): ClusterAdmin {
+    if (this.number === 0) throw new OperatingError('not-formatted', 'no cluster yet');
+    const view = () => viewOf(this.cell.state);
+    const { clock, downTimes } = this;
+    downTimes.note(view(), clock.now());
+    return memberAdmin({
+      self: nodeId(this.number),
+      ...{ clock, downTimes, view },
+      propose: async (body) => this.#apply(body),
+      askToExit: async (node) => {
+        this.killed.push(node);
+      },
+      usedBytes: () => 400,
+      reachOf: async (nodes) =>
+        new Map(
+          nodes.filter((node) => !this.missingVoters.includes(node)).map((node) => [node, 9]),
+        ),
+      lookForVoters: async () => {},
+      hasLeader: () => this.leader !== undefined,
+    });
+  }
 
   async format(options: FormatOptions): Promise<void> {
     await this.#gate();

@@ -1,0 +1,223 @@
+// What an operator decides of the members, asked of any node: each is one log entry, judged by the state machine alone;
+// here are the questions before it, and what its refusals mean to a person. Nothing here touches a block.
+
+import {
+  DELAY_SETTINGS,
+  delayValue,
+  MAX_MAINTENANCE_MS,
+  maintenanceKey,
+  maintenanceUntil,
+} from './core/cluster-settings.ts';
+import { OperatingError } from './core/errors.ts';
+import type { NodeId, PolicyId } from './core/ids.ts';
+import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
+import { type DownTimes, outBar, outInMs, partitionsOf, whatKeeps } from './core/life-plan.ts';
+import type { ApplyResult, EntryBody } from './core/log-entry.ts';
+import { placesOf, roomBar } from './core/member-room.ts';
+import { ringOf } from './core/ring-change.ts';
+import type { ClusterView, Member } from './core/view.ts';
+import type {
+  ClusterAdmin,
+  DrainKind,
+  InviteInfo,
+  MemberFate,
+  MovePlan,
+  RecoverPlan,
+} from './node-handle.ts';
+import type { Clock } from './ports/ports.ts';
+import { planOfRecovery } from './recover-plan.ts';
+
+export interface MemberAdminContext {
+  readonly self: NodeId;
+  readonly clock: Pick<Clock, 'now' | 'date'>;
+  readonly downTimes: DownTimes;
+  readonly view: () => ClusterView;
+  readonly propose: (body: EntryBody) => Promise<ApplyResult>;
+  readonly askToExit: (node: NodeId) => Promise<void>;
+  /** Bytes of copies that this node holds. */
+  readonly usedBytes: () => number;
+  readonly reachOf: (nodes: readonly NodeId[]) => Promise<ReadonlyMap<NodeId, number>>;
+  readonly lookForVoters: () => Promise<void>;
+  /** A leader is known. */
+  readonly hasLeader: () => boolean;
+}
+
+/** Makes the operator's side of one node. */
+export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
+  const { view, askToExit, lookForVoters } = context;
+  const lifeOf = (node: NodeId) => ({ node, incarnation: memberOf(view(), node).incarnation });
+  const decide = async (node: NodeId, body: EntryBody): Promise<void> => {
+    const name = `n${memberOf(view(), node).node}`;
+    done(await context.propose(body), name);
+  };
+  return {
+    plan: (kind, node) => planOfMove(context, kind, node),
+    fate: (node) => fateOf(context, node),
+    drain: (node) => decide(node, { type: 'nodeLeave', node }),
+    undrain: (node) => takeBack(context, node, ['leaving', 'gone'], 'is not being drained'),
+    out: (node) => decide(node, { type: 'nodeOut', ...lifeOf(node), reason: 'operator' }),
+    in: (node) => takeBack(context, node, ['out'], 'is not out'),
+    forget: (node) => decide(node, { type: 'nodeLost', node, by: `n${context.self}` }),
+    maintenance: (node, forMs) => decide(node, maintenanceEntry(context, node, forMs)),
+    weigh: (node, weight) => {
+      const { zone } = memberOf(view(), node);
+      return decide(node, { type: 'nodeWeight', node, weight, zone });
+    },
+    kill: async (node) => {
+      memberOf(view(), node);
+      await askToExit(node);
+    },
+    invites: () => invitesOf(view()),
+    revokeInvite: (id) => revoke(context, id),
+    set: (name, value) => setDelay(context, name, value),
+    alterCopies: (copies, minCopies) => alterCopies(context, copies, minCopies),
+    lookForVoters,
+    recoverPlan: () => recoverPlan(context),
+  };
+}
+
+function memberOf(view: ClusterView, node: NodeId): Member {
+  const member = view.members.get(node);
+  if (member !== undefined) return member;
+  const former = view.retired.get(node);
+  const what = former === undefined ? 'there is no member' : `was ${former.how} and is no member:`;
+  throw new OperatingError('missing', `${what} n${node}`, { remedy: 'dog node list shows them' });
+}
+
+function done(result: ApplyResult, name: string): void {
+  const { code, detail } = result;
+  if (code === 'ok' || code === 'duplicate') return;
+  if (code === 'exists') throw new OperatingError('exists', detail);
+  if (code === 'missing') throw new OperatingError('missing', detail);
+  if (code === 'stale') {
+    throw new OperatingError('busy', `${name} changed meanwhile: ${detail}`, {
+      advice: 'retry',
+      remedy: 'look with dog node list, then ask again',
+    });
+  }
+  throw new OperatingError('degraded', `the cluster refused: ${detail}`, {
+    remedy: 'add members, or ask for fewer copies: dog cluster alter-copy',
+  });
+}
+
+async function takeBack(
+  context: MemberAdminContext,
+  node: NodeId,
+  from: readonly Member['standing'][],
+  otherwise: string,
+): Promise<void> {
+  const { incarnation, standing } = memberOf(context.view(), node);
+  if (!from.includes(standing)) throw new OperatingError('exists', `n${node} ${otherwise}`);
+  const body = { type: 'nodeIn', node, incarnation, reason: 'operator' } as const;
+  done(await context.propose(body), `n${node}`);
+}
+
+function planOfMove(context: MemberAdminContext, kind: DrainKind, node: NodeId): MovePlan {
+  const view = context.view();
+  const member = memberOf(view, node);
+  const partitions = partitionsOf(view, node);
+  const own = partitionsOf(view, context.self);
+  const aboutBytes =
+    partitions === 0 ? 0 : own === 0 ? undefined : (context.usedBytes() / own) * partitions;
+  const others = ringOf([...view.members.values()].filter((one) => one.node !== node));
+  const policies = [...view.policies.values()];
+  const holds = member.weight > 0 && member.state !== 'joined';
+  const warnings: string[] = [];
+  for (const policy of policies) {
+    const places = placesOf(others, policy);
+    if (!holds || places >= policy.copies) continue;
+    warnings.push(`only ${places} of ${policy.copies} copies will be kept: nobody else is there`);
+  }
+  if (kind === 'out' && member.state === 'up') warnings.push(`n${node} is up: a drain is gentler`);
+  return {
+    node,
+    partitions,
+    aboutBytes: aboutBytes === undefined ? undefined : Math.round(aboutBytes),
+    bar: holds ? roomBar(others, policies, 'min-copies') : undefined,
+    warnings: [...new Set(warnings)],
+  };
+}
+
+function fateOf(context: MemberAdminContext, node: NodeId): MemberFate {
+  const { clock, downTimes } = context;
+  const view = context.view();
+  const member = memberOf(view, node);
+  const moment = { now: clock.now(), dateMs: clock.date() };
+  const isCounted = member.state === 'down' && member.standing === 'in';
+  return {
+    downMs: downTimes.downMs(node, moment.now),
+    outInMs: outInMs(view, member, downTimes, moment),
+    staysBecause: isCounted ? (outBar(view, member) ?? '') : '',
+    waitsFor: member.standing === 'leaving' ? whatKeeps(view, member) : [],
+    maintenanceUntilMs: maintenanceUntil(view, node),
+  };
+}
+
+function maintenanceEntry(
+  context: MemberAdminContext,
+  node: NodeId,
+  forMs: number | undefined,
+): EntryBody {
+  const key = maintenanceKey(node);
+  if (forMs === undefined) return { type: 'setting', key, value: '' };
+  if (forMs <= 0 || forMs > MAX_MAINTENANCE_MS) {
+    throw new OperatingError('usage', 'a maintenance lasts up to 30 days');
+  }
+  return { type: 'setting', key, value: String(context.clock.date() + forMs) };
+}
+
+function invitesOf(view: ClusterView): readonly InviteInfo[] {
+  const invites: InviteInfo[] = [];
+  for (const [key, value] of view.settings) {
+    const invite = key.startsWith(INVITE_PREFIX) ? parseInvite(value) : undefined;
+    if (invite === undefined) continue;
+    const { madeMs, expiresMs, isSingleUse } = invite;
+    invites.push({ id: key.slice(INVITE_PREFIX.length), madeMs, expiresMs, isSingleUse });
+  }
+  return invites;
+}
+
+async function revoke(context: MemberAdminContext, id: string): Promise<void> {
+  const key = INVITE_PREFIX + id;
+  if (!context.view().settings.has(key)) {
+    throw new OperatingError('missing', `there is no invite ${id}`, {
+      remedy: 'dog cluster invite list shows them',
+    });
+  }
+  done(await context.propose({ type: 'setting', key, value: '' }), id);
+}
+
+async function setDelay(context: MemberAdminContext, name: string, text: string): Promise<void> {
+  const key = DELAY_SETTINGS.get(name);
+  if (key === undefined) {
+    throw new OperatingError('usage', `there is no setting "${name}"`, {
+      remedy: `known: ${[...DELAY_SETTINGS.keys()].join(', ')}`,
+    });
+  }
+  done(await context.propose({ type: 'setting', key, value: delayValue(text) }), name);
+}
+
+async function alterCopies(
+  context: MemberAdminContext,
+  copies: number,
+  minCopies = Math.floor(copies / 2) + 1,
+): Promise<void> {
+  const policy = 0 as PolicyId;
+  const strict = context.view().policies.get(policy)?.strict ?? false;
+  const body = { type: 'policyChange', policy, copies, minCopies, strict } as const;
+  done(await context.propose(body), 'the default policy');
+}
+
+async function recoverPlan(context: MemberAdminContext): Promise<RecoverPlan> {
+  const view = context.view();
+  const reached = await context.reachOf([...new Set([...view.members.keys(), context.self])]);
+  const plan = planOfRecovery(view, context.self, reached);
+  const present = plan.voters.filter(({ commit }) => commit !== undefined);
+  if (context.hasLeader() || present.length >= plan.needed) {
+    const names = present.map(({ node }) => `n${node}`).join(', ');
+    throw new OperatingError('refused', `a majority of the voters is in reach: ${names}`, {
+      remedy: 'nothing is to be forced: the cluster decides by itself',
+    });
+  }
+  return plan;
+}
