@@ -1,10 +1,10 @@
-// Journal records and batches <-> bytes (layout.ts). A batch is encoded into one buffer that its journal owns; a record
-// decoded from a batch is a view into that batch. Sums prove what is decoded; bounds are checked all the same.
+// Journal records <-> bytes, and the writing of batches (layout.ts). A batch is encoded into one buffer that its journal
+// owns. Its headers stand in it twice, far apart, and each body has a sum of its own: rot costs what it hits, no more.
+// Reading batches: journal-batch.ts.
 
-import { crc32, SUM_BYTES } from '../core/checksum.ts';
-import { OperatingError } from '../core/errors.ts';
+import { crc32 } from '../core/checksum.ts';
 import { invariant } from '../core/invariant.ts';
-import { alignUp, SECTOR_BYTES } from '../core/units.ts';
+import { alignUp } from '../core/units.ts';
 import {
   BATCH_HEADER_BYTES,
   BATCH_MAGIC,
@@ -23,7 +23,8 @@ export const RECORD_DROP = 4;
 
 const FLAG_ZERO_AFTER = 1;
 const FLAG_FRESH = 2;
-const BATCH_SUM_AT = BATCH_HEADER_BYTES - 4;
+export const BATCH_SUM_AT = BATCH_HEADER_BYTES - 4;
+const BODY_SUM_AT = RECORD_HEADER_BYTES - 4;
 const STAGED_ID_AT = 78;
 export const NO_BYTES = new Uint8Array(0);
 /** Contents of one batch never exceed this when written. */
@@ -58,23 +59,25 @@ export interface JournalRecord {
   readonly data: Uint8Array;
 }
 
-export interface BatchHeader {
+/** The header of a record in a batch. */
+export type RecordHeader = Omit<JournalRecord, 'sums' | 'data'>;
+
+export interface BatchPlace {
   readonly position: number;
   readonly sequence: number;
   readonly prevEnd: number;
-  readonly records: number;
-  readonly contentBytes: number;
-  readonly contentSum: number;
+  /** Everything before this position was synced when the batch was written; at most `prevEnd`. */
+  readonly syncedEnd: number;
 }
 
-/** Bytes of a record in a batch. */
+/** Bytes of a record in a batch: two headers, one body. */
 export function recordBytes(record: Pick<JournalRecord, 'sums' | 'data'>): number {
-  return RECORD_HEADER_BYTES + record.sums.length + record.data.length;
+  return 2 * RECORD_HEADER_BYTES + record.sums.length + record.data.length;
 }
 
-/** Bytes of a whole batch with contents of this size, aligned. */
+/** Bytes of a whole batch whose records take this much, aligned. */
 export function batchBytes(contentBytes: number): number {
-  return alignUp(BATCH_HEADER_BYTES + contentBytes, BLOCK_BYTES);
+  return alignUp(2 * BATCH_HEADER_BYTES + contentBytes, BLOCK_BYTES);
 }
 
 /**
@@ -84,15 +87,28 @@ export function batchBytes(contentBytes: number): number {
 export function encodeBatch(
   buffer: Uint8Array,
   journalId: Uint8Array,
-  place: { readonly position: number; readonly sequence: number; readonly prevEnd: number },
+  place: BatchPlace,
   records: readonly JournalRecord[],
 ): number {
   const view = viewOfBytes(buffer);
-  let at = BATCH_HEADER_BYTES;
-  for (const record of records) at = encodeRecord(buffer, view, at, record);
-  const contentBytes = at - BATCH_HEADER_BYTES;
-  const total = batchBytes(contentBytes);
-  buffer.fill(0, at, total);
+  const tableBytes = records.length * RECORD_HEADER_BYTES;
+  const tableEnd = BATCH_HEADER_BYTES + tableBytes;
+  let at = tableEnd;
+  let headerAt = BATCH_HEADER_BYTES;
+  for (const record of records) {
+    const end = at + record.sums.length + record.data.length;
+    invariant(end <= buffer.length, 'the batch has room for the record');
+    buffer.set(record.sums, at);
+    buffer.set(record.data, at + record.sums.length);
+    encodeHeader(buffer, view, headerAt, record);
+    view.setUint32(headerAt, end - at, true);
+    view.setUint32(headerAt + BODY_SUM_AT, crc32(buffer, at, end), true);
+    at = end;
+    headerAt += RECORD_HEADER_BYTES;
+  }
+  const total = batchBytes(at - tableEnd + 2 * tableBytes);
+  const twinAt = total - BATCH_HEADER_BYTES - tableBytes;
+  buffer.fill(0, at, twinAt);
   buffer.fill(0, 0, BATCH_HEADER_BYTES);
   view.setUint32(0, BATCH_MAGIC, true);
   view.setUint32(4, records.length, true);
@@ -100,45 +116,16 @@ export function encodeBatch(
   setU48(view, 16, place.sequence);
   setU48(view, 22, place.position);
   setU48(view, 28, place.prevEnd);
-  view.setUint32(34, contentBytes, true);
-  view.setUint32(38, crc32(buffer, BATCH_HEADER_BYTES, at), true);
+  view.setUint32(34, total, true);
+  view.setUint32(38, crc32(buffer, BATCH_HEADER_BYTES, tableEnd), true);
+  setU48(view, 42, place.syncedEnd);
   view.setUint32(BATCH_SUM_AT, crc32(buffer, 0, BATCH_SUM_AT), true);
+  buffer.copyWithin(twinAt, BATCH_HEADER_BYTES, tableEnd);
+  buffer.copyWithin(total - BATCH_HEADER_BYTES, 0, BATCH_HEADER_BYTES);
   return total;
 }
 
-/** The header at `bytes[at..]`, or undefined when there is none of this journal. */
-export function decodeBatchHeader(
-  bytes: Uint8Array,
-  at: number,
-  journalId: Uint8Array,
-): BatchHeader | undefined {
-  if (at + BATCH_HEADER_BYTES > bytes.length) return undefined;
-  const header = bytes.subarray(at, at + BATCH_HEADER_BYTES);
-  const view = viewOfBytes(header);
-  if (view.getUint32(0, true) !== BATCH_MAGIC) return undefined;
-  if (view.getUint32(BATCH_SUM_AT, true) !== crc32(header, 0, BATCH_SUM_AT)) return undefined;
-  for (let i = 0; i < journalId.length; i += 1) {
-    if (header[8 + i] !== journalId[i]) return undefined;
-  }
-  return {
-    records: view.getUint32(4, true),
-    sequence: getU48(view, 16),
-    position: getU48(view, 22),
-    prevEnd: getU48(view, 28),
-    contentBytes: view.getUint32(34, true),
-    contentSum: view.getUint32(38, true),
-  };
-}
-
-function encodeRecord(
-  buffer: Uint8Array,
-  view: DataView,
-  at: number,
-  record: JournalRecord,
-): number {
-  const total = recordBytes(record);
-  invariant(at + total <= buffer.length, 'the batch has room for the record');
-  view.setUint32(at, total, true);
+function encodeHeader(buffer: Uint8Array, view: DataView, at: number, record: JournalRecord): void {
   buffer[at + 4] = record.kind;
   buffer[at + 5] = (record.isZeroAfter ? FLAG_ZERO_AFTER : 0) | (record.isFresh ? FLAG_FRESH : 0);
   view.setUint16(at + 6, 0, true);
@@ -158,45 +145,15 @@ function encodeRecord(
   view.setUint32(at + 66, record.ownHigh, true);
   view.setUint32(at + 70, record.offset, true);
   view.setUint32(at + 74, record.count, true);
-  buffer.fill(0, at + STAGED_ID_AT, at + RECORD_HEADER_BYTES);
+  buffer.fill(0, at + STAGED_ID_AT, at + BODY_SUM_AT);
   buffer.set(record.stagedId, at + STAGED_ID_AT);
-  buffer.set(record.sums, at + RECORD_HEADER_BYTES);
-  buffer.set(record.data, at + RECORD_HEADER_BYTES + record.sums.length);
-  return at + total;
 }
 
-/**
- * The records of a batch whose sum was right.
- * @throws OperatingError 'corrupt' when they do not fit together all the same
- */
-export function decodeRecords(contents: Uint8Array, count: number): JournalRecord[] {
-  const view = viewOfBytes(contents);
-  const records: JournalRecord[] = [];
-  let at = 0;
-  for (let i = 0; i < count; i += 1) {
-    const total = at + RECORD_HEADER_BYTES <= contents.length ? view.getUint32(at, true) : 0;
-    if (total < RECORD_HEADER_BYTES || at + total > contents.length) throw malformed();
-    records.push(decodeRecord(contents, view, at, total));
-    at += total;
-  }
-  if (at !== contents.length) throw malformed();
-  return records;
-}
-
-function malformed(): OperatingError {
-  return new OperatingError('corrupt', 'a journal batch passes its sum but its records do not fit');
-}
-
-function decodeRecord(bytes: Uint8Array, view: DataView, at: number, total: number): JournalRecord {
-  const kind = bytes[at + 4] as number;
+/** The record header at `bytes[at..]`, of any format; its first and its last field are the batch's business. */
+export function decodeHeader(bytes: Uint8Array, view: DataView, at: number): RecordHeader {
   const flags = bytes[at + 5] as number;
-  const count = view.getUint32(at + 74, true);
-  const hasData = kind === RECORD_WRITE;
-  const sumsBytes = hasData ? (count / SECTOR_BYTES) * SUM_BYTES : 0;
-  const sumsAt = at + RECORD_HEADER_BYTES;
-  if (RECORD_HEADER_BYTES + sumsBytes + (hasData ? count : 0) !== total) throw malformed();
   return {
-    kind,
+    kind: bytes[at + 4] as number,
     isZeroAfter: (flags & FLAG_ZERO_AFTER) !== 0,
     isFresh: (flags & FLAG_FRESH) !== 0,
     generation: view.getUint32(at + 8, true),
@@ -214,9 +171,7 @@ function decodeRecord(bytes: Uint8Array, view: DataView, at: number, total: numb
     ownLow: view.getUint32(at + 62, true),
     ownHigh: view.getUint32(at + 66, true),
     offset: view.getUint32(at + 70, true),
-    count,
+    count: view.getUint32(at + 74, true),
     stagedId: bytes.slice(at + STAGED_ID_AT, at + STAGED_ID_AT + STAGED_ID_BYTES),
-    sums: bytes.subarray(sumsAt, sumsAt + sumsBytes),
-    data: hasData ? bytes.subarray(sumsAt + sumsBytes, at + total) : NO_BYTES,
   };
 }

@@ -1,6 +1,7 @@
-// The head of the journal file: which journal this is, where replay begins, which bytes of which index count. Two slots
-// written in turn, so a torn one leaves the other. Also makes the file: zero-written, because unwritten extents cost a
-// metadata commit at their first use. Bytes: layout.ts.
+// The head of the journal file: which journal this is, where replay begins, which bytes of which index count. Two slots,
+// each change goes into one, is synced, and then into the other: a torn one leaves the old head, and between changes rot
+// of one leaves the same head in the other. Also makes the file: zero-written, because unwritten extents cost a metadata
+// commit at their first use. Bytes: layout.ts.
 
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
@@ -8,11 +9,11 @@ import { alignDown, KIB, MIB } from '../core/units.ts';
 import type { Clock, Disk, DiskFile, Random } from '../ports/ports.ts';
 import {
   BLOCK_BYTES,
-  DISK_FORMAT_VERSION,
   getU48,
   HEAD_MAGIC,
   HEAD_SLOT_SPACING,
   isSealed,
+  JOURNAL_FORMAT_VERSION,
   JOURNAL_PATH,
   MAX_JOURNAL_BYTES,
   MIN_JOURNAL_BYTES,
@@ -23,6 +24,8 @@ import {
 } from './layout.ts';
 
 export interface JournalHead {
+  /** As found; what is written has the present one. */
+  readonly format: number;
   readonly journalId: Uint8Array;
   readonly slotSequence: number;
   readonly ringBytes: number;
@@ -79,7 +82,8 @@ export async function formatJournal(
       file.writeSync(zeroes.subarray(0, Math.min(ZERO_PIECE_BYTES, end - at)), at);
       if (at % ZERO_TURN_BYTES === 0) await pause(clock);
     }
-    writeHead(file, {
+    const head = {
+      format: JOURNAL_FORMAT_VERSION,
       journalId: ports.random.bytes(8),
       slotSequence: 1,
       ringBytes,
@@ -88,7 +92,8 @@ export async function formatJournal(
       syncedEnd: 0,
       indexGeneration: index.generation,
       indexBytes: index.bytes,
-    });
+    };
+    for (const slotSequence of [0, 1]) writeHead(file, { ...head, slotSequence });
     await syncFile(file);
   } finally {
     file.close();
@@ -102,7 +107,7 @@ export function writeHead(file: DiskFile, head: JournalHead): void {
   const block = new Uint8Array(BLOCK_BYTES);
   const view = viewOfBytes(block);
   view.setUint32(0, HEAD_MAGIC, true);
-  view.setUint32(4, DISK_FORMAT_VERSION, true);
+  view.setUint32(4, JOURNAL_FORMAT_VERSION, true);
   block.set(head.journalId, 8);
   setU48(view, 16, head.slotSequence);
   setU48(view, 22, head.ringBytes);
@@ -141,14 +146,15 @@ function readSlot(file: DiskFile, at: number): JournalHead | undefined {
   const view = viewOfBytes(block);
   if (view.getUint32(0, true) !== HEAD_MAGIC || !isSealed(block)) return undefined;
   const version = view.getUint32(4, true);
-  if (version > DISK_FORMAT_VERSION) {
+  if (version > JOURNAL_FORMAT_VERSION) {
     throw new OperatingError(
       'newer-format',
-      `${JOURNAL_PATH} has format ${version}, this program knows ${DISK_FORMAT_VERSION}`,
+      `${JOURNAL_PATH} has format ${version}, this program knows ${JOURNAL_FORMAT_VERSION}`,
       { remedy: 'start a newer version of Sheepdog on this data directory' },
     );
   }
   return {
+    format: version,
     journalId: block.slice(8, 16),
     slotSequence: getU48(view, 16),
     ringBytes: getU48(view, 22),
@@ -158,6 +164,18 @@ function readSlot(file: DiskFile, at: number): JournalHead | undefined {
     indexGeneration: view.getUint32(46, true),
     indexBytes: getU48(view, 50),
   };
+}
+
+/** Says in both slots that the journal goes on in the present format; an earlier program refuses it from then on. */
+export async function raiseFormat(file: DiskFile, head: JournalHead): Promise<JournalHead> {
+  if (head.format === JOURNAL_FORMAT_VERSION) return head;
+  let next = { ...head, format: JOURNAL_FORMAT_VERSION };
+  for (let slot = 0; slot < 2; slot += 1) {
+    next = { ...next, slotSequence: next.slotSequence + 1 };
+    writeHead(file, next);
+    await syncFile(file);
+  }
+  return next;
 }
 
 /** Damage that must stop the start: confirmed writes would be missing (R4, I1). */

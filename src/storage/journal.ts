@@ -1,9 +1,11 @@
-// The journal of one store: group commit of whole records in a preallocated ring (R4). One batch is in flight, the next
-// collects meanwhile; a batch is written only after the one before it was synced, so its header names that end as synced.
-// Records are applied, in order, after their sync. A failed sync is final: `onFatal`, nothing is repeated.
+// The journal of one store: group commit of whole records in a preallocated ring (R4, R5). One sync is in flight, the
+// next batch collects meanwhile; each batch names up to where the journal was synced when it was written. A record that
+// may lag (writeback) is `written` before its sync: its batch does not wait for the sync in flight, and the sync that
+// covers it comes after a short delay, a number of bytes, or with the next one that is asked for. All records are
+// applied, in order, after their sync. A failed sync is final: `onFatal`, nothing is repeated.
 //
-//   append -> queue -> [ write + fdatasync ] -> apply -> applied
-//                            one at a time      in order
+//   append -> queue -> [ write ] -> written -> [ fdatasync ] -> apply -> applied
+//                                               one at a time   in order
 //
 // It knows records and places; what a record does to an object is the store's business.
 
@@ -26,17 +28,31 @@ import { RING_OFFSET } from './layout.ts';
 /** Records and bytes that wait for a batch; beyond, `append` refuses. */
 export const MAX_QUEUED_RECORDS = 65536;
 export const MAX_QUEUED_BYTES = 256 * MIB;
-/** Batches that are synced but not applied; no further batch starts beyond. */
-const MAX_UNAPPLIED_BATCHES = 2;
+/** Syncs whose batches are not applied; no further batch starts beyond. */
+const MAX_UNAPPLIED_SYNCS = 2;
+/** Bytes of batches that are written and not synced; beyond, no batch is written before a sync ends: back-pressure. */
+export const MAX_UNSYNCED_BYTES = 16 * MIB;
+/** The same as parts of the ring: room must be left for a checkpoint to be worth its while. */
+const UNSYNCED_RING_PARTS = 4;
+/** What is written waits this long for its sync when nobody asks for one. */
+export const UNSYNCED_MS = 50;
 /** Silence after which the end of the last batch is named as synced by an attest record. */
 export const ATTEST_SILENCE_MS = 100;
 
-export interface JournalOptions<R extends JournalRecord> {
+/** A record on its way into the journal. */
+export interface QueuedRecord extends JournalRecord {
+  /** Confirmed when it is written (R5): it asks for no sync of its own. */
+  readonly mayLag: boolean;
+}
+
+export interface JournalOptions<R extends QueuedRecord> {
   readonly file: DiskFile;
   readonly head: JournalHead;
   readonly tail: JournalTail;
   readonly clock: Clock;
-  /** Applies the records of a synced batch in order, then calls `done`. */
+  /** Records of a batch that is in the file and not synced. */
+  readonly onWritten: (records: readonly R[]) => void;
+  /** Applies the records of synced batches in order, then calls `done`. */
   readonly apply: (records: readonly R[], done: () => void) => void;
   /** True while no batch may start, for a reason of the store's; it calls `kick` afterwards. */
   readonly isHeld: () => boolean;
@@ -46,10 +62,16 @@ export interface JournalOptions<R extends JournalRecord> {
   readonly onFatal: (error: OperatingError) => void;
 }
 
-interface Batch<R> {
-  readonly records: readonly R[];
-  readonly end: number;
-  readonly sequence: number;
+/** Batches between two syncs, as one. */
+interface Stretch<R> {
+  readonly records: R[];
+  /** Of all its batches. */
+  bytes: number;
+  end: number;
+  /** Of its last batch. */
+  sequence: number;
+  /** Somebody waits for its sync. */
+  isUrgent: boolean;
 }
 
 /** A place between two batches: everything before it is applied. */
@@ -58,7 +80,7 @@ export interface JournalPlace {
   readonly sequence: number;
 }
 
-export class Journal<R extends JournalRecord> {
+export class Journal<R extends QueuedRecord> {
   readonly #options: JournalOptions<R>;
   readonly #file: DiskFile;
   readonly #clock: Clock;
@@ -70,8 +92,17 @@ export class Journal<R extends JournalRecord> {
   #end: number;
   #sequence: number;
   #applied: JournalPlace;
-  #unapplied: Batch<R>[] = [];
-  #isWriting = false;
+  /** Written, covered by no sync yet. */
+  #written: Stretch<R> | undefined;
+  /** Covered by the sync in flight. */
+  #syncing: Stretch<R> | undefined;
+  #unapplied: Stretch<R>[] = [];
+  #syncedEnd: number;
+  #syncedSequence: number;
+  #queuedLagging = 0;
+  /** A sync is wanted of what waits in the queue, too. */
+  #isQueueUrgent = false;
+  #syncTimer: TimerHandle | undefined;
   #isApplying = false;
   #isScheduled = false;
   #isDead = false;
@@ -88,6 +119,8 @@ export class Journal<R extends JournalRecord> {
     this.#head = options.head;
     this.#end = options.tail.end;
     this.#sequence = options.tail.sequence;
+    this.#syncedEnd = this.#end;
+    this.#syncedSequence = this.#sequence - 1;
     this.#applied = { position: this.#end, sequence: this.#sequence };
   }
 
@@ -98,7 +131,7 @@ export class Journal<R extends JournalRecord> {
 
   /** Sequence of the last synced batch; grows for ever (C1.9). */
   get syncedSequence(): number {
-    return this.#isWriting ? this.#sequence - 2 : this.#sequence - 1;
+    return this.#syncedSequence;
   }
 
   get ringBytes(): number {
@@ -122,12 +155,22 @@ export class Journal<R extends JournalRecord> {
     invariant(recordBytes(record) <= MAX_BATCH_BYTES, 'a record fits into a batch');
     this.#queue.push(record);
     this.#queuedBytes += recordBytes(record);
+    if (record.mayLag) this.#queuedLagging += 1;
+    else this.#isQueueUrgent = true;
     this.#schedule();
   }
 
-  /** Looks again whether a batch may start. */
+  /** Somebody waits for everything that was appended before: no further delay. */
+  syncSoon(): void {
+    if (this.#queueStart < this.#queue.length) this.#isQueueUrgent = true;
+    if (this.#written !== undefined) this.#written.isUrgent = true;
+    this.#schedule();
+  }
+
+  /** Looks again whether a batch, or a sync, may start. */
   kick(): void {
-    if (this.#queueStart < this.#queue.length) this.#startBatch(false);
+    while (this.#queueStart < this.#queue.length && this.#startBatch(false)) {}
+    this.#startSync();
   }
 
   /** Makes `place` the start of the next replay and names the index that goes with it; frees the space before. */
@@ -146,13 +189,14 @@ export class Journal<R extends JournalRecord> {
       indexGeneration: index.generation,
       indexBytes: index.bytes,
     };
-    this.#guard(() => writeHead(this.#file, next));
-    if (this.#isDead) return;
-    this.#file.sync((error) => {
-      if (error !== undefined) return this.#fail(error);
-      this.#head = next;
-      done();
-      this.kick();
+    // The second slot says the same: rot in one of them must not bring back a head whose journal space is used again.
+    const twin = { ...next, slotSequence: next.slotSequence + 1 };
+    this.#saveHead(next, () => {
+      this.#saveHead(twin, () => {
+        this.#head = twin;
+        done();
+        this.kick();
+      });
     });
   }
 
@@ -173,8 +217,17 @@ export class Journal<R extends JournalRecord> {
     this.#settleIdle();
   }
 
+  #saveHead(head: JournalHead, done: () => void): void {
+    this.#guard(() => writeHead(this.#file, head));
+    if (this.#isDead) return;
+    this.#file.sync((error) => {
+      if (error !== undefined) return this.#fail(error);
+      done();
+    });
+  }
+
   #schedule(): void {
-    if (this.#isScheduled || this.#isWriting) return;
+    if (this.#isScheduled) return;
     this.#isScheduled = true;
     this.#clock.soon(() => {
       this.#isScheduled = false;
@@ -182,32 +235,90 @@ export class Journal<R extends JournalRecord> {
     });
   }
 
-  /** Starts one batch if one may start. Returns whether it did. */
+  /** Writes one batch if one may be written. Returns whether it did. */
   #startBatch(isAttest: boolean): boolean {
-    if (this.#isWriting || this.#isDead) return false;
+    if (this.#isDead || this.#isFull()) return false;
     if (!isAttest && this.#options.isHeld()) return false;
-    if (this.#unapplied.length >= MAX_UNAPPLIED_BATCHES) return false;
+    // Beside a sync the next batch grows, unless somebody waits for the writing alone.
+    if (this.#syncing !== undefined && this.#queuedLagging === 0) return false;
     const { records, contentBytes } = isAttest ? { records: [], contentBytes: 0 } : this.#take();
     const bytes = batchBytes(contentBytes);
     const position = this.#placeFor(bytes);
     if (position === undefined) {
+      this.#hurry();
       this.#options.onPressure();
       return false;
     }
-    this.#consume(records.length, contentBytes);
-    const sequence = this.#sequence;
-    const place = { position, sequence, prevEnd: this.#end };
+    this.#consume(records, contentBytes);
+    const place = {
+      position,
+      sequence: this.#sequence,
+      prevEnd: this.#end,
+      syncedEnd: this.#syncedEnd,
+    };
     const length = encodeBatch(this.#buffer, this.#head.journalId, place, records);
     invariant(length === bytes, 'a batch is as long as was planned');
     const at = RING_OFFSET + (position % this.#head.ringBytes);
     this.#guard(() => this.#file.writevSync([this.#buffer.subarray(0, length)], at));
     if (this.#isDead) return false;
-    this.#isWriting = true;
     this.#end = position + length;
     this.#sequence += 1;
-    const batch = { records, end: this.#end, sequence };
-    this.#file.sync((error) => this.#synced(batch, error));
+    this.#noteWritten(records, { bytes, isUrgent: isAttest || this.#isQueueUrgent });
+    if (this.#queueStart === this.#queue.length) this.#isQueueUrgent = false;
+    this.#startSync();
+    this.#options.onWritten(records);
     return true;
+  }
+
+  #isFull(): boolean {
+    if (this.#unapplied.length >= MAX_UNAPPLIED_SYNCS) return true;
+    const bytes = (this.#written?.bytes ?? 0) + (this.#syncing?.bytes ?? 0);
+    if (bytes < this.#unsyncedBound()) return false;
+    this.#hurry();
+    return true;
+  }
+
+  #unsyncedBound(): number {
+    return Math.min(MAX_UNSYNCED_BYTES, this.#head.ringBytes / UNSYNCED_RING_PARTS);
+  }
+
+  #noteWritten(records: readonly R[], batch: { bytes: number; isUrgent: boolean }): void {
+    this.#written ??= {
+      records: [],
+      bytes: 0,
+      end: 0,
+      sequence: 0,
+      isUrgent: false,
+    };
+    const { bytes, isUrgent } = batch;
+    const stretch = this.#written;
+    for (const record of records) stretch.records.push(record);
+    stretch.bytes += bytes;
+    stretch.end = this.#end;
+    stretch.sequence = this.#sequence - 1;
+    stretch.isUrgent ||= isUrgent || stretch.bytes >= this.#unsyncedBound() / 2;
+    if (stretch.isUrgent || this.#syncTimer !== undefined) return;
+    this.#syncTimer = this.#clock.setTimer(UNSYNCED_MS, () => {
+      this.#syncTimer = undefined;
+      this.#hurry();
+    });
+  }
+
+  /** What is written waits no longer. */
+  #hurry(): void {
+    if (this.#written === undefined) return;
+    this.#written.isUrgent = true;
+    this.#startSync();
+  }
+
+  #startSync(): void {
+    const stretch = this.#written;
+    if (stretch?.isUrgent !== true || this.#syncing !== undefined || this.#isDead) return;
+    if (this.#syncTimer !== undefined) this.#clock.clearTimer(this.#syncTimer);
+    this.#syncTimer = undefined;
+    this.#written = undefined;
+    this.#syncing = stretch;
+    this.#file.sync((error) => this.#synced(stretch, error));
   }
 
   /** As many waiting records as fit into one batch; at least one when any waits. */
@@ -224,8 +335,9 @@ export class Journal<R extends JournalRecord> {
     return { records, contentBytes };
   }
 
-  #consume(count: number, bytes: number): void {
-    this.#queueStart += count;
+  #consume(records: readonly R[], bytes: number): void {
+    this.#queueStart += records.length;
+    for (const { mayLag } of records) if (mayLag) this.#queuedLagging -= 1;
     this.#queuedBytes -= bytes;
     if (this.#queueStart === this.#queue.length) {
       this.#queue = [];
@@ -241,15 +353,17 @@ export class Journal<R extends JournalRecord> {
     return position + bytes - this.#head.checkpoint <= ring ? position : undefined;
   }
 
-  #synced(batch: Batch<R>, error: Error | undefined): void {
+  #synced(stretch: Stretch<R>, error: Error | undefined): void {
     if (error !== undefined) {
       this.#fail(error);
       return;
     }
-    this.#isWriting = false;
+    this.#syncing = undefined;
+    this.#syncedEnd = stretch.end;
+    this.#syncedSequence = stretch.sequence;
     this.#lastBatchMs = this.#clock.now();
-    this.#needsAttest = batch.records.length > 0;
-    this.#unapplied.push(batch);
+    this.#needsAttest = stretch.records.length > 0;
+    this.#unapplied.push(stretch);
     this.kick();
     this.#applyNext();
     if (this.#needsAttest && !this.#isStopped) this.#armAttest();
@@ -257,26 +371,31 @@ export class Journal<R extends JournalRecord> {
   }
 
   #applyNext(): void {
-    const batch = this.#unapplied[0];
-    if (batch === undefined || this.#isApplying || this.#isDead) {
+    const stretch = this.#unapplied[0];
+    if (stretch === undefined || this.#isApplying || this.#isDead) {
       this.#settleIdle();
       return;
     }
     this.#isApplying = true;
-    this.#options.apply(batch.records, () => {
+    this.#options.apply(stretch.records, () => {
       this.#isApplying = false;
       this.#unapplied.shift();
-      this.#applied = { position: batch.end, sequence: batch.sequence + 1 };
+      this.#applied = { position: stretch.end, sequence: stretch.sequence + 1 };
       this.kick();
       this.#applyNext();
     });
   }
 
   #settleIdle(): void {
-    if (this.#isWriting || this.#isApplying || this.#unapplied.length > 0 || this.#isDead) return;
+    if (!this.#isIdle() || this.#isDead) return;
     const waiting = this.#onIdle;
     this.#onIdle = undefined;
     waiting?.();
+  }
+
+  #isIdle(): boolean {
+    const isQuiet = this.#written === undefined && this.#syncing === undefined;
+    return isQuiet && !this.#isApplying && this.#unapplied.length === 0;
   }
 
   #armAttest(): void {
@@ -286,8 +405,8 @@ export class Journal<R extends JournalRecord> {
       this.#attestTimer = undefined;
       if (this.#isStopped || this.#isDead || !this.#needsAttest) return;
       const silentMs = this.#clock.now() - this.#lastBatchMs;
-      const isSilent = silentMs >= ATTEST_SILENCE_MS && !this.#isWriting;
-      if (isSilent) this.#startBatch(true);
+      const isQuiet = this.#written === undefined && this.#syncing === undefined;
+      if (silentMs >= ATTEST_SILENCE_MS && isQuiet) this.#startBatch(true);
       else this.#armAttest();
     });
   }
@@ -304,6 +423,7 @@ export class Journal<R extends JournalRecord> {
     if (this.#isDead) return;
     this.#isDead = true;
     if (this.#attestTimer !== undefined) this.#clock.clearTimer(this.#attestTimer);
+    if (this.#syncTimer !== undefined) this.#clock.clearTimer(this.#syncTimer);
     this.#options.onFatal(asOperatingError(error));
   }
 }

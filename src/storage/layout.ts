@@ -7,27 +7,33 @@
 //    48 u32 length of peer key 52 peer key (UTF-8, at most 256 bytes)                508 u32 sum of 0-507
 //
 // journal (8 KiB of head, then the ring; zero-written at format, never grows)
-//   head slots of 512 bytes at 0 and at 4096, written in turn; the valid one with the highest sequence counts
+//   head slots of 512 bytes at 0 and at 4096, both written by a checkpoint, one after the other, each with a sequence of
+//   its own; the valid one with the highest sequence counts
 //     0 u32 magic "SJHD"        4 u32 format version      8 8 bytes journal id        16 u48 slot sequence
 //    22 u48 bytes of the ring  28 u48 checkpoint          34 u48 batch sequence there 40 u48 end known as synced
 //    46 u32 index generation   50 u48 bytes of the index 508 u32 sum of 0-507
 //   A position counts bytes since format and never restarts; its place in the ring is position mod ring bytes. Replay
 //   begins at the checkpoint, where the batch with the noted sequence starts (or the tail is).
 //   batch, aligned to 512 bytes, never across the end of the ring (then it starts at the next multiple of the ring):
-//     0 u32 magic "SJBT"        4 u32 records             8 8 bytes journal id        16 u48 sequence
-//    22 u48 own position       28 u48 end of the batch before it, by this named as synced (R4)
-//    34 u32 bytes of contents  38 u32 sum of contents     42 u16 0
-//    60 u32 sum of 0-59        64 contents, then zeroes up to 512 (not summed)
-//   An attest record is a batch without contents.
-//   record in a batch:
-//     0 u32 bytes of this record                           4 u8 kind: 1 write, 2 zero, 3 replace, 4 drop
+//     0 u32 magic "SJB2"        4 u32 records             8 8 bytes journal id        16 u48 sequence
+//    22 u48 own position       28 u48 end of the batch before it                      34 u32 bytes of the batch
+//    38 u32 sum of the record headers                     42 u48 end known as synced when it was written (R4)
+//    48 zeroes                 60 u32 sum of 0-59         64 record headers, then their bodies in the same order, then
+//   zeroes, which have no sum.
+//   The batch ends with a copy of the record headers and, in its last 64 bytes, a copy of bytes 0-63: what a batch is
+//   about is known as long as one of the two is readable. An attest record is a batch without records.
+//   record header, 92 bytes:
+//     0 u32 bytes of its body   4 u8 kind: 1 write, 2 zero, 3 replace, 4 drop, 5 extent
 //     5 u8 flags: 1 the row is `zero` afterwards, 2 all sums of the object are void before this record      6 u16 0
 //     8 u32 generation         12 u32 index               16 u32 family               20 u32 partition key
 //    24 u32 prev token         28 u48 prev count          34 u32 token                38 u48 count
 //    44 u32 cfg                48 u48 closed              54 u32 open regions 0-31    58 u32 open regions 32-63
 //    62 u32 own regions 0-31   66 u32 own regions 32-63   70 u32 offset               74 u32 count of bytes
-//    78 8 bytes staged id (kind 3)                        86 u16 0
-//    88 sums (kind 1: u32 per sector), data (kind 1)
+//    78 8 bytes staged id (kind 3)                        86 u16 0                    88 u32 sum of its body
+//   body: u32 sum per sector (kinds 1 and 5), data (kind 1). The data of an extent lies in its object, synced before.
+//   Journal format 1, still read: magic "SJBT", no kind 5, nothing twice. A batch names its 28 as synced, and has 34 u32
+//   bytes and 38 u32 sum of its contents from 64 on. These are records, each a header of 88 bytes as above, in which 0 is
+//   u32 bytes of header and body, and its body right behind it.
 //
 // index.GGGGGGGG (G = generation of the file, hex). The journal head names the file and how many bytes of it count.
 //     0 u32 magic "SIDX"        4 u32 format version      8 u32 generation            12 u32 sum of 0-11
@@ -50,8 +56,10 @@
 import { crc32 } from '../core/checksum.ts';
 import { KIB, MIB, OBJECT_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 
-/** Version of all formats on this page. Raised by any change. */
+/** Version of superblock, index and object files. Raised by any change of them. */
 export const DISK_FORMAT_VERSION = 1;
+/** Version of the journal. A journal of an earlier one goes on in this one: a batch says by its magic which it is. */
+export const JOURNAL_FORMAT_VERSION = 2;
 
 export const SUPERBLOCK_PATH = 'superblock';
 export const JOURNAL_PATH = 'journal';
@@ -61,7 +69,9 @@ export const INDEX_PREFIX = 'index.';
 
 export const SUPERBLOCK_MAGIC = 0x44504853;
 export const HEAD_MAGIC = 0x44484a53;
-export const BATCH_MAGIC = 0x54424a53;
+export const BATCH_MAGIC = 0x32424a53;
+/** Batches of journal format 1. */
+export const BATCH_MAGIC_1 = 0x54424a53;
 export const INDEX_MAGIC = 0x58444953;
 export const INDEX_BATCH_MAGIC = 0x54424953;
 export const SLOT_MAGIC = 0x4a424f53;
@@ -71,7 +81,9 @@ export const BLOCK_BYTES = 512;
 export const HEAD_SLOT_SPACING = 4 * KIB;
 export const RING_OFFSET = 2 * HEAD_SLOT_SPACING;
 export const BATCH_HEADER_BYTES = 64;
-export const RECORD_HEADER_BYTES = 88;
+export const RECORD_HEADER_BYTES = 92;
+/** Record headers of journal format 1. */
+export const RECORD_HEADER_BYTES_1 = 88;
 export const STAGED_ID_BYTES = 8;
 
 export const INDEX_HEADER_BYTES = 16;

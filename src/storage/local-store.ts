@@ -92,6 +92,11 @@ export class LocalObjectStore implements ObjectStore {
     this.#checkpointer = checkpointer;
   }
 
+  /** Journal: the records of a batch are written, not synced: enough for those that may lag (R5). */
+  noteWritten(records: readonly PendingRecord[]): void {
+    for (const record of records) if (record.mayLag) record.done(undefined);
+  }
+
   /** Journal: the records of a batch are synced. */
   applyBatch(records: readonly PendingRecord[], done: () => void): void {
     this.#parts.applier.applyBatch(
@@ -329,6 +334,7 @@ export class LocalObjectStore implements ObjectStore {
       return;
     }
     this.#waiters.push({ ticket: this.#accepted, done });
+    this.#live().syncSoon();
   }
 
   /** Makes everything that is applied now durable in place, so that a start has little to replay. */
@@ -465,6 +471,7 @@ export class LocalObjectStore implements ObjectStore {
       state,
       replaced: change.replaced,
       ticket: this.#accepted,
+      mayLag: change.write?.mayLag ?? false,
       done: change.done,
     };
     if (kind !== RECORD_DROP) state.pending.push(record);
@@ -475,7 +482,7 @@ export class LocalObjectStore implements ObjectStore {
   #finish(record: PendingRecord): void {
     invariant(record.ticket === this.#applied + 1, 'records are done in the order of acceptance');
     this.#applied = record.ticket;
-    record.done(undefined);
+    if (!record.mayLag) record.done(undefined);
     while (this.#waiters.length > 0 && (this.#waiters[0] as Waiter).ticket <= this.#applied) {
       this.#waiters.shift()?.done(undefined);
     }

@@ -4,7 +4,13 @@
 import { objectName } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Disk, DiskFile, Trace } from '../ports/ports.ts';
-import { decodeSlots, type LoadedSums, readSlots, SLOTS_BYTES } from './object-file.ts';
+import {
+  decodeSlots,
+  type LoadedSums,
+  newerFormat,
+  readSlots,
+  SLOTS_BYTES,
+} from './object-file.ts';
 import { emptyPage, type ObjectState } from './object-state.ts';
 import { SuspectList } from './suspects.ts';
 
@@ -163,12 +169,16 @@ export class ObjectCache {
 
   #accept(state: ObjectState, sums: LoadedSums | undefined): boolean {
     if (sums === undefined || sums.slotSequence < state.slotSequence) {
-      this.lose(state, sums === undefined ? 'none' : String(sums.slotSequence));
+      this.lose(state, sums === undefined ? this.#whyNone(state) : String(sums.slotSequence));
       return false;
     }
     state.slotSequence = sums.slotSequence;
     this.setPage(state, sums.page);
     return true;
+  }
+
+  #whyNone(state: ObjectState): string {
+    return (state.file === undefined ? undefined : newerFormat(state.file)) ?? 'none';
   }
 
   #evictFile(): void {

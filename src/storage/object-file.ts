@@ -1,6 +1,4 @@
 // One object on disk: two slots of sums, then 4 MiB of data, sparse (D5). A slot is valid when its own sum is right and
-const ZEROES = new Uint8Array(SECTOR_BYTES);
-
 // it names this object; the newest valid one counts, and it must be at least as new as the row demands: an older one
 // would show sectors that were overwritten or zeroed since. Bytes: layout.ts. Nothing here syncs.
 
@@ -26,9 +24,14 @@ const SLOT_USED_BYTES = SLOT_HEADER_BYTES + SUMS_PAGE_BYTES;
 /** Bytes from the start of a file that hold both slots. */
 export const SLOTS_BYTES = 2 * SLOT_BYTES;
 
+const ZEROES = new Uint8Array(SECTOR_BYTES);
+
 export interface LoadedSums {
   readonly page: Uint32Array;
   readonly slotSequence: number;
+  /** The version that the row had when the slot was written. */
+  readonly token: number;
+  readonly count: number;
 }
 
 /** Writes data of whole sectors in place. */
@@ -116,6 +119,22 @@ export function readSlots(
   return decodeSlots(bytes, generation, index);
 }
 
+/** What to say of a file that a newer program wrote; undefined when none did. */
+export function newerFormat(file: DiskFile): string | undefined {
+  const bytes = new Uint8Array(SLOTS_BYTES);
+  file.readSync(bytes, 0, SLOTS_BYTES, 0);
+  for (const at of [0, SLOT_BYTES]) {
+    const slot = bytes.subarray(at, at + SLOT_USED_BYTES);
+    const view = viewOfBytes(slot);
+    const version = view.getUint32(4, true);
+    const isSlot = view.getUint32(0, true) === SLOT_MAGIC && version > DISK_FORMAT_VERSION;
+    if (!isSlot || view.getUint32(SLOT_HEADER_BYTES - 4, true) !== slotSum(slot)) continue;
+    const known = `this program knows ${DISK_FORMAT_VERSION}`;
+    return `format ${version}, ${known}: start a newer version of Sheepdog on this data directory`;
+  }
+  return undefined;
+}
+
 function slotSum(bytes: Uint8Array): number {
   const head = crc32(bytes, 0, SLOT_HEADER_BYTES - 4);
   return (head ^ crc32(bytes, SLOT_HEADER_BYTES, SLOT_USED_BYTES)) >>> 0;
@@ -134,5 +153,10 @@ function decodeSlot(bytes: Uint8Array, generation: number, index: number): Loade
   for (let i = 0; i < SECTORS_PER_OBJECT; i += 1) {
     page[i] = view.getUint32(SLOT_HEADER_BYTES + 4 * i, true);
   }
-  return { page, slotSequence: getU48(view, 16) };
+  return {
+    page,
+    slotSequence: getU48(view, 16),
+    token: view.getUint32(22, true),
+    count: getU48(view, 26),
+  };
 }

@@ -29,6 +29,8 @@ export interface PendingRecord extends JournalRecord {
   readonly replaced: ObjectState | undefined;
   /** Order of acceptance. */
   readonly ticket: number;
+  /** Done when it is written to the journal, before its sync (R5). */
+  readonly mayLag: boolean;
   readonly done: StoreDone;
 }
 

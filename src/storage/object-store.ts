@@ -1,12 +1,8 @@
 // Opens a store: makes its files on an empty disk, else loads the index, replays the journal over it, finishes renames
 // that were confirmed, removes what no row knows. It refuses to start on damage of its own metadata, naming file and
 // cure; a damaged object is only marked and healed from a peer later.
-//
-// Replay looks at the journal twice. A replace, a drop or a whole zero ends an object's earlier life: records before the
-// last of them must not touch the file, which may be the new life's already.
 
 import { OperatingError } from '../core/errors.ts';
-import type { FamilyId, GenerationId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Clock, Disk, DiskFile, Random, Trace } from '../ports/ports.ts';
 import { Applier } from './apply.ts';
@@ -14,21 +10,13 @@ import { Checkpointer } from './checkpoint.ts';
 import { createIndex, openIndex } from './index-file.ts';
 import { Journal } from './journal.ts';
 import {
-  decodeRecords,
-  type JournalRecord,
-  RECORD_DROP,
-  RECORD_REPLACE,
-  RECORD_ZERO,
-} from './journal-codec.ts';
-import {
   formatJournal,
-  type JournalHead,
   pause,
+  raiseFormat,
   readHead,
   syncFile,
   syncFolder,
 } from './journal-head.ts';
-import { checkTail, type JournalTail, walkJournal } from './journal-replay.ts';
 import {
   hex32,
   INCOMING_FOLDER,
@@ -37,15 +25,13 @@ import {
   MIN_JOURNAL_BYTES,
   OBJECT_FOLDERS,
   OBJECTS_FOLDER,
-  objectPath,
-  stagedPath,
 } from './layout.ts';
 import { LocalObjectStore } from './local-store.ts';
 import { ObjectCache } from './object-cache.ts';
 import { ObjectReader } from './object-read.ts';
-import { ObjectState, type PendingRecord, rowFieldsOf, setRow } from './object-state.ts';
+import { type ObjectState, type PendingRecord, rowFieldsOf } from './object-state.ts';
 import { PartitionTable } from './partition-table.ts';
-import { STAGED_SLOT } from './staging.ts';
+import { Replay } from './store-replay.ts';
 
 export interface StoreOptions {
   readonly disk: Disk;
@@ -72,14 +58,16 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
     options.onFatal(error);
   };
   const file = await openJournalFile(options);
-  const head = readHead(file);
+  const found = readHead(file);
   const table = new PartitionTable();
-  const index = openIndex(disk, head.indexGeneration, head.indexBytes, loaderOf(table));
+  const index = openIndex(disk, found.indexGeneration, found.indexBytes, loaderOf(table));
   const cache = new ObjectCache(disk, trace);
   const applier = new Applier({ disk, clock, table, cache, onFatal });
-  const tail = await new Replay({ options, file, head, table, cache, applier }).run();
+  const replay = new Replay({ ...options, file, head: found, table, cache, applier });
+  const tail = await replay.run();
   await syncFile(file);
-  await removeStrays(disk, clock, table);
+  const head = await raiseFormat(file, found);
+  await matchFiles(options, table, cache);
   const reader = new ObjectReader(cache, trace);
   const store = new LocalObjectStore({ ...options, table, cache, reader, applier });
   const journal = new Journal<PendingRecord>({
@@ -87,6 +75,7 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
     head,
     tail,
     clock,
+    onWritten: (records) => store.noteWritten(records),
     apply: (records, done) => store.applyBatch(records, done),
     isHeld: () => store.isHeld(),
     onPressure: () => store.onPressure(),
@@ -96,7 +85,8 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
   store.start(journal, new Checkpointer(parts, index));
   const objects = table.objectCount;
   trace.event('store.opened', { objects, replayedBytes: tail.end - head.checkpoint });
-  if (store.isHeld()) store.onPressure();
+  // What was made good of damage is kept in place before anything else can go wrong.
+  if (store.isHeld() || replay.damaged > 0) store.onPressure();
   return store;
 }
 
@@ -149,133 +139,29 @@ function loaderOf(table: PartitionTable): Parameters<typeof openIndex>[3] {
   };
 }
 
-/** Removes files that no row knows: copies never committed, objects dropped or zeroed just before a crash. */
-async function removeStrays(disk: Disk, clock: Clock, table: PartitionTable): Promise<void> {
+/**
+ * Files against rows. What no row knows goes: copies never committed, objects dropped or zeroed just before a crash. A
+ * row without its file is damage, never "not written yet" (4.10): the object is suspect from the start.
+ */
+async function matchFiles(
+  { disk, clock }: StoreOptions,
+  table: PartitionTable,
+  cache: ObjectCache,
+): Promise<void> {
   for (const name of disk.list(INCOMING_FOLDER)) disk.remove(`${INCOMING_FOLDER}/${name}`);
+  const seen = new Set<ObjectState>();
   for (const folder of OBJECT_FOLDERS) {
     for (const name of disk.list(folder)) {
       const generation = Number.parseInt(name.slice(0, 8), 16);
       const index = Number.parseInt(name.slice(8), 16);
-      const isKnown =
-        name === hex32(generation) + hex32(index) &&
-        table.find(generation, index)?.hasFile === true;
-      if (!isKnown) disk.remove(`${folder}/${name}`);
+      const isName = name === hex32(generation) + hex32(index);
+      const state = isName ? table.find(generation, index) : undefined;
+      if (state?.hasFile === true) seen.add(state);
+      else disk.remove(`${folder}/${name}`);
     }
     await pause(clock);
   }
-}
-
-interface ReplayParts {
-  readonly options: StoreOptions;
-  readonly file: DiskFile;
-  readonly head: JournalHead;
-  readonly table: PartitionTable;
-  readonly cache: ObjectCache;
-  readonly applier: Applier;
-}
-
-class Replay {
-  readonly #parts: ReplayParts;
-  /** Per object: number of the last record that ended an earlier life. */
-  readonly #lifeStart = new Map<string, number>();
-  readonly #folders = new Set<string>();
-
-  constructor(parts: ReplayParts) {
-    this.#parts = parts;
+  for (const state of table.durableStates()) {
+    if (state.hasFile && !seen.has(state)) cache.lose(state, 'file is gone');
   }
-
-  async run(): Promise<JournalTail> {
-    const { file, head, options, applier } = this.#parts;
-    const tail = await this.#walk((record, number) => {
-      if (endsLife(record)) this.#lifeStart.set(keyOf(record), number);
-    });
-    await checkTail(file, head, options.clock, tail);
-    await this.#walk((record, number) => {
-      const start = this.#lifeStart.get(keyOf(record));
-      if (start === undefined || number >= start) this.#redo(record);
-    });
-    for (const folder of this.#folders) await syncFolder(options.disk, folder);
-    applier.holes.settle();
-    return tail;
-  }
-
-  #walk(visit: (record: JournalRecord, number: number) => void): Promise<JournalTail> {
-    let number = 0;
-    const { file, head, options } = this.#parts;
-    return walkJournal(file, head, options.clock, (contents, count) => {
-      for (const record of decodeRecords(contents, count)) {
-        visit(record, number);
-        number += 1;
-      }
-    });
-  }
-
-  #redo(record: JournalRecord): void {
-    const { table, applier } = this.#parts;
-    if (record.kind === RECORD_DROP) {
-      this.#remove(record);
-      table.noteDrop({
-        generation: record.generation as GenerationId,
-        index: record.index,
-      });
-      return;
-    }
-    if (record.kind === RECORD_REPLACE) this.#remove(record);
-    const state = this.#stateOf(record);
-    if (record.kind === RECORD_REPLACE) this.#replace(state, record);
-    else applier.change(state, record);
-    table.addUsage(state, -1);
-    setRow(state, record);
-    table.addUsage(state, 1);
-    state.durable = rowFieldsOf(state);
-    table.noteChange(state);
-  }
-
-  #stateOf(record: JournalRecord): ObjectState {
-    const { table } = this.#parts;
-    const found = table.find(record.generation, record.index);
-    if (found !== undefined) return found;
-    const state = new ObjectState({
-      generation: record.generation as GenerationId,
-      index: record.index,
-      family: record.family as FamilyId,
-      partition: record.partition,
-    });
-    table.insert(state);
-    return state;
-  }
-
-  #remove(record: JournalRecord): void {
-    const { table, applier } = this.#parts;
-    const state = table.find(record.generation, record.index);
-    if (state === undefined) return;
-    table.leave(state);
-    applier.bury(state);
-  }
-
-  /** Finishes the rename unless it was done before the crash. */
-  #replace(state: ObjectState, record: JournalRecord): void {
-    if (record.isZeroAfter) return;
-    const { disk } = this.#parts.options;
-    const target = objectPath(record.generation, record.index);
-    const staged = stagedPath(record.generation, record.index, record.stagedId);
-    const file = disk.open(staged, { create: false });
-    if (file !== undefined) {
-      file.close();
-      disk.rename(staged, target);
-      this.#folders.add(INCOMING_FOLDER);
-      this.#folders.add(target.slice(0, target.lastIndexOf('/')));
-    }
-    state.hasFile = true;
-    state.slotSequence = STAGED_SLOT;
-  }
-}
-
-function keyOf(record: JournalRecord): string {
-  return hex32(record.generation) + hex32(record.index);
-}
-
-function endsLife(record: JournalRecord): boolean {
-  const isWholeZero = record.kind === RECORD_ZERO && record.isZeroAfter;
-  return record.kind === RECORD_REPLACE || record.kind === RECORD_DROP || isWholeZero;
 }

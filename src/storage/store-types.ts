@@ -42,6 +42,8 @@ export interface StoreWrite {
   /** Bytes in the object, multiples of SECTOR_BYTES. */
   readonly offset: number;
   readonly count: number;
+  /** Done as soon as it is received: written to the journal, not synced (mode writeback, R5). */
+  readonly mayLag?: boolean;
 }
 
 /** A whole copy of an object at one version, as received from a peer. */
@@ -72,7 +74,7 @@ export interface StagedObject {
   abort(): void;
 }
 
-/** Done without an error: durable (synced) and readable. 'no-space': nothing was touched. */
+/** Done without an error: durable (synced), or received where it may lag; and readable. 'no-space': nothing was touched. */
 export type StoreDone = (error: OperatingError | undefined) => void;
 
 /** `cold`: not done, use the asynchronous `read`. `suspect`: damaged here, ask another replica. */
@@ -110,8 +112,9 @@ export interface ObjectStore {
 
   /**
    * Accepts now (the row's version advances before this returns, or nothing changed and `done` gets 'no-space');
-   * `done` after the group commit and the in-place apply (R4). Dones come in the order of acceptance.
-   * @param data exactly `count` bytes, kept by reference until done
+   * `done` after the group commit and the in-place apply (R4). Dones come in the order of acceptance, those of writes that
+   * may lag among themselves.
+   * @param data exactly `count` bytes; the store's from now on: never changed afterwards, also not after done
    * @param sums one u32 (LE) per sector, as stored (checksum.ts sectorSum); verified by the caller
    */
   write(write: StoreWrite, data: Uint8Array, sums: Uint8Array, done: StoreDone): void;

@@ -4,7 +4,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { OperatingError } from '../../src/core/errors.ts';
 import type { GenerationId } from '../../src/core/ids.ts';
-import { RING_OFFSET } from '../../src/storage/layout.ts';
 import { CrashWorld } from './crash-world.ts';
 import { ModelledStore } from './store-model.ts';
 
@@ -156,23 +155,7 @@ async function refusal(t: ExecutionContext, model: ModelledStore): Promise<Opera
   return error as OperatingError;
 }
 
-test('store: a damaged batch before a synced one stops the start and names file, offset and cure', async (t) => {
-  const { world, model } = await openedModel(5);
-  model.mayCheckpoint = false;
-  for (let i = 0; i < 40; i += 1) {
-    model.act();
-    await model.settle();
-  }
-  world.crash(100);
-  world.restart();
-  world.damage('journal', RING_OFFSET + 70, (byte) => byte ^ 1);
-  const error = await refusal(t, model);
-  t.is(error.code, 'corrupt');
-  t.regex(error.message, /journal is damaged at byte 8192/);
-  t.regex(error.remedy, /join with an empty data directory/);
-});
-
-test('store: damage of heads, index and newer formats stop the start', async (t) => {
+test('store: damage of both heads or of the index stops the start', async (t) => {
   for (const [path, positions, code] of [
     ['journal', [20, 4096 + 20], 'corrupt'],
     ['index', [6], 'corrupt'],

@@ -1,0 +1,184 @@
+// Replay at the start of a store: what stands in the journal after the checkpoint is done again, in order. Damage before
+// the end that is known as synced costs what it hit: sectors whose bytes are unreadable get a sum that they never pass,
+// so they are served by peers and repaired; row and version go on as the record's header says.
+//
+// The journal is walked twice. A replace, a drop or a whole zero ends an object's earlier life: records before the last of
+// them must not touch the file, which may be the new life's already.
+
+import { getSum, setSum, verifySector } from '../core/checksum.ts';
+import { type FamilyId, type GenerationId, objectName } from '../core/ids.ts';
+import { SECTOR_BYTES } from '../core/units.ts';
+import type { Clock, Disk, DiskFile, Trace } from '../ports/ports.ts';
+import type { Applier } from './apply.ts';
+import type { FoundRecord } from './journal-batch.ts';
+import { type JournalRecord, RECORD_DROP, RECORD_REPLACE, RECORD_ZERO } from './journal-codec.ts';
+import { type JournalHead, syncFile, syncFolder } from './journal-head.ts';
+import { type JournalTail, scanRing, walkJournal, wipeBehind } from './journal-replay.ts';
+import { hex32, INCOMING_FOLDER, objectPath, stagedPath } from './layout.ts';
+import type { ObjectCache } from './object-cache.ts';
+import { badSum, readSlots } from './object-file.ts';
+import { ObjectState, rowFieldsOf, setRow } from './object-state.ts';
+import type { PartitionTable } from './partition-table.ts';
+import { STAGED_SLOT } from './staging.ts';
+
+export interface ReplayParts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly file: DiskFile;
+  readonly head: JournalHead;
+  readonly table: PartitionTable;
+  readonly cache: ObjectCache;
+  readonly applier: Applier;
+}
+
+export class Replay {
+  readonly #parts: ReplayParts;
+  /** Per object: number of the last record that ended an earlier life. */
+  readonly #lifeStart = new Map<string, number>();
+  readonly #folders = new Set<string>();
+  #syncedEnd = 0;
+  /** Records that were damaged before the end known as synced. */
+  damaged = 0;
+
+  constructor(parts: ReplayParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws OperatingError 'corrupt' when something confirmed is gone and nobody can say of which object */
+  async run(): Promise<JournalTail> {
+    const { file, head, clock, disk, applier } = this.#parts;
+    const scan = await scanRing(file, head, clock);
+    this.#syncedEnd = scan.syncedEnd;
+    const tail = await this.#walk((record, number) => {
+      if (endsLife(record)) this.#lifeStart.set(keyOf(record), number);
+    });
+    await wipeBehind(this.#parts, clock, tail, scan);
+    // What a killed process wrote and did not sync is there, but not durable: nothing in place may be ahead of it (R4).
+    await syncFile(file);
+    await this.#walk((record, number, offset) => {
+      const start = this.#lifeStart.get(keyOf(record));
+      if (start !== undefined && number < start) return;
+      this.#redo(record.isDamaged ? this.#salvaged(record, offset) : record);
+      if (record.isDamaged) this.#noteSuspect(record);
+    });
+    for (const folder of this.#folders) await syncFolder(disk, folder);
+    applier.holes.settle();
+    return tail;
+  }
+
+  #walk(
+    visit: (record: FoundRecord, number: number, offset: number) => void,
+  ): Promise<JournalTail> {
+    let number = 0;
+    return walkJournal(this.#parts, this.#syncedEnd, this.#parts.clock, (records, offset) => {
+      for (const record of records) {
+        visit(record, number, offset);
+        number += 1;
+      }
+    });
+  }
+
+  /** The record with those sectors that fail their sums as zeroes, and sums that zeroes never pass. */
+  #salvaged(record: FoundRecord, offset: number): JournalRecord {
+    const { generation, index } = record;
+    const data = record.data.slice();
+    const sums = record.sums.slice();
+    const first = record.offset / SECTOR_BYTES;
+    let bad = 0;
+    for (let i = 0; i < record.count / SECTOR_BYTES; i += 1) {
+      const at = i * SECTOR_BYTES;
+      if (verifySector(generation, index, first + i, data, at, getSum(sums, i))) continue;
+      data.fill(0, at, at + SECTOR_BYTES);
+      setSum(sums, i, badSum(generation, index, first + i));
+      bad += 1;
+    }
+    this.damaged += 1;
+    const object = objectName({ generation: generation as GenerationId, index });
+    this.#parts.trace.warn('store.journal-damaged', { object, offset, sectors: bad });
+    return { ...record, data, sums };
+  }
+
+  #noteSuspect(record: FoundRecord): void {
+    const { table, cache } = this.#parts;
+    const state = table.find(record.generation, record.index);
+    if (state !== undefined) cache.suspects.note(state, false);
+  }
+
+  #redo(record: JournalRecord): void {
+    const { table, applier } = this.#parts;
+    if (record.kind === RECORD_DROP) {
+      this.#remove(record);
+      table.noteDrop({
+        generation: record.generation as GenerationId,
+        index: record.index,
+      });
+      return;
+    }
+    if (record.kind === RECORD_REPLACE) this.#remove(record);
+    const state = this.#stateOf(record);
+    if (record.kind === RECORD_REPLACE) this.#replace(state, record);
+    else applier.change(state, record);
+    table.addUsage(state, -1);
+    setRow(state, record);
+    table.addUsage(state, 1);
+    state.durable = rowFieldsOf(state);
+    table.noteChange(state);
+  }
+
+  #stateOf(record: JournalRecord): ObjectState {
+    const { table } = this.#parts;
+    const found = table.find(record.generation, record.index);
+    if (found !== undefined) return found;
+    const state = new ObjectState({
+      generation: record.generation as GenerationId,
+      index: record.index,
+      family: record.family as FamilyId,
+      partition: record.partition,
+    });
+    table.insert(state);
+    return state;
+  }
+
+  #remove(record: JournalRecord): void {
+    const { table, applier } = this.#parts;
+    const state = table.find(record.generation, record.index);
+    if (state === undefined) return;
+    table.leave(state);
+    applier.bury(state);
+  }
+
+  /** Finishes the rename unless it was done before the crash. */
+  #replace(state: ObjectState, record: JournalRecord): void {
+    if (record.isZeroAfter) return;
+    const { disk, cache } = this.#parts;
+    const target = objectPath(record.generation, record.index);
+    const staged = stagedPath(record.generation, record.index, record.stagedId);
+    const file = disk.open(staged, { create: false });
+    state.hasFile = true;
+    state.slotSequence = STAGED_SLOT;
+    if (file !== undefined) {
+      file.close();
+      disk.rename(staged, target);
+      this.#folders.add(INCOMING_FOLDER);
+      this.#folders.add(target.slice(0, target.lastIndexOf('/')));
+    } else if (!this.#isSince(state, record)) cache.lose(state, 'an earlier copy');
+  }
+
+  /** The object's file is the replacing one, not what it was to replace: its sums are of that version, or later. */
+  #isSince(state: ObjectState, { verToken, verCount }: JournalRecord): boolean {
+    const file = this.#parts.cache.file(state);
+    const found = file === undefined ? undefined : readSlots(file, state.generation, state.index);
+    if (found === undefined) return false;
+    return found.token > verToken || (found.token === verToken && found.count >= verCount);
+  }
+}
+
+function keyOf(record: JournalRecord): string {
+  return hex32(record.generation) + hex32(record.index);
+}
+
+function endsLife(record: JournalRecord): boolean {
+  const isWholeZero = record.kind === RECORD_ZERO && record.isZeroAfter;
+  return record.kind === RECORD_REPLACE || record.kind === RECORD_DROP || isWholeZero;
+}
