@@ -2,21 +2,27 @@
 
 import type { Scenario } from './scenario.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
+import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
+import { growAndShrink } from './scenarios/grow-and-shrink.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
+import { outAndBack } from './scenarios/out-and-back.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
+import { strangerKnocks } from './scenarios/stranger-knocks.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
+import { twoAndWitness } from './scenarios/two-and-witness.ts';
+import { voterReplaced } from './scenarios/voter-replaced.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   threeNodesWrite,
@@ -35,6 +41,12 @@ export const SCENARIOS: readonly Scenario[] = [
   halfWritten,
   failingDisk,
   randomFaults,
+  drainUnderLoad,
+  outAndBack,
+  voterReplaced,
+  twoAndWitness,
+  strangerKnocks,
+  growAndShrink,
 ];
 
 /** Finds a story by name. */

@@ -57,6 +57,7 @@ export class Stage {
   readonly views = new Map<string, ClusterView>();
   readonly #build: BuildNode;
   readonly #wrapPorts: WrapPorts;
+  #clusterId: string | undefined;
   readonly #viewChecker = new ViewChecker();
   readonly #traceChecker = new TraceChecker();
   readonly volumes: GuestVolume[] = [];
@@ -85,16 +86,26 @@ export class Stage {
       config: { ...this.options.config, zone },
       wrapPorts: (name, ports) => this.#wrapPorts(name, ports, this),
       onView: (node, view, stateHash) => {
+        // A node of another cluster is a stranger in this story: its log is its own.
+        this.#clusterId ??= view.clusterId;
+        if (view.clusterId !== this.#clusterId) return;
         this.views.set(node.name, view);
         this.world.note(node.name, 'view', `e${view.epoch} i${view.index} ${stateHash}`);
         const wrong = this.#viewChecker.note(node.name, view, stateHash);
         if (wrong !== undefined) this.world.fail(wrong);
       },
       onTrace: (node, name, fields) => {
+        if (this.#isOfAnotherCluster(node)) return;
         const wrong = this.#traceChecker.note(node.name, name, fields);
         if (wrong !== undefined) this.world.fail(wrong);
       },
     };
+  }
+
+  #isOfAnotherCluster(node: SimNode): boolean {
+    if (!node.isRunning || this.#clusterId === undefined) return false;
+    const { clusterId } = node.running().handle.status();
+    return clusterId !== undefined && clusterId !== this.#clusterId;
   }
 
   /** Stops the run between the asking for a write and its answer; more of it passes by a draw. */
@@ -137,22 +148,23 @@ export class Stage {
     if (first === undefined) return;
     await first.start();
     const { copies, partitions } = this.options;
-    await this.#ask(first, 'format', (handle) =>
-      handle.format({ name: 'sim', copies, partitions }),
-    );
+    await this.ask(first, 'format', (handle) => handle.format({ name: 'sim', copies, partitions }));
     await this.until('the first node is up', () => isUp(first), { seconds: 30 });
     for (const node of others) await this.join(node);
     await this.check.converges({ seconds: 60 });
   }
 
   /** Starts a blank node and lets it knock with a fresh token. */
-  async join(node: SimNode): Promise<void> {
+  async join(
+    node: SimNode,
+    as: { readonly weight?: number; readonly isWitness?: boolean } = {},
+  ): Promise<void> {
     const member = this.running.find((each) => each !== node && isUp(each));
     if (member === undefined) throw new RunFailure('nobody can invite');
     await node.start();
-    const token = await this.#ask(member, 'invite', (handle) => handle.invite());
-    const place = { zone: `z${this.nodes.indexOf(node) + 1}`, weight: 1 };
-    await this.#ask(node, 'join', (handle) => handle.join(token, place));
+    const token = await this.ask(member, 'invite', (handle) => handle.invite());
+    const place = { zone: `z${this.nodes.indexOf(node) + 1}`, weight: 1, ...as };
+    await this.ask(node, 'join', (handle) => handle.join(token, place));
     await this.until(`${node.name} is up`, () => isUp(node), { seconds: 30 });
   }
 
@@ -162,7 +174,7 @@ export class Stage {
     what: string,
     call: (admin: ClusterAdmin) => Promise<unknown>,
   ): Promise<unknown> {
-    return this.#ask(at, what, (handle) => call(handle.admin()));
+    return this.ask(at, what, (handle) => call(handle.admin()));
   }
 
   /** The member that runs on this host, as the newest view of the running nodes has it. */
@@ -175,7 +187,15 @@ export class Stage {
     return newest?.memberByKey(node.host.peer);
   }
 
-  #ask<T>(
+  /** The member's number of a host that runs. */
+  numberOf(node: SimNode): NodeId {
+    const number = node.running().handle.status().node;
+    if (number === undefined) throw new RunFailure(`${node.name} is no member`);
+    return number;
+  }
+
+  /** One call of a node's handle, awaited in simulated time. */
+  ask<T>(
     node: SimNode,
     what: string,
     call: (handle: ReturnType<SimNode['running']>['handle']) => Promise<T>,
@@ -218,7 +238,7 @@ export class Stage {
     if (node === undefined) throw new RunFailure('no node runs');
     const { name } = options;
     const sizeBytes = options.sizeMiB * MIB;
-    const id = await this.#ask(node, 'create volume', (handle) =>
+    const id = await this.ask(node, 'create volume', (handle) =>
       handle.createVolume({ name, sizeBytes }),
     );
     const volume: GuestVolume = { id, name, sizeBytes, history: new History(), nextValue: 1 };

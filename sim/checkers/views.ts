@@ -1,6 +1,7 @@
 // Looks at every view that any node publishes: A4 (equal index, equal hash), A5 and C-epoch (an epoch has one content),
 // A6 (tokens rise, one holder per token), A7 (in-sync sets never empty, keep a member), A10 (the applied index never
-// falls, also across restarts), I6 (no change leaves fewer than minCopies in sync), I11 (cfg rises with each change).
+// falls, also across restarts), I5 (nobody is released before its successors are in sync), I6 (no change leaves fewer
+// than minCopies in sync), I11 (cfg rises with each change), 1.3 (the number of voters never sinks by failures).
 
 import type { NodeId } from '../../src/core/ids.ts';
 import { partitionKey } from '../../src/core/ids.ts';
@@ -28,6 +29,7 @@ export class ViewChecker {
       ) ??
       this.#checkTokens(view) ??
       this.#checkPartitions(view, before) ??
+      votersSank(before, view) ??
       fellBack(node, before, view)
     );
   }
@@ -61,7 +63,7 @@ export class ViewChecker {
         const sets = `I=${config.inSync.join(',')} J=${config.joining.join(',')}`;
         const wrong =
           contradiction(this.#configs, key, sets, `I11: partition ${key}`) ??
-          changeIsIllegal(key, old, config, policy.minCopies);
+          changeIsIllegal(key, old, config, { view, minCopies: policy.minCopies });
         if (wrong !== undefined) return wrong;
       }
     }
@@ -85,7 +87,10 @@ function membersOf(view: ClusterView): string {
   return [...view.members.values()]
     .filter((member) => member.state !== 'joined')
     .sort((a, b) => a.node - b.node)
-    .map((member) => `${member.node}:${member.state}:${member.weight}:${member.zone}`)
+    .map(
+      (member) =>
+        `${member.node}:${member.state}:${member.standing}:${member.weight}:${member.zone}`,
+    )
     .join(' ');
 }
 
@@ -93,17 +98,48 @@ function changeIsIllegal(
   key: string,
   old: PartitionConfig | undefined,
   now: PartitionConfig,
-  minCopies: number,
+  rule: { readonly view: ClusterView; readonly minCopies: number },
 ): string | undefined {
   if (now.inSync.length === 0 && (old === undefined || old.inSync.length > 0)) {
     return old === undefined ? undefined : `A7: partition ${key}: the in-sync set became empty`;
   }
   if (old === undefined) return undefined;
   if (now.cfg < old.cfg) return `I11: partition ${key}: cfg fell from ${old.cfg}`;
-  if (now.inSync.length < Math.min(minCopies, old.inSync.length)) {
-    return `I6: partition ${key}: ${old.inSync.join(',')} shrank to ${now.inSync.join(',')}`;
+  const { view, minCopies } = rule;
+  const gone = old.inSync.filter((node) => !now.inSync.includes(node));
+  const change = `${old.inSync.join(',')} shrank to ${now.inSync.join(',')}`;
+  // Copies of a retired id do not exist any more: it alone may go below minCopies.
+  const areRetired = gone.length > 0 && gone.every((node) => view.retired.has(node));
+  if (now.inSync.length < Math.min(minCopies, old.inSync.length) && !areRetired) {
+    return `I6: partition ${key}: ${change}`;
   }
-  return undefined;
+  return releasedEarly(old, now, gone, view) ? `I5: partition ${key}: ${change}` : undefined;
+}
+
+/** A living member that the ring does not want left before all living ones that it wants were in sync. */
+function releasedEarly(
+  old: PartitionConfig,
+  now: PartitionConfig,
+  gone: readonly NodeId[],
+  view: ClusterView,
+): boolean {
+  const isOneStep = now.cfg === old.cfg + 1 && old.targets.join() === now.targets.join();
+  if (!isOneStep) return false;
+  const isUp = (node: NodeId): boolean => view.members.get(node)?.state === 'up';
+  const surplus = gone.filter((node) => isUp(node) && !now.targets.includes(node));
+  return surplus.length > 0 && !now.targets.every((node) => now.inSync.includes(node));
+}
+
+/** The number of voters sinks by leaving only: never below what the size asks for, while it was that high. */
+function votersSank(before: ClusterView | undefined, now: ClusterView): string | undefined {
+  if (before === undefined || now.voters.length >= before.voters.length) return undefined;
+  const staying = [...now.members.values()].filter(
+    ({ state, standing }) => state !== 'joined' && (standing === 'in' || standing === 'out'),
+  );
+  const wanted = staying.length >= 5 ? 5 : staying.length >= 3 ? 3 : Math.max(1, staying.length);
+  const left = before.voters.filter((node) => now.members.has(node)).length;
+  if (now.voters.length >= Math.min(wanted, left)) return undefined;
+  return `1.3: voters ${before.voters.join(',')} sank to ${now.voters.join(',')} of ${staying.length} members`;
 }
 
 function fellBack(
