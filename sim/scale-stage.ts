@@ -14,7 +14,7 @@ import { RunFailure, type World } from './world.ts';
 /** How often a waited-for condition is looked at. */
 const LOOK_EVERY_MS = 50;
 /** Nodes that join at once: a cluster of hundreds is switched on in steps. */
-const JOIN_BATCH = 25;
+const JOIN_BATCH = 50;
 const JOIN_LIMIT_S = 120;
 const SMALL_JOURNAL_BYTES = 8 * MIB;
 

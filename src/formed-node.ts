@@ -4,9 +4,11 @@
 import type { NodeEvent, NodeInput } from './actors/node.ts';
 import { missing } from './admin.ts';
 import { Agreement } from './agreement/agreement.ts';
+import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
-import { hasCode, OperatingError } from './core/errors.ts';
-import type { Incarnation, MapIndex, NodeId } from './core/ids.ts';
+import { wouldStay } from './agreement/return-check.ts';
+import { OperatingError } from './core/errors.ts';
+import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import { DownTimes } from './core/life-plan.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
@@ -30,14 +32,12 @@ import type { RaftLog } from './storage/raft-log.ts';
 import type { Superblock } from './storage/superblock.ts';
 import { membershipDuties, ringDuties, subjectsNow } from './watch-duties.ts';
 import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
-import { decodePingInfo, encodePingInfo, type Hello } from './wire/payloads.ts';
+import { encodePingInfo, type Hello } from './wire/payloads.ts';
 
 /** How long an orderly end may spend on giving locks back. */
 export const RELEASE_ALL_MS = 2000;
 /** How long a node that can not go on tries to say why. */
 export const LAST_WORDS_MS = 1000;
-/** A rumour is waited for so long before what a pong tells of is pulled. */
-export const PONG_PULL_AFTER_MS = 500;
 /** A pong has room for no more. */
 const MAX_LAG_TOLD_MS = 0xffff;
 /** Between the request to end and the end: its answer is on the way. */
@@ -75,8 +75,6 @@ export class FormedNode {
   readonly #duties: DutiesContext;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
-  /** The first index beyond the own one that a pong told of, and when. */
-  #heard = { index: 0, at: 0 };
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -129,11 +127,18 @@ export class FormedNode {
       hello: () => this.#hello(),
       peerKeyOf: (node) => this.view?.members.get(node)?.peerKey,
     });
+    const { learner } = this.agreement;
+    const pongs = new Pongs({
+      clock,
+      trace,
+      applied: () => learner.applied,
+      pull: (index, from) => learner.pull(index, from),
+    });
     this.#prober = new Prober({
       clock,
       peers: this.#peers,
       clusterSize: () => (this.view === undefined ? 1 : upCount(this.view)),
-      onPong: (node, reply) => this.#takePong(node, reply),
+      onPong: (node, reply) => pongs.take(node, reply),
       onEdge: (type, node) => send({ type, node }),
     });
     const view = () => this.view;
@@ -266,25 +271,6 @@ export class FormedNode {
     if (volume === undefined) throw missing(name);
     invariant(this.#datapath !== undefined, 'a node with a view has a data path');
     return this.#datapath.openVolume(volume);
-  }
-
-  /** C8.3: a subject that has applied more than this node is a place to pull from; no rumour is needed for it. */
-  #takePong(node: NodeId, reply: Frame): void {
-    try {
-      const { appliedIndex } = decodePingInfo(reply.payload);
-      this.#pullWhenMissed(appliedIndex, node);
-    } catch (error) {
-      if (!hasCode(error, 'bad-frame')) throw error;
-      this.#options.ports.trace.warn('ping.bad', { node });
-    }
-  }
-
-  /** What was applied elsewhere a moment ago, and is not here, was missed: its rumour will not come any more. */
-  #pullWhenMissed(applied: MapIndex, node: NodeId): void {
-    const { clock } = this.#options.ports;
-    const { learner } = this.agreement;
-    if (learner.applied >= this.#heard.index) this.#heard = { index: applied, at: clock.now() };
-    else if (clock.now() - this.#heard.at >= PONG_PULL_AFTER_MS) learner.pull(applied, node);
   }
 
   #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
@@ -421,6 +407,9 @@ export class FormedNode {
     if (me === undefined) throw waitingFor('the map log');
     if (!this.#isDisowned()) return;
     const continues = me.incarnation >= this.#firstLife ? me.incarnation : (0 as Incarnation);
+    if (continues !== 0 && me.state === 'down' && !(await this.#wouldStay())) {
+      throw waitingFor('its data path to the other members');
+    }
     if (continues === superblock.incarnation) await superblock.raiseIncarnation();
     const result = await this.agreement.propose(
       {
@@ -437,6 +426,11 @@ export class FormedNode {
     );
     if (result.code === 'refused') this.#options.onFatal(refusedDisk(result.detail));
     if (this.#isDisowned()) throw waitingFor('the map to call this node up');
+  }
+
+  #wouldStay(): Promise<boolean> {
+    invariant(this.view !== undefined, 'who is called down has a view');
+    return wouldStay(this.view, this.self, (node) => this.#prober.ask(node));
   }
 
   /** Then nothing was committed without this node: it need not wait for the others. */

@@ -83,6 +83,14 @@ export class Prober {
     return this.#edges.get(node)?.isLost ?? false;
   }
 
+  /** One ping, beside the rounds: true when it is answered in time. */
+  ask(node: NodeId): Promise<boolean> {
+    return new Promise((resolve) => {
+      const done = (reply: Frame | undefined): void => resolve(reply?.status === STATUS.OK);
+      this.#options.peers.request(node, pingFrame(), PING_DEADLINE_MS, done);
+    });
+  }
+
   /** A new life of that node: what its former one missed does not count. */
   forget(node: NodeId): void {
     if (!this.#edges.delete(node)) return;
@@ -128,11 +136,7 @@ export class Prober {
 
   #ping(node: NodeId, edge: Edge): void {
     const { peers } = this.#options;
-    const frame = emptyFrame();
-    frame.op = OP.PING;
-    // The short header and no payload: of a thousand nodes' traffic most is pings.
-    frame.flags = 0;
-    peers.request(node, frame, PING_DEADLINE_MS, (reply) => {
+    peers.request(node, pingFrame(), PING_DEADLINE_MS, (reply) => {
       if (this.#edges.get(node) !== edge) return;
       const isAnswered = reply?.status === STATUS.OK;
       if (isAnswered) this.#options.onPong(node, reply);
@@ -149,4 +153,12 @@ export class Prober {
     edge.isLost = isLost;
     if (edge.isSubject) this.#options.onEdge(isLost ? 'edge.lost' : 'edge.regained', node);
   }
+}
+
+/** The short header and no payload: of a thousand nodes' traffic most is pings. */
+function pingFrame(): Frame {
+  const frame = emptyFrame();
+  frame.op = OP.PING;
+  frame.flags = 0;
+  return frame;
 }

@@ -1,0 +1,46 @@
+// What a pong tells an observer beside "I live": how far its sender has applied the log. What was applied elsewhere a
+// moment ago and is not here was missed, and is pulled: with no gossip at all a node is late, never lost (C8.3, C8.5).
+
+import { hasCode } from '../core/errors.ts';
+import type { MapIndex, NodeId } from '../core/ids.ts';
+import type { Clock, Trace } from '../ports/ports.ts';
+import type { Frame } from '../wire/frame.ts';
+import { decodePingInfo, type PingInfo } from '../wire/payloads.ts';
+
+/** A rumour is waited for so long before what a pong tells of is pulled. */
+export const PONG_PULL_AFTER_MS = 500;
+
+export interface PongsOptions {
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly applied: () => number;
+  readonly pull: (index: MapIndex, from: NodeId) => void;
+}
+
+export class Pongs {
+  readonly #options: PongsOptions;
+  /** The first index beyond the own one that a pong told of, and when. */
+  #heard = { index: 0, at: 0 };
+
+  constructor(options: PongsOptions) {
+    this.#options = options;
+  }
+
+  take(node: NodeId, reply: Frame): void {
+    const { clock, applied, pull } = this.#options;
+    const { appliedIndex } = this.#decoded(node, reply) ?? {};
+    if (appliedIndex === undefined || appliedIndex <= applied()) return;
+    if (applied() >= this.#heard.index) this.#heard = { index: appliedIndex, at: clock.now() };
+    else if (clock.now() - this.#heard.at >= PONG_PULL_AFTER_MS) pull(appliedIndex, node);
+  }
+
+  #decoded(node: NodeId, reply: Frame): PingInfo | undefined {
+    try {
+      return decodePingInfo(reply.payload);
+    } catch (error) {
+      if (!hasCode(error, 'bad-frame')) throw error;
+      this.#options.trace.warn('ping.bad', { node });
+      return undefined;
+    }
+  }
+}
