@@ -13,6 +13,10 @@ interface ViewOptions {
   readonly inSync?: readonly number[];
   readonly cfg?: number;
   readonly state?: string;
+  readonly targets?: readonly number[];
+  readonly voters?: readonly number[];
+  readonly members?: readonly number[];
+  readonly retired?: readonly number[];
 }
 
 function view({
@@ -21,13 +25,21 @@ function view({
   inSync = [1, 2, 3],
   cfg = 1,
   state = 'up',
+  targets = [1, 2, 3],
+  voters = [1],
+  members = [1],
+  retired = [],
 }: ViewOptions): ClusterView {
-  const config = { cfg, targets: [1, 2, 3], inSync, joining: [], doubtful: [] };
+  const config = { cfg, targets, inSync, joining: [], doubtful: [] };
   return {
     index,
     epoch,
     partitions: 1,
-    members: new Map([[1, { node: 1, state, weight: 1, zone: 'z' }]]),
+    members: new Map(
+      members.map((node) => [node, { node, state, standing: 'in', weight: 1, zone: 'z' }]),
+    ),
+    retired: new Map(retired.map((node) => [node, { node }])),
+    voters,
     policies: new Map([[0, { id: 0, copies: 3, minCopies: 2, strict: false }]]),
     volumes: new Map(),
     partition: () => config,
@@ -69,6 +81,22 @@ test('views: an index that falls, an empty or too small in-sync set are seen (A1
     judge(['a', { index: 1, cfg: 5 }], ['a', { index: 2, cfg: 4, inSync: [1, 2] }]) ?? '',
     /^I11/,
   );
+});
+
+test('views: a release before the successors are in sync, and voters that sink, are seen (I5, 1.3)', (t) => {
+  const all = { members: [1, 2, 3, 4], targets: [1, 2, 4] };
+  const step = (inSync: readonly number[], more = {}) =>
+    judge(
+      ['a', { ...all, index: 1, inSync: [1, 2, 3], voters: [1, 2, 3] }],
+      ['a', { ...all, index: 2, cfg: 2, inSync, voters: [1, 2, 3], epoch: 2, ...more }],
+    );
+  t.regex(step([1, 2]) ?? '', /^I5/);
+  t.is(step([1, 2, 3, 4]), undefined);
+  t.regex(step([1, 2, 3, 4], { voters: [1, 2] }) ?? '', /^1.3: voters 1,2,3 sank to 1,2/);
+  const three = { members: [1, 2], retired: [3], voters: [1, 2] };
+  t.is(step([1, 2, 4], three), undefined, 'one was forgotten');
+  t.is(step([1], { ...three, retired: [2, 3], members: [1], voters: [1] }), undefined);
+  t.regex(step([1]) ?? '', /^I6/);
 });
 
 test('movement: only the newcomer may appear, and only for one that makes room', (t) => {
