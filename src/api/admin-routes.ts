@@ -2,20 +2,16 @@
 // with a document of core/admin-shapes.ts. Errors are thrown; http-server.ts turns them into answers.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { AdminAnswer, Warning } from '../core/admin-shapes.ts';
+import type { Warning } from '../core/admin-shapes.ts';
 import { OperatingError } from '../core/errors.ts';
+import type { NodeId } from '../core/ids.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 import type { FormatOptions, NodeHandle } from '../node-handle.ts';
+import { answer, viewOf } from './answer.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
-import {
-  clusterData,
-  clusterPartitions,
-  nodesData,
-  statusData,
-  volumeData,
-  volumeDetail,
-} from './report.ts';
-import { parseCreate, parseEmpty, parseFormat } from './requests.ts';
+import { addMemberRoutes } from './member-routes.ts';
+import { clusterData, clusterPartitions, statusData, volumeData, volumeDetail } from './report.ts';
+import { parseCreate, parseFormat } from './requests.ts';
 
 /** Copies of a cluster formatted without -c. */
 const DEFAULT_COPIES = 3;
@@ -28,23 +24,22 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
     answer(handle, schema, data, warnings);
 
   app.get('/v1/status', async () => say('status', statusData(handle.status(), process.pid)));
+  const look = () => lookForVoters(handle);
   app.get('/v1/cluster', async () => {
+    await look();
     const data = clusterData(viewOf(handle), handle.status());
     return say('cluster', data, warningsOf(handle));
   });
   app.get('/v1/health', async () => {
+    await look();
     const warnings = warningsOf(handle);
     const status = warnings[0]?.severity ?? 'fine';
     return say('health', { status }, warnings);
   });
-  app.get('/v1/nodes', async () => say('nodes', nodesData(viewOf(handle), handle.status())));
+  addMemberRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));
-  });
-  app.post('/v1/cluster/invite', async (request) => {
-    parseEmpty(request.body);
-    return say('invite', { token: await handle.invite() });
   });
   addVolumeRoutes(app, handle);
 }
@@ -86,26 +81,17 @@ function formatOptions(body: unknown): FormatOptions {
   return { name: DEFAULT_CLUSTER_NAME, copies: DEFAULT_COPIES, ...request };
 }
 
-function answer<Data>(
-  handle: NodeHandle,
-  schema: string,
-  data: Data,
-  warnings: readonly Warning[] = [],
-): AdminAnswer<Data> {
-  return { schema: `sheep/${schema}/1`, epoch: handle.view()?.epoch ?? 0, data, warnings };
+/** A node without a leader says who is missing: it asks first. */
+async function lookForVoters(handle: NodeHandle): Promise<void> {
+  if (handle.status().leader !== undefined || handle.view() === undefined) return;
+  await handle.admin().lookForVoters();
 }
 
 function warningsOf(handle: NodeHandle): readonly Warning[] {
   const view = viewOf(handle);
-  return healthWarnings(view, handle.status(), clusterPartitions(view));
-}
-
-function viewOf(handle: NodeHandle): ClusterView {
-  const view = handle.view();
-  if (view !== undefined) return view;
-  throw new OperatingError('not-formatted', 'this node belongs to no cluster yet', {
-    remedy: 'make one with "dog cluster format", or start it with "sheep --join TOKEN"',
-  });
+  const admin = handle.admin();
+  const fateOf = (node: NodeId) => admin.fate(node);
+  return healthWarnings(view, handle.status(), clusterPartitions(view), fateOf);
 }
 
 function volumeNamed(view: ClusterView, name: string): Volume {

@@ -2,22 +2,40 @@
 // Pure, computed when asked. Codes are listed in docs/OPERATING.md.
 
 import type { PartitionCounts, Warning } from '../core/admin-shapes.ts';
+import { formatDuration } from '../core/duration.ts';
+import type { NodeId } from '../core/ids.ts';
 import type { ClusterView, Member, Policy } from '../core/view.ts';
-import type { NodeStatus } from '../node-handle.ts';
+import type { MemberFate, NodeStatus } from '../node-handle.ts';
+
+/** What time will do to a member, as the answering node sees it. */
+export type FateOf = (node: NodeId) => MemberFate;
+
+const NO_FATE: MemberFate = {
+  downMs: undefined,
+  outInMs: undefined,
+  staysBecause: '',
+  waitsFor: [],
+  maintenanceUntilMs: undefined,
+};
 
 /** Every check that is on, errors first. */
 export function healthWarnings(
   view: ClusterView,
   status: NodeStatus,
   partitions: PartitionCounts,
+  fateOf: FateOf = () => NO_FATE,
 ): readonly Warning[] {
   const members = [...view.members.values()];
-  const down = members.filter((member) => member.state === 'down');
+  // What is drained, or given up, is not missed.
+  const down = members.filter(({ state, standing }) => {
+    return state === 'down' && (standing === 'in' || standing === 'leaving');
+  });
   const found = [
     quorumLost(view, status),
     halted(partitions, down),
     degraded(view, partitions, down),
-    nodesDown(down.filter((member) => member.failure === '')),
+    ...down.filter((member) => member.failure === '').map((one) => nodeDown(one, fateOf(one.node))),
+    nodesOut(members),
     ...down.map(failed),
     ...members.map(diskSpace),
     quorumThin(view),
@@ -49,8 +67,13 @@ export function nextSteps(view: ClusterView, status: NodeStatus): readonly strin
   const steps: string[] = [];
   const members = [...view.members.values()];
   const copies = mostCopies(view);
-  const down = members.filter((member) => member.state === 'down').map(nameOf);
-  if (status.leader === undefined) steps.push('No leader is known: bring voters back.');
+  const down = members
+    .filter(({ state, standing }) => state === 'down' && standing === 'in')
+    .map(nameOf);
+  const missing = status.missingVoters.map(nodeLabel).join(', ');
+  if (status.leader === undefined) {
+    steps.push(`No leader is known: start the voters ${missing === '' ? 'again' : missing}.`);
+  }
   if (down.length > 0) steps.push(`Start ${down.join(', ')} again.`);
   if (members.length < copies) {
     steps.push(
@@ -60,14 +83,30 @@ export function nextSteps(view: ClusterView, status: NodeStatus): readonly strin
   if (status.catchUp.partitionsLeft > 0) {
     steps.push(`Wait: this node still catches up ${status.catchUp.partitionsLeft} partitions.`);
   }
+  const named = (standing: Member['standing']) =>
+    members.filter((member) => member.standing === standing).map(nameOf);
+  const leaving = named('leaving');
+  if (leaving.length > 0) steps.push(`Wait: ${leaving.join(', ')} leaves; "dog node list" tells.`);
+  for (const name of named('gone')) {
+    steps.push(`${name} is drained: "dog node kill ${name}", then "dog node forget ${name}".`);
+  }
   if (view.volumes.size === 0) steps.push('Make a volume: "dog vdi create NAME 10G".');
   return steps;
 }
 
 function quorumLost(view: ClusterView, status: NodeStatus): Warning | undefined {
   if (status.leader !== undefined) return undefined;
-  const message = 'no leader is known to this node: nothing can be decided';
-  return warn('QUORUM_LOST', 'error', message, 'bring voters back', view.voters.map(nodeLabel));
+  const missing = status.missingVoters.map(nodeLabel);
+  if (missing.length === 0) {
+    const message = 'no leader is known to this node: nothing can be decided';
+    const remedy = 'wait a few seconds, then look whether the voters are up';
+    return warn('QUORUM_LOST', 'error', message, remedy, view.voters.map(nodeLabel));
+  }
+  const names = missing.join(', ');
+  const { length } = view.voters;
+  const message = `${missing.length} of ${length} voters do not answer (${names}): nothing can be decided`;
+  const remedy = `start ${names}; if they are lost for good: dog cluster recover force`;
+  return warn('QUORUM_LOST', 'error', message, remedy, missing);
 }
 
 function halted(partitions: PartitionCounts, down: readonly Member[]): Warning | undefined {
@@ -88,17 +127,31 @@ function degraded(
   return warn('DEGRADED', 'warning', message, remedy, down.map(nameOf));
 }
 
-function nodesDown(down: readonly Member[]): Warning | undefined {
-  if (down.length === 0) return undefined;
-  const names = down.map(nameOf);
-  const verb = names.length === 1 ? 'does' : 'do';
-  return warn(
-    'NODE_DOWN',
-    'warning',
-    `${names.join(', ')} ${verb} not answer`,
-    bringBack(down),
-    names,
-  );
+function nodeDown(member: Member, fate: MemberFate): Warning {
+  const name = nameOf(member);
+  const since = fate.downMs === undefined ? '' : ` for ${formatDuration(fate.downMs)}`;
+  const next = nextOf(fate);
+  const message = `${name} does not answer${since}${next === '' ? '' : `; ${next}`}`;
+  const remedy = `start ${name}, or, if its disk is lost: dog node forget ${name}`;
+  return warn('NODE_DOWN', 'warning', message, remedy, [name]);
+}
+
+function nextOf({ outInMs, maintenanceUntilMs, staysBecause }: MemberFate): string {
+  const until =
+    maintenanceUntilMs === undefined
+      ? ''
+      : `in maintenance until ${new Date(maintenanceUntilMs).toISOString()}, `;
+  if (outInMs !== undefined)
+    return `${until}out in ${formatDuration(outInMs)}, its data moves then`;
+  return staysBecause === '' ? '' : `it is not called out: ${staysBecause}`;
+}
+
+function nodesOut(members: readonly Member[]): Warning | undefined {
+  const names = members.filter(({ standing }) => standing === 'out').map(nameOf);
+  if (names.length === 0) return undefined;
+  const message = `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} out: others hold the data`;
+  const remedy = `start it (and dog node in NODE where an operator called it out), or: dog node forget ${names[0]}`;
+  return warn('NODE_OUT', 'warning', message, remedy, names);
 }
 
 /** It said itself why it ends. */
@@ -131,11 +184,14 @@ function diskSpace(member: Member): Warning | undefined {
 
 function quorumThin(view: ClusterView): Warning | undefined {
   if (view.voters.length < 3) return undefined;
-  const up = view.voters.filter((node) => view.members.get(node)?.state === 'up').length;
+  const absent = view.voters.filter((node) => view.members.get(node)?.state !== 'up');
+  const up = view.voters.length - absent.length;
   const needed = Math.floor(view.voters.length / 2) + 1;
   if (up > needed) return undefined;
+  const names = absent.map(nodeLabel);
   const message = `${up} of ${view.voters.length} voters are up: one more lost stops decisions`;
-  return warn('QUORUM_THIN', 'warning', message, 'bring voters back, or add nodes');
+  const remedy = `bring ${names.join(', ')} back, or add nodes: they are replaced in time`;
+  return warn('QUORUM_THIN', 'warning', message, remedy, names);
 }
 
 function zonesFew(view: ClusterView, members: readonly Member[]): Warning | undefined {

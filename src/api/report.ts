@@ -13,8 +13,9 @@ import type {
 import type { NodeId } from '../core/ids.ts';
 import { partitionOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
-import type { ClusterView, PartitionConfig, Policy, Volume } from '../core/view.ts';
-import type { NodeStatus } from '../node-handle.ts';
+import type { ClusterView, Member, PartitionConfig, Policy, Volume } from '../core/view.ts';
+import { voterTarget } from '../core/voter-choice.ts';
+import type { MemberFate, NodeStatus } from '../node-handle.ts';
 import { nextSteps } from './health.ts';
 
 export function nodeName(node: NodeId | undefined): string {
@@ -32,6 +33,7 @@ export function statusData(status: NodeStatus, pid: number): StatusData {
     leader: nodeName(status.leader),
     role: status.role,
     waitingFor: status.waitingFor,
+    missingVoters: status.missingVoters.map(nodeName),
     space: spaceData(status),
     objects: status.objects,
     catchUp: status.catchUp,
@@ -53,6 +55,11 @@ export function clusterData(view: ClusterView, status: NodeStatus): ClusterData 
     members: { total: members.length, up, down: members.length - up },
     zones: [...new Set(members.map((member) => member.zone))].sort(),
     voters: view.voters.map(nodeName),
+    votersWanted: voterTarget(view),
+    missingVoters: status.missingVoters.map(nodeName),
+    retired: [...view.retired.values()].map(({ node, how, since }) => {
+      return { name: nodeName(node), how, sinceEpoch: since };
+    }),
     leader: nodeName(status.leader),
     volumes: view.volumes.size,
     partitions: clusterPartitions(view),
@@ -62,22 +69,49 @@ export function clusterData(view: ClusterView, status: NodeStatus): ClusterData 
   };
 }
 
-export function nodesData(view: ClusterView, status: NodeStatus): readonly NodeData[] {
+/** @param fateOf what time will do to a member, as the answering node sees it */
+export function nodesData(
+  view: ClusterView,
+  status: NodeStatus,
+  fateOf: (node: NodeId) => MemberFate,
+): readonly NodeData[] {
   return [...view.members.values()]
     .sort((a, b) => a.node - b.node)
-    .map((member) => ({
-      name: nodeName(member.node),
-      node: member.node,
-      addresses: member.addresses,
-      zone: member.zone,
-      weight: member.weight,
-      state: member.state,
-      sinceEpoch: member.since,
-      incarnation: member.incarnation,
-      isVoter: view.voters.includes(member.node),
-      isLeader: member.node === status.leader,
-      peerKey: member.peerKey,
-    }));
+    .map((member) => nodeData(view, status, member, fateOf(member.node)));
+}
+
+export function nodeData(
+  view: ClusterView,
+  status: NodeStatus,
+  member: Member,
+  fate: MemberFate,
+): NodeData {
+  const { maintenanceUntilMs } = fate;
+  return {
+    name: nodeName(member.node),
+    node: member.node,
+    addresses: member.addresses,
+    zone: member.zone,
+    weight: member.weight,
+    state: member.state,
+    sinceEpoch: member.since,
+    incarnation: member.incarnation,
+    isVoter: view.voters.includes(member.node),
+    isLeader: member.node === status.leader,
+    peerKey: member.peerKey,
+    standing: member.standing,
+    isWitness: member.isWitness,
+    downMs: fate.downMs === undefined ? null : Math.round(fate.downMs),
+    outInMs: fate.outInMs === undefined ? null : Math.max(0, Math.round(fate.outInMs)),
+    staysBecause: fate.staysBecause,
+    waitsFor: fate.waitsFor,
+    maintenanceUntil: maintenanceUntilMs === undefined ? null : dateText(maintenanceUntilMs),
+  };
+}
+
+/** ISO 8601 of ms since 1970. */
+export function dateText(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 export function volumeData(view: ClusterView, volume: Volume): VolumeData {

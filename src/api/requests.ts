@@ -1,9 +1,18 @@
 // What a request's body may say. Whatever comes from the network is checked here: unknown keys, wrong types and values
 // out of range are refused with a sentence, never passed on.
 
-import type { CreateRequest, FormatRequest } from '../core/admin-shapes.ts';
+import type {
+  AlterCopiesRequest,
+  CreateRequest,
+  FormatRequest,
+  InviteRequest,
+  MaintenanceRequest,
+  SettingRequest,
+  WeightRequest,
+} from '../core/admin-shapes.ts';
 import { OperatingError } from '../core/errors.ts';
-import { MAX_COPIES } from '../core/limits.ts';
+import { MAX_INVITE_MS } from '../core/invite.ts';
+import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
@@ -20,6 +29,8 @@ const FORMAT: Rules = {
   partitions: { from: 1, to: MAX_PARTITIONS },
   force: 'flag',
 };
+const DURATION: Rule = { from: 1, to: MAX_INVITE_MS };
+const INVITE: Rules = { ttlMs: DURATION, isSingleUse: 'flag' };
 const CREATE: Rules = {
   ...POLICY,
   name: 'text',
@@ -45,6 +56,40 @@ export function parseCreate(body: unknown): CreateRequest {
 /** @throws OperatingError 'usage' */
 export function parseEmpty(body: unknown): void {
   checked(body ?? {}, {});
+}
+
+/** @throws OperatingError 'usage' */
+export function parseInviteRequest(body: unknown): InviteRequest {
+  return checked(body ?? {}, INVITE) as InviteRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseMaintenance(body: unknown): MaintenanceRequest {
+  return checked(body ?? {}, { forMs: DURATION }) as MaintenanceRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseWeight(body: unknown): WeightRequest {
+  const request = checked(body, { weight: { from: 0, to: MAX_WEIGHT } });
+  if (request['weight'] === undefined) throw usage('the field "weight" is missing');
+  return request as unknown as WeightRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseSetting(body: unknown): SettingRequest {
+  const request = checked(body, { name: 'text', value: 'text' });
+  for (const field of ['name', 'value']) {
+    if (request[field] === undefined) throw usage(`the field "${field}" is missing`);
+  }
+  return request as unknown as SettingRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseAlterCopies(body: unknown): AlterCopiesRequest {
+  const request = checked(body, { copies: COPIES, minCopies: COPIES });
+  if (request['copies'] === undefined) throw usage('the field "copies" is missing');
+  checkMinCopies(request as unknown as AlterCopiesRequest);
+  return request as unknown as AlterCopiesRequest;
 }
 
 function checked(body: unknown, rules: Rules): Record<string, unknown> {

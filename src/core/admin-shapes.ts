@@ -41,6 +41,8 @@ export interface StatusData {
   readonly leader: string;
   readonly role: string;
   readonly waitingFor: string;
+  /** Voters that did not answer when they were asked last. */
+  readonly missingVoters: readonly string[];
   readonly space: SpaceData;
   readonly objects: number;
   readonly catchUp: { readonly partitionsLeft: number; readonly bytesCopied: number };
@@ -79,6 +81,60 @@ export interface NodeData {
   readonly isVoter: boolean;
   readonly isLeader: boolean;
   readonly peerKey: string;
+  /** Its place in the cluster, beside its being up or down. */
+  readonly standing: 'in' | 'leaving' | 'gone' | 'out';
+  readonly isWitness: boolean;
+  /** Null while it is not down, or this node has not seen since when. */
+  readonly downMs: number | null;
+  /** Until it is called out; null when time alone does not. */
+  readonly outInMs: number | null;
+  /** Why it is not called out, though it is down; empty otherwise. */
+  readonly staysBecause: string;
+  /** What a drain still waits for. */
+  readonly waitsFor: readonly string[];
+  /** Down is expected until then (ISO 8601); null outside of a maintenance. */
+  readonly maintenanceUntil: string | null;
+}
+
+/** A former member. */
+export interface RetiredData {
+  readonly name: string;
+  readonly how: 'lost' | 'forgotten';
+  readonly sinceEpoch: number;
+}
+
+/** What moving a member's copies away means. */
+export interface MovePlanData {
+  readonly node: string;
+  readonly partitions: number;
+  /** By the average of the node that answers; null where it holds nothing to judge by. */
+  readonly aboutBytes: number | null;
+  /** Why the cluster will refuse; empty when it will not. */
+  readonly bar: string;
+  readonly warnings: readonly string[];
+}
+
+export interface InviteListData {
+  readonly id: string;
+  /** ISO 8601; null = not known. */
+  readonly made: string | null;
+  /** ISO 8601; null = never. */
+  readonly expires: string | null;
+  readonly isSingleUse: boolean;
+  readonly hasExpired: boolean;
+}
+
+export interface RecoverData {
+  readonly voters: readonly {
+    readonly name: string;
+    readonly isReachable: boolean;
+    /** Entries of its log; null when it does not answer. */
+    readonly commit: number | null;
+  }[];
+  readonly needed: number;
+  /** Where the offline tool is to be run. */
+  readonly best: string;
+  readonly mayLose: readonly string[];
 }
 
 export interface ClusterData {
@@ -92,6 +148,11 @@ export interface ClusterData {
   readonly members: { readonly total: number; readonly up: number; readonly down: number };
   readonly zones: readonly string[];
   readonly voters: readonly string[];
+  /** How many the size and zones of the cluster ask for. */
+  readonly votersWanted: number;
+  /** Voters that do not answer, while no leader is known. */
+  readonly missingVoters: readonly string[];
+  readonly retired: readonly RetiredData[];
   /** Name of the leader, empty when this node knows none. */
   readonly leader: string;
   readonly volumes: number;
@@ -157,4 +218,28 @@ export interface CreateRequest {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly strict?: boolean;
+}
+
+export interface InviteRequest {
+  readonly ttlMs?: number;
+  readonly isSingleUse?: boolean;
+}
+
+/** Without a time: it ends. */
+export interface MaintenanceRequest {
+  readonly forMs?: number;
+}
+
+export interface WeightRequest {
+  readonly weight: number;
+}
+
+export interface SettingRequest {
+  readonly name: string;
+  readonly value: string;
+}
+
+export interface AlterCopiesRequest {
+  readonly copies: number;
+  readonly minCopies?: number;
 }
