@@ -339,6 +339,7 @@ export class FormedNode {
       self: this.self,
       views: this.#views,
       store: this.store,
+      isAnnounced: () => this.#isAnnounced(),
       peers: this.#peers,
       pull: (index, from) => this.agreement.learner.pull(index, from),
       lock: {
@@ -395,6 +396,11 @@ export class FormedNode {
   async #exitSoon(): Promise<void> {
     const { ports, onExitAsked } = this.#options;
     ports.clock.setTimer(EXIT_PAUSE_MS, onExitAsked);
+  }
+
+  /** True once this node has applied that its present process is up, also while a later life of it is announced. */
+  #isAnnounced(): boolean {
+    return (this.view?.members.get(this.self)?.incarnation ?? 0) >= this.#firstLife;
   }
 
   /** C4.2, C4.3: gets this life called up by the map. */

@@ -7,7 +7,7 @@ import type { Agreement } from './agreement/agreement.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
-import { joinsOf, surplusOf } from './core/recovery-plan.ts';
+import { doubtsOf, joinsOf, surplusOf } from './core/recovery-plan.ts';
 import type { ClusterView } from './core/view.ts';
 import type { Datapath } from './datapath/datapath.ts';
 import { PARTITIONS_PER_CALL } from './datapath/surplus.ts';
@@ -16,6 +16,8 @@ import type { ObjectStore } from './storage/store-types.ts';
 
 /** Partitions of one round of catch-up, and of its isrPromote. */
 export const JOINS_PER_ROUND = 512;
+/** Partitions of one round of settling, and of its isrSettle. */
+export const DOUBTS_PER_ROUND = 512;
 /** A promotion or purge that is not applied in this time is asked for again by the next round. */
 export const RECOVERY_PROPOSE_MS = 5000;
 
@@ -67,6 +69,11 @@ export class RecoveryDuties {
     if (view === undefined || datapath === undefined || !this.#isUp(view)) return undefined;
     if (this.#purged.length > 0) return () => this.#drop(datapath);
     if (this.#looksLeft > 0) return () => this.#dropDeleted(datapath);
+    const doubts = doubtsOf(view, self).slice(0, DOUBTS_PER_ROUND);
+    if (doubts.length > 0) {
+      const list = doubts.map(({ policy, p, config }) => ({ policy, p, cfg: config.cfg }));
+      return () => this.#settle(datapath, list);
+    }
     const joins = joinsOf(view, self).slice(0, JOINS_PER_ROUND);
     if (joins.length > 0) {
       const list = joins.map(({ policy, p, config }) => ({ policy, p, cfg: config.cfg }));
@@ -98,6 +105,24 @@ export class RecoveryDuties {
     trace.event('recovery.promoted', { asked: partitions.length, applied: value });
     if (value === 0) throw outdated('promotion');
     this.#lookForDeleted();
+  }
+
+  /** R8: extends what may be short, then says so. */
+  async #settle(datapath: Datapath, list: readonly PartitionCas[]): Promise<void> {
+    const partitions = await datapath.settler.run(list);
+    if (partitions.length === 0) {
+      throw new OperatingError('unreachable', 'no partition could be settled', { advice: 'retry' });
+    }
+    const { self, incarnation, agreement, trace } = this.#context;
+    const body = {
+      type: 'isrSettle',
+      partitions,
+      node: self,
+      incarnation: incarnation(),
+    } as const;
+    const { value } = await agreement.propose(body, RECOVERY_PROPOSE_MS);
+    trace.event('recovery.settled', { asked: partitions.length, applied: value });
+    if (value === 0) throw outdated('settling');
   }
 
   async #askForPurge(partitions: readonly PartitionCas[]): Promise<void> {

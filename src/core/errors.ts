@@ -37,7 +37,8 @@ export type ErrorCode =
   | 'locked'
   | 'shutting-down'
   | 'too-large'
-  | 'unsupported';
+  | 'unsupported'
+  | 'cache-lost';
 
 /** Base of every operating error. Compare by `code`: the class does not cross the wire. */
 export class OperatingError extends Error {

@@ -11,7 +11,7 @@ import {
   partitionOfKey,
 } from './ids.ts';
 import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
-import { type IsLive, liveCount, purgeBar, release, upCount } from './partition.ts';
+import { type IsLive, isSure, liveCount, purgeBar, release, upCount } from './partition.ts';
 import type { ClusterView, Member, PartitionConfig, Policy } from './view.ts';
 
 /** After so long with one live member, a spare node joins (4.4). */
@@ -196,16 +196,32 @@ export function joinsOf(view: ClusterView, self: NodeId): PartitionWork[] {
   return work;
 }
 
-/** The partitions where `self` is doubtful: what it has to settle (R8). */
+/** The partitions where `self` is doubtful and can settle now (R8). */
 export function doubtsOf(view: ClusterView, self: NodeId): PartitionWork[] {
   const work: PartitionWork[] = [];
   for (const policy of view.policies.keys()) {
     for (const p of view.explicitPartitions(policy)) {
       const config = view.partition(policy, p);
-      if (config.doubtful.includes(self)) work.push({ policy, p, config });
+      const isDoubtful = config.doubtful.includes(self);
+      if (isDoubtful && settlingSources(view, config, self) !== undefined) {
+        work.push({ policy, p, config });
+      }
     }
   }
   return work;
+}
+
+/** Whom a doubtful member asks: one sure member that is up, else all others of I, if all are up (R8). */
+export function settlingSources(
+  view: ClusterView,
+  config: PartitionConfig,
+  self: NodeId,
+): readonly NodeId[] | undefined {
+  const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
+  const others = config.inSync.filter((node) => node !== self);
+  const sure = others.find((node) => isSure(config, node) && isLive(node));
+  if (sure !== undefined) return [sure];
+  return others.every(isLive) ? others : undefined;
 }
 
 /**

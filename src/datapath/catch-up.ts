@@ -5,6 +5,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { type MapIndex, type NodeId, type ObjectId, partitionKey } from '../core/ids.ts';
+import { isSure } from '../core/partition.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
@@ -119,7 +120,8 @@ export class CatchUp {
     const view = views.current();
     const config = view.partition(where.policy, where.p);
     if (config.cfg !== where.cfg || !config.joining.includes(self)) return undefined;
-    const sources = config.inSync.filter((node) => isUp(view, node));
+    // A8: a doubtful member is no source.
+    const sources = config.inSync.filter((node) => isUp(view, node) && isSure(config, node));
     const source = sources[(where.p + this.#turn) % Math.max(1, sources.length)];
     if (source === undefined) return undefined;
     const { policy, p, cfg } = where;

@@ -29,6 +29,8 @@ export interface DatapathContext {
   readonly views: ViewCell;
   readonly store: ObjectStore;
   readonly peers: PeerRequests;
+  /** False until this node has applied that its present process is up: before, it serves nothing (R8). */
+  isAnnounced(): boolean;
   /** Asks the learner for the log up to `index`, first from this node; `views` changes later. Never waits. */
   pull(index: MapIndex, from: NodeId): void;
   /** The lock actor's ears. */
@@ -86,4 +88,5 @@ export interface StandbyServer {
     at: number,
     done: (error: Error | undefined) => void,
   ): void;
+  flush(done: (error: Error | undefined) => void): void;
 }

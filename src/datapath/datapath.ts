@@ -13,6 +13,7 @@ import { OpenVolume } from './open-volume.ts';
 import { PeerCopies } from './peer-copies.ts';
 import { PeerService } from './peer-service.ts';
 import { Repairer } from './repairer.ts';
+import { Settler } from './settle.ts';
 import { Surplus } from './surplus.ts';
 
 export type { DatapathContext } from './context.ts';
@@ -33,6 +34,7 @@ export interface Datapath {
   stop(): Promise<void>;
   readonly catchUp: CatchUp;
   readonly surplus: Surplus;
+  readonly settler: Settler;
   readonly repairer: Repairer;
   readonly stats: DatapathStats;
 }
@@ -54,6 +56,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   const fence = new CopyFence();
   const catchUp = new CatchUp(parts, { gates, marks, fence });
   const surplus = new Surplus(parts, gates);
+  const settler = new Settler(parts, { gates, fence });
   const repairer = new Repairer(parts, { gates, fence });
   const copies = new PeerCopies(parts, { gates, marks, fence });
   const sessions = new Sessions(parts);
@@ -70,6 +73,7 @@ export function createDatapath(context: DatapathContext): Datapath {
     },
     catchUp,
     surplus,
+    settler,
     repairer,
     get stats() {
       const { objectsCopied, bytesCopied } = catchUp;

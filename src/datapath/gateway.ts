@@ -10,6 +10,7 @@ import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 import { Closer } from './closer.ts';
 import { isUp, type Parts, partitionOfObject } from './context.ts';
+import { Flusher } from './flusher.ts';
 import { partDone, startJob } from './job.ts';
 import { lookUpVersion } from './lookup.ts';
 import type { OpenVolume } from './open-volume.ts';
@@ -17,7 +18,7 @@ import type { RangeTicket } from './range-lock.ts';
 import { ReplicaReader } from './read-replica.ts';
 import { Reconciler } from './reconcile.ts';
 import { SessionLife } from './session-life.ts';
-import { HOLDER_WAIT_MS, readFromHolder, StandbyWrites } from './standby.ts';
+import { flushAtHolder, HOLDER_WAIT_MS, readFromHolder, StandbyWrites } from './standby.ts';
 import { type Change, type ObjectPipe, PipeTable } from './version-pipe.ts';
 import type { Done, VolumeSession } from './volume-session.ts';
 import { ReplicaWriter } from './write-replicas.ts';
@@ -28,7 +29,17 @@ export const MAX_SESSION_REQUESTS = 4096;
 /** Pause before a standby asks again. */
 export const STANDBY_RETRY_MS = 50;
 
+/** The flush before a lock is handed back is given up after this. */
+export const LAST_FLUSH_MS = 5000;
+
 const NO_BYTES = new Uint8Array(0);
+const NOTHING_OWED: ReadonlyMap<number, number> = new Map();
+
+/** Bytes for one slice, and whether they must be durable before they are acknowledged (FUA). */
+interface SliceData {
+  readonly bytes: Uint8Array;
+  readonly isForced: boolean;
+}
 
 export class Gateway implements VolumeSession {
   readonly open: OpenVolume;
@@ -39,6 +50,8 @@ export class Gateway implements VolumeSession {
   readonly #reader: ReplicaReader;
   readonly #reconciler: Reconciler;
   readonly #closer: Closer;
+  /** Of a writeback volume. */
+  readonly #flusher: Flusher | undefined;
   readonly #life: SessionLife;
   readonly #onEnded: (gateway: Gateway) => void;
   readonly #stopWatching: () => void;
@@ -54,23 +67,34 @@ export class Gateway implements VolumeSession {
     this.#onEnded = onEnded;
     this.#standbyWrites = new StandbyWrites(parts.clock);
     this.#closer = new Closer(parts, open);
-    this.#reconciler = new Reconciler(parts, open, (index, p, count) => {
-      if (count > 0) this.#closer.note(index, p, count);
+    const isWriteback = open.volume.durability === 'writeback';
+    this.#reconciler = new Reconciler(parts, open, {
+      onEqual: (index, p, count) => {
+        if (count > 0) this.#closer.note(index, p, count);
+      },
+      acknowledgedIn: (p) => this.#flusher?.acknowledgedIn(p) ?? NOTHING_OWED,
     });
+    const isTouched = (p: number): boolean => this.#reconciler.isTouched(p);
     this.#pipes = new PipeTable(
       (index) => partitionOfObject(parts.views.current(), open.volume, index),
-      (pipe) => !this.#closer.owes(pipe.index),
+      (pipe) => !this.#closer.owes(pipe.index) && this.#flusher?.owes(pipe.index, pipe.p) !== true,
     );
     const whenTouched = (p: number, then: () => void) => this.#reconciler.whenTouched(p, then);
+    if (isWriteback) {
+      const onSynced = (index: number, p: number, count: number) => this.#synced(index, p, count);
+      this.#flusher = new Flusher(parts, open, { isTouched, whenTouched, onSynced });
+    }
     this.#reader = new ReplicaReader(parts, open, whenTouched);
     this.#writer = new ReplicaWriter(parts, open, {
       whenTouched,
+      isTouched,
       lookUp: (pipe, then) => lookUpVersion(parts, open, pipe, then),
-      onQuiet: (pipe) => this.#closer.note(pipe.index, pipe.p, pipe.acked.count),
+      onAcked: (pipe) => this.#flusher?.note(pipe.index, pipe.p, pipe.acked.count),
+      onQuiet: (pipe) => this.#closer.note(pipe.index, pipe.p, pipe.durable),
     });
     this.#life = new SessionLife(parts, open, {
       isIdle: () => this.#inFlight === 0,
-      sayCloses: (done) => this.#closer.flush(done),
+      sayCloses: (done) => this.#flushFirst(() => this.#closer.flush(done)),
       onEnded: () => onEnded(this),
     });
     open.onChange(() => this.#lockChanged());
@@ -126,35 +150,95 @@ export class Gateway implements VolumeSession {
     this.#whenJudged(go, finish);
   }
 
-  write(offset: number, data: Uint8Array, done: Done): void {
+  write(offset: number, data: Uint8Array, done: Done, isForced = false): void {
     const finish = this.#admit(offset, data.length, done);
     if (finish === undefined) return;
-    this.#whenHolder(finish, () => {
+    this.#whenWritable(finish, () => {
       const slices = slicesOf(offset, data.length);
       const job = startJob(slices.length, finish);
       for (const slice of slices) {
-        this.#writeSlice(slice, data.subarray(slice.at, slice.at + slice.length), (error) =>
-          partDone(job, error),
-        );
+        const bytes = data.subarray(slice.at, slice.at + slice.length);
+        this.#writeSlice(slice, { bytes, isForced }, (error) => partDone(job, error));
       }
     });
   }
 
-  writeZeroes(offset: number, length: number, done: Done): void {
+  writeZeroes(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done);
     if (finish === undefined) return;
-    this.#whenHolder(finish, () => this.#zeroRange({ offset, length, keepsEdges: false }, finish));
+    const range = { offset, length, keepsEdges: false };
+    this.#whenWritable(finish, () => this.#zeroRange(range, isForced, finish));
   }
 
-  trim(offset: number, length: number, done: Done): void {
+  trim(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done);
     if (finish === undefined) return;
-    this.#whenHolder(finish, () => this.#zeroRange({ offset, length, keepsEdges: true }, finish));
+    const range = { offset, length, keepsEdges: true };
+    this.#whenWritable(finish, () => this.#zeroRange(range, isForced, finish));
   }
 
-  /** Durable mode: what was answered is durable, so this is an ordering point only; a fenced session still fails. */
+  /**
+   * Durable mode: what was answered is durable, so this is an ordering point only; a fenced session still fails.
+   * Writeback: the holder syncs (R5), also for a standby; without a live holder the lock is taken as for a write (3.2).
+   */
   flush(done: Done): void {
-    done(this.open.error);
+    if (this.#flusher === undefined) {
+      done(this.open.error);
+      return;
+    }
+    const finish = this.#admit(0, 0, done);
+    if (finish === undefined) return;
+    // Behind waiting writes it waits with them.
+    if (this.#standbyWrites.isEmpty) this.#flushJudged(finish);
+    else this.#whenHolder(finish, () => this.#flushJudged(finish));
+  }
+
+  #flushJudged(finish: Done): void {
+    this.#whenJudged(() => {
+      if (this.open.state === 'held') {
+        this.#flusher?.flush(finish);
+        return;
+      }
+      flushAtHolder(this.#parts, this.open, (isDone) => {
+        if (isDone) return finish(undefined);
+        this.#parts.clock.setTimer(STANDBY_RETRY_MS, () => this.#flushJudged(finish));
+      });
+    }, finish);
+  }
+
+  /** Before the lock is handed back (3.3): bounded, for nothing was promised of what the guest did not flush. */
+  #flushFirst(then: () => void): void {
+    const flusher = this.#flusher;
+    if (flusher === undefined || !this.open.isHeld) {
+      then();
+      return;
+    }
+    let isOver = false;
+    const once = (): void => {
+      if (isOver) return;
+      isOver = true;
+      this.#parts.clock.clearTimer(timer);
+      then();
+    };
+    const timer = this.#parts.clock.setTimer(LAST_FLUSH_MS, once);
+    flusher.flush(once);
+  }
+
+  /** All of W made the object durable up to `count`: it may be closed (R6). */
+  #synced(index: number, p: number, count: number): void {
+    const pipe = this.#pipes.peek(index);
+    if (pipe === undefined) return;
+    pipe.durable = Math.max(pipe.durable, count);
+    if (pipe.isIdle && pipe.acked.count === count) this.#closer.note(index, p, count);
+  }
+
+  /** Runs `go` as the holder, once what is not durable yet is below its bound. */
+  #whenWritable(finish: Done, go: () => void): void {
+    this.#whenHolder(finish, () => {
+      const flusher = this.#flusher;
+      if (flusher?.isFull !== true) return go();
+      flusher.flush((error) => (error === undefined ? go() : finish(error)));
+    });
   }
 
   // ------------------------------------------------------------------------------------------ lock
@@ -207,6 +291,7 @@ export class Gateway implements VolumeSession {
     if (this.open.state === 'lost') {
       this.#reconciler.sessionLost();
       this.#writer.sessionLost();
+      this.#flusher?.sessionLost();
       this.#stopWatching();
       // Forgotten at once: the next connection opens a new session.
       this.#onEnded(this);
@@ -222,6 +307,7 @@ export class Gateway implements VolumeSession {
     if (!this.open.isHeld) return;
     this.#reconciler.viewChanged(view);
     this.#writer.viewChanged();
+    this.#flusher?.viewChanged();
   }
 
   // ------------------------------------------------------------------------------------------ reads
@@ -271,16 +357,18 @@ export class Gateway implements VolumeSession {
 
   // ------------------------------------------------------------------------------------------ writes
 
-  #writeSlice(slice: Slice, data: Uint8Array, done: Done): void {
+  #writeSlice(slice: Slice, { bytes: data, isForced }: SliceData, done: Done): void {
     const range = widenToSectors(slice.offset, slice.length);
     this.#withRange(slice.index, range, done, (pipe, finish) => {
       const isWhole = range.offset === slice.offset && range.count === slice.length;
-      if (isWhole) return this.#submitWrite(pipe, range.offset, data, finish);
+      if (isWhole) {
+        return this.#submitWrite(pipe, range.offset, { bytes: data, isForced }, finish);
+      }
       const bytes = new Uint8Array(range.count);
       this.#readEdges(pipe, slice, bytes, (error) => {
         if (error !== undefined) return finish(error);
         bytes.set(data, slice.offset - range.offset);
-        this.#submitWrite(pipe, range.offset, bytes, finish);
+        this.#submitWrite(pipe, range.offset, { bytes, isForced }, finish);
       });
     });
   }
@@ -302,9 +390,10 @@ export class Gateway implements VolumeSession {
     }
   }
 
-  #submitWrite(pipe: ObjectPipe, offset: number, data: Uint8Array, done: Done): void {
+  #submitWrite(pipe: ObjectPipe, offset: number, what: SliceData, done: Done): void {
+    const { bytes: data, isForced } = what;
     const sums = sumsOf(this.open.volume.head, pipe.index, offset, data);
-    this.#submit(pipe, { kind: 'write', offset, count: data.length, data, sums, done });
+    this.#submit(pipe, { kind: 'write', offset, count: data.length, data, sums, isForced, done });
   }
 
   #submit(pipe: ObjectPipe, change: Change): void {
@@ -330,12 +419,14 @@ export class Gateway implements VolumeSession {
     });
   }
 
-  #zeroRange(range: ZeroRange, finish: Done): void {
+  #zeroRange(range: ZeroRange, isForced: boolean, finish: Done): void {
     const hooks: ZeroHooks = {
-      writeEdge: (slice, done) => this.#writeSlice(slice, new Uint8Array(slice.length), done),
+      writeEdge: (slice, done) => {
+        this.#writeSlice(slice, { bytes: new Uint8Array(slice.length), isForced }, done);
+      },
       zeroSectors: (index, whole, done) => {
         this.#withRange(index, whole, done, (pipe, ended) => {
-          const bytes = { data: NO_BYTES, sums: NO_BYTES };
+          const bytes = { data: NO_BYTES, sums: NO_BYTES, isForced };
           this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: ended });
         });
       },

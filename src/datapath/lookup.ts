@@ -3,6 +3,7 @@
 // this object is in flight.
 
 import type { Version } from '../core/ids.ts';
+import { readersOf } from '../core/partition.ts';
 import { OP, STATUS } from '../wire/frame.ts';
 import { decodeRows, encodeObjectNames } from '../wire/payloads.ts';
 import { configOf, isUp, type Parts, requestFrame } from './context.ts';
@@ -27,14 +28,15 @@ export function lookUpVersion(
   }
   const view = parts.views.current();
   const config = configOf(view, open.volume, pipe.p);
-  if (config.inSync.includes(parts.self)) {
+  const readers = readersOf(config, open.volume.durability);
+  if (readers.includes(parts.self)) {
     const row = parts.store.row(open.volume.head, pipe.index);
     pipe.learn(versionOf(row));
     then();
     return;
   }
-  const up = config.inSync.filter((node) => isUp(view, node));
-  const members = up.length > 0 ? up : config.inSync;
+  const up = readers.filter((node) => isUp(view, node));
+  const members = up.length > 0 ? up : readers;
   const node = members[tries % members.length];
   const again = (): void => {
     parts.clock.setTimer(LOOKUP_RETRY_MS, () => lookUpVersion(parts, open, pipe, then, tries + 1));

@@ -62,6 +62,23 @@ export class PeerCopies {
     });
   }
 
+  /** R5: all that this node confirmed in these partitions is durable; judged when asked and when answered. */
+  sync(frame: Frame, reply: Reply): void {
+    const list = decodePartitionCfgs(frame.payload);
+    const judge: Judge = () => {
+      const view = this.#parts.views.current();
+      const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
+      return fenced === STATUS.OK ? judgeList(view, this.#parts.self, list) : fenced;
+    };
+    const status = judge();
+    if (status !== STATUS.OK) {
+      reply(answerTo(this.#parts, frame, status));
+      return;
+    }
+    const make = (): Frame => answerTo(this.#parts, frame, STATUS.OK);
+    answerSettled(this.#parts, frame, reply, { judge, make });
+  }
+
   #sealPage(frame: Frame, list: readonly PartitionCfg[]): Frame {
     const family = this.#parts.views.current().volumes.get(frame.volume)?.family;
     const open: RowImage[] = [];

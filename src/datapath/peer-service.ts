@@ -7,6 +7,7 @@ import { firstBadSector } from '../core/checksum.ts';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { NodeId, Version } from '../core/ids.ts';
 import { partitionKey } from '../core/ids.ts';
+import { readersOf } from '../core/partition.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { judgeWrite } from '../core/version.ts';
 import type { StoreWrite } from '../storage/store-types.ts';
@@ -57,6 +58,11 @@ export class PeerService {
   /** Judges and serves one request; `reply` exactly once. Frames of one sender must come in the order sent. */
   handleFrame(from: NodeId, frame: Frame, reply: Reply): void {
     const view = this.#parts.views.current();
+    if (!this.#parts.isAnnounced()) {
+      // R8: what this process lacks is in the map only with its `nodeUp`.
+      reply(answerTo(this.#parts, frame, STATUS.BUSY));
+      return;
+    }
     if (frame.mapIndex > view.index) {
       this.#waitForMap(from, frame, reply);
       return;
@@ -105,6 +111,10 @@ export class PeerService {
         }
         serveStandby(this.#parts, this.#sessionOf, frame, reply);
         return;
+      case OP.SYNC:
+        if ((frame.flags & FLAG.STANDBY) === 0) this.#copies.sync(frame, reply);
+        else serveStandby(this.#parts, this.#sessionOf, frame, reply);
+        return;
       case OP.SEAL:
       case OP.ENSURE:
         this.#copies.seal(frame, reply);
@@ -128,7 +138,7 @@ export class PeerService {
         this.#source.fetch(frame, reply);
         return;
       default: {
-        // SYNC, HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
+        // HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
         reply(answerTo(this.#parts, frame, STATUS.BAD));
         return;
       }
@@ -208,6 +218,8 @@ export class PeerService {
       closed: Math.min(frame.closed, at.prev.count),
       offset: frame.offset,
       count: frame.count,
+      // R5: received is enough, unless the write is forced.
+      mayLag: at.place.volume.durability === 'writeback' && (frame.flags & FLAG.SYNC) === 0,
     };
     const done = (error: OperatingError | undefined): void => {
       const own = error === undefined ? at.next : undefined;
@@ -250,8 +262,9 @@ export class PeerService {
       reply(answerTo(this.#parts, frame, status));
       return;
     }
-    // R7: only a member of I answers, and never with less than the holder acknowledged.
-    if (!place.config.inSync.includes(this.#parts.self)) {
+    // R7: only a sure member of I answers, and never with less than the holder acknowledged.
+    const readers = readersOf(place.config, place.volume.durability);
+    if (!readers.includes(this.#parts.self)) {
       reply(answerTo(this.#parts, frame, STATUS.NOT_MEMBER));
       return;
     }

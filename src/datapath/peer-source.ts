@@ -2,7 +2,7 @@
 // token: judged by cfg alone, so that a source that answers refuses older writes from then on (A8).
 
 import { partitionKey } from '../core/ids.ts';
-import { partitionOf } from '../core/partition.ts';
+import { isSure, partitionOf } from '../core/partition.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
@@ -24,7 +24,7 @@ export class PeerSource {
     this.#parts = parts;
   }
 
-  /** Which of these cfgs has this node applied? A member of I that says yes refuses older ones for ever (A8). */
+  /** Which of these cfgs has this node applied? A sure member of I that says yes refuses older ones for ever (A8). */
   confirm(frame: Frame, reply: Reply): void {
     const list = decodePartitionCfgs(frame.payload);
     const { views, self } = this.#parts;
@@ -32,7 +32,7 @@ export class PeerSource {
       const view = views.current();
       if (!view.policies.has(policy) || p >= view.partitions) return false;
       const config = view.partition(policy, p);
-      return config.cfg === cfg && config.inSync.includes(self);
+      return config.cfg === cfg && isSure(config, self);
     };
     const make = (): Frame => {
       const made = answerTo(this.#parts, frame, STATUS.OK);

@@ -3,6 +3,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { NodeId, Version } from '../core/ids.ts';
+import { readersOf } from '../core/partition.ts';
 import { SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
@@ -65,7 +66,8 @@ export class ReplicaReader {
   ): boolean {
     const { self, store, views } = this.#parts;
     const config = configOf(views.current(), this.#open.volume, pipe.p);
-    if (!config.inSync.includes(self) || this.#isBehind(pipe)) return false;
+    const isReader = readersOf(config, this.#open.volume.durability).includes(self);
+    if (!isReader || this.#isBehind(pipe)) return false;
     return store.readSync(this.#open.volume.head, pipe.index, offset, count, target, at) === 'ok';
   }
 
@@ -84,14 +86,15 @@ export class ReplicaReader {
   /** This node first, then the others from the one chosen for the partition; those called down last. */
   #candidates(view: ClusterView, config: PartitionConfig, job: ReadTry): NodeId[] {
     const { self } = this.#parts;
-    const others = config.inSync.filter((node) => node !== self);
+    const readers = readersOf(config, this.#open.volume.durability);
+    const others = readers.filter((node) => node !== self);
     const turn = others.length === 0 ? 0 : this.#turnOf(job.pipe.p) % others.length;
     const turned = [...others.slice(turn), ...others.slice(0, turn)];
     const sorted = [
       ...turned.filter((node) => isUp(view, node)),
       ...turned.filter((node) => !isUp(view, node)),
     ];
-    return config.inSync.includes(self) ? [self, ...sorted] : sorted;
+    return readers.includes(self) ? [self, ...sorted] : sorted;
   }
 
   #turnOf(p: number): number {

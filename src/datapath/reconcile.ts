@@ -1,14 +1,16 @@
 // First touch (4.5): before a session's first I/O in a partition all of I+J is sealed under its token, and what any of
 // them lists as open is made equal: the longest prefix among I wins, joiners are cut back to it, too (Trap 2). After a
 // takeover the SEAL travels on an ENSURE, so its answers are the barrier as well (F3). A change of cfg starts the
-// partition again. A touched partition stays touched for the life of the session.
+// partition again. A touched partition stays touched for the life of the session; but of a writeback volume it is touched
+// again when cfg rose because a member started anew, which may lack what it confirmed (R8). A touch that finds less than
+// the session acknowledged ends the session.
 //
 //   seal ──all of I+J──▶ versions of what is open ──▶ equalise ──▶ touched
 //    ▲                                                   │
 //    └───────────── new cfg, or any failure ─────────────┘
 
-import { messageOf } from '../core/errors.ts';
-import type { MapIndex, NodeId } from '../core/ids.ts';
+import { messageOf, OperatingError } from '../core/errors.ts';
+import type { Incarnation, MapIndex, NodeId } from '../core/ids.ts';
 import { partitionKey } from '../core/ids.ts';
 import { partitionOf, writeSetOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
@@ -50,30 +52,44 @@ interface Touch {
   readonly waiters: (() => void)[];
 }
 
+export interface TouchHooks {
+  /** An object was made equal on all of I+J, durably: its close may go out. */
+  readonly onEqual: (index: number, p: number, count: number) => void;
+  /** Acknowledged and perhaps not durable, in p: count by object index. */
+  readonly acknowledgedIn: (p: number) => ReadonlyMap<number, number>;
+}
+
 export class Reconciler {
   readonly #parts: Parts;
   readonly #open: OpenVolume;
-  readonly #onEqual: (index: number, p: number, count: number) => void;
-  /** 1 = touched, by hash part. */
+  readonly #hooks: TouchHooks;
+  /** 1 = touched, by hash part; and under which cfg. */
   readonly #touched: Uint8Array;
+  readonly #touchedCfg: Uint32Array;
+  /** Map index of the last look for members that started anew, and the lives that it saw. */
+  #lookedAt: number;
+  #lives: ReadonlyMap<NodeId, Incarnation>;
   readonly #touches = new Map<number, Touch>();
   /** Members with a SEAL of this session in flight. */
   readonly #sealing = new Set<NodeId>();
   #isScheduled = false;
 
-  /** @param onEqual an object was made equal on all of I+J: its close may go out */
-  constructor(
-    parts: Parts,
-    open: OpenVolume,
-    onEqual: (index: number, p: number, count: number) => void,
-  ) {
+  constructor(parts: Parts, open: OpenVolume, hooks: TouchHooks) {
     this.#parts = parts;
     this.#open = open;
-    this.#onEqual = onEqual;
-    this.#touched = new Uint8Array(parts.views.current().partitions);
+    this.#hooks = hooks;
+    const view = parts.views.current();
+    this.#touched = new Uint8Array(view.partitions);
+    this.#touchedCfg = new Uint32Array(view.partitions);
+    this.#lookedAt = view.index;
+    this.#lives = livesOf(view);
   }
 
   isTouched(p: number): boolean {
+    if (this.#touched[p] !== 1) return false;
+    if (this.#open.volume.durability === 'durable') return true;
+    // Who asks may be told of a new view before this session is.
+    this.#lookForDoubt(this.#parts.views.current());
     return this.#touched[p] === 1;
   }
 
@@ -102,6 +118,7 @@ export class Reconciler {
   }
 
   viewChanged(view: ClusterView): void {
+    if (this.#open.volume.durability === 'writeback') this.#lookForDoubt(view);
     for (const touch of this.#touches.values()) {
       if (configOf(view, this.#open.volume, touch.p).cfg !== touch.config.cfg) this.#restart(touch);
     }
@@ -111,6 +128,30 @@ export class Reconciler {
     const touches = [...this.#touches.values()];
     this.#touches.clear();
     for (const touch of touches) for (const fn of touch.waiters.splice(0)) fn();
+  }
+
+  /**
+   * R8: cfg rose where a member of I is doubtful, or was between two views that this node saw: what it confirmed may be
+   * gone. The partition is touched again under the new cfg, which refuses all that is on its way under the old one.
+   */
+  #lookForDoubt(view: ClusterView): void {
+    if (view.index === this.#lookedAt) return;
+    this.#lookedAt = view.index;
+    const before = this.#lives;
+    this.#lives = livesOf(view);
+    for (let p = 0; p < this.#touched.length; p += 1) {
+      if (this.#touched[p] !== 1) continue;
+      const { cfg, inSync, doubtful } = configOf(view, this.#open.volume, p);
+      if (cfg === this.#touchedCfg[p]) continue;
+      const isAnew = inSync.some((node) => this.#lives.get(node) !== before.get(node));
+      if (doubtful.length === 0 && !isAnew) {
+        this.#touchedCfg[p] = cfg;
+        continue;
+      }
+      this.#touched[p] = 0;
+      this.#begin(p);
+      this.#schedule();
+    }
   }
 
   #begin(p: number): Touch {
@@ -236,6 +277,8 @@ export class Reconciler {
   #compare(touch: Touch): void {
     const open = new Set<number>();
     for (const table of touch.tables.values()) for (const index of table.keys()) open.add(index);
+    // What was lost everywhere is listed as open by nobody.
+    for (const index of this.#hooks.acknowledgedIn(touch.p).keys()) open.add(index);
     if (open.size === 0) {
       this.#finish(touch);
       return;
@@ -280,10 +323,11 @@ export class Reconciler {
       return;
     }
     const { lists, winners } = plan;
+    if (this.#hasLost(touch, winners)) return;
     const { round } = touch;
     let left = lists.size;
     const finish = (): void => {
-      for (const [index, count] of winners) this.#onEqual(index, touch.p, count);
+      for (const [index, count] of winners) this.#hooks.onEqual(index, touch.p, count);
       this.#finish(touch);
     };
     if (left === 0) {
@@ -296,6 +340,21 @@ export class Reconciler {
         if (left === 0 && this.#isCurrent(touch, round)) finish();
       });
     }
+  }
+
+  /** R8: the members lost what the guest was told is written. It must hear of it: its next session starts clean (V1). */
+  #hasLost(touch: Touch, winners: ReadonlyMap<number, number>): boolean {
+    for (const [index, count] of this.#hooks.acknowledgedIn(touch.p)) {
+      const found = winners.get(index) ?? 0;
+      if (found >= count) continue;
+      const { name, id } = this.#open.volume;
+      this.#parts.trace.warn('cache-lost', { volume: id, index, found, acknowledged: count });
+      const text = `writes of ${name} that were not flushed were lost with the memory of its replicas`;
+      const remedy = 'check its file systems, then attach it again';
+      this.#open.lost(new OperatingError('cache-lost', text, { remedy }));
+      return true;
+    }
+    return false;
   }
 
   #equaliseOn(touch: Touch, node: NodeId, items: readonly EqualiseItem[], done: () => void): void {
@@ -316,6 +375,7 @@ export class Reconciler {
 
   #finish(touch: Touch): void {
     this.#touched[touch.p] = 1;
+    this.#touchedCfg[touch.p] = touch.config.cfg;
     this.#touches.delete(touch.p);
     for (const fn of touch.waiters.splice(0)) fn();
   }
@@ -357,4 +417,8 @@ export class Reconciler {
       this.#parts.trace.count('touch.retried');
     }
   }
+}
+
+function livesOf(view: ClusterView): ReadonlyMap<NodeId, Incarnation> {
+  return new Map([...view.members.values()].map(({ node, incarnation }) => [node, incarnation]));
 }

@@ -48,7 +48,26 @@ export function readFromHolder(
   });
 }
 
-/** At the holder: serves a STANDBY read through its own session. */
+/**
+ * Asks the holder once to sync as for its own guest (3.2).
+ * @param done false = judge the lock by the view known then, and ask again
+ */
+export function flushAtHolder(
+  parts: Parts,
+  open: OpenVolume,
+  done: (isDone: boolean) => void,
+): void {
+  const { holder } = open;
+  const frame = requestFrame(parts.views.current(), OP.SYNC);
+  frame.flags |= FLAG.STANDBY;
+  frame.volume = open.volume.id;
+  parts.ask(holder, frame, STANDBY_DEADLINE_MS, (reply) => {
+    if (reply?.status === STATUS.NOT_HOLDER) parts.pull(reply.mapIndex, holder);
+    done(reply?.status === STATUS.OK);
+  });
+}
+
+/** At the holder: serves a STANDBY read or flush through its own session. */
 export function serveStandby(
   parts: Parts,
   sessionOf: SessionOf,
@@ -63,6 +82,13 @@ export function serveStandby(
   const session = sessionOf(frame.volume);
   if (session === undefined || !session.isHolder) {
     reply(answer(STATUS.NOT_HOLDER));
+    return;
+  }
+  if (frame.op === OP.SYNC) {
+    session.flush((error) => {
+      if (error === undefined) return reply(answer(STATUS.OK));
+      reply(answer(session.isHolder ? STATUS.IO : STATUS.NOT_HOLDER));
+    });
     return;
   }
   if (frame.offset + frame.count > OBJECT_BYTES || frame.count > MAX_PAYLOAD_BYTES) {
@@ -90,6 +116,10 @@ export class StandbyWrites {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0;
   }
 
   /** Calls `judge` once: when the lock has changed, or at the deadline. */

@@ -25,6 +25,8 @@ export interface Change {
   readonly data: Uint8Array;
   /** Of `data`, computed once (4.10). */
   readonly sums: Uint8Array;
+  /** Confirmed by nobody before it is synced, whatever the volume's mode (FUA, R5). */
+  readonly isForced: boolean;
   readonly done: Done;
 }
 
@@ -65,6 +67,10 @@ export class ObjectPipe {
   isLookingUp = false;
   /** Last version acknowledged: what a read must find at least (R7). */
   acked: Version = NO_VERSION;
+  /** Writes up to this count are durable on all of W (R6): the last acknowledged one, or the last flushed one. */
+  durable = 0;
+  /** Waits for its partition to be touched again (R8). */
+  isHeldBack = false;
   /** Under which answers count, and the map index it was made at. */
   plan: WritePlan | undefined;
   planIndex = 0;
@@ -109,6 +115,8 @@ export class ObjectPipe {
     this.isKnown = true;
     this.last = version;
     this.acked = version;
+    // Learned after a touch: what was there is durable.
+    this.durable = version.count;
   }
 
   linkOf(node: NodeId): Link {

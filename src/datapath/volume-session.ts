@@ -25,12 +25,15 @@ export interface VolumeSession {
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean;
   /** Fills `target[at .. at+length)`; the bytes passed their checksums (I8). */
   read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void;
-  /** `data` is kept by reference until done. Done without an error = durable on all of the write set (R3, R4). */
-  write(offset: number, data: Uint8Array, done: Done): void;
+  /**
+   * `data` is the session's from now on and never changes again. Done without an error = durable on all of the write set
+   * (R3, R4); of a writeback volume received by all of it, and durable where `isForced` (FUA, R5).
+   */
+  write(offset: number, data: Uint8Array, done: Done, isForced?: boolean): void;
   /** Reads as zeroes afterwards. Any length within the volume. */
-  writeZeroes(offset: number, length: number, done: Done): void;
+  writeZeroes(offset: number, length: number, done: Done, isForced?: boolean): void;
   /** Whole sectors inside the range read as zeroes afterwards; edges are left alone. */
-  trim(offset: number, length: number, done: Done): void;
-  /** All writes already answered, by any connection of the volume, are durable. */
+  trim(offset: number, length: number, done: Done, isForced?: boolean): void;
+  /** All writes already answered, by any connection of the volume, are durable. A writeback volume takes the lock for it. */
   flush(done: Done): void;
 }

@@ -3,7 +3,7 @@
 // Acknowledges only what all of W at the cfg known NOW made durable, with at least minCopies in sync.
 
 import { OperatingError } from '../core/errors.ts';
-import { type MapIndex, NO_VERSION, type NodeId } from '../core/ids.ts';
+import type { MapIndex, NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { isAcknowledged, planWrite, type WritePlan, withAnswer } from '../core/write-plan.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
@@ -33,6 +33,10 @@ export interface WriterHooks {
   readonly lookUp: (pipe: ObjectPipe, then: () => void) => void;
   /** Calls `then` when the partition is touched or the session lost. */
   readonly whenTouched: (p: number, then: () => void) => void;
+  /** False while the partition must be touched (again): nothing is sent (R8). */
+  readonly isTouched: (p: number) => boolean;
+  /** `pipe.acked` has risen. */
+  readonly onAcked: (pipe: ObjectPipe) => void;
   /** Everything of this object is acknowledged: its close may go out. */
   readonly onQuiet: (pipe: ObjectPipe) => void;
 }
@@ -153,7 +157,7 @@ export class ReplicaWriter {
   #pumpLink(pipe: ObjectPipe, link: Link): void {
     const { stream } = link;
     const first = pipe.inFlight[0];
-    if (first === undefined || link.timer !== undefined) return;
+    if (first === undefined || link.timer !== undefined || this.#isHeldBack(pipe)) return;
     let at = Math.max(0, link.sent - first.next.count + 1);
     while (at < pipe.inFlight.length) {
       const write = pipe.inFlight[at] as NumberedWrite;
@@ -164,6 +168,20 @@ export class ReplicaWriter {
       at = Math.max(0, link.sent - (pipe.inFlight[0]?.next.count ?? Infinity) + 1);
       if (pipe.inFlight.length === 0) return;
     }
+  }
+
+  /** A member may lack what it confirmed: no write of the partition goes out before the touch has made all equal (R8). */
+  #isHeldBack(pipe: ObjectPipe): boolean {
+    if (pipe.isHeldBack) return true;
+    if (this.#hooks.isTouched(pipe.p)) return false;
+    pipe.isHeldBack = true;
+    this.#hooks.whenTouched(pipe.p, () => {
+      pipe.isHeldBack = false;
+      if (!this.#open.isHeld) return;
+      this.#planOf(pipe);
+      this.#pump(pipe);
+    });
+    return pipe.isHeldBack;
   }
 
   #send(pipe: ObjectPipe, link: Link, write: NumberedWrite): void {
@@ -193,7 +211,8 @@ export class ReplicaWriter {
     frame.token = token;
     frame.verToken = write.prev.token;
     frame.verCount = write.prev.count;
-    frame.closed = pipe.acked.count;
+    frame.closed = pipe.durable;
+    if (change.isForced) frame.flags |= FLAG.SYNC;
     frame.volume = volume.id;
     if (isWrite) {
       frame.flags |= FLAG.SUMS;
@@ -221,6 +240,8 @@ export class ReplicaWriter {
     if (count === 0) return;
     const done = pipe.inFlight.splice(0, count);
     pipe.acked = (done.at(-1) as NumberedWrite).next;
+    if (this.#open.volume.durability === 'durable') pipe.durable = pipe.acked.count;
+    this.#hooks.onAcked(pipe);
     pipe.isHanging = false;
     for (const write of done) this.#answer(write, undefined);
     this.#advance(pipe);
@@ -296,7 +317,7 @@ export class ReplicaWriter {
     if (pipe.inFlight.length > 0 || pipe.waiting.length > 0) return;
     if (!this.#active.delete(pipe)) return;
     this.#dropLinks(pipe);
-    if (this.#open.isHeld && pipe.acked !== NO_VERSION) this.#hooks.onQuiet(pipe);
+    if (this.#open.isHeld && pipe.durable > 0) this.#hooks.onQuiet(pipe);
   }
 
   #dropLinks(pipe: ObjectPipe): void {

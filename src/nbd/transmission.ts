@@ -277,13 +277,13 @@ export class Transmission {
   }
 
   #startWrite(data: Uint8Array): void {
-    const { offset, cookieHigh, cookieLow } = this.#request;
+    const { offset, flags, cookieHigh, cookieLow } = this.#request;
     this.#begin(data.length);
-    // Done = durable on the whole write set (R3, R4), with FUA or without.
-    this.#session.write(offset, data, (error) => {
+    const done = (error: OperatingError | undefined): void => {
       this.#ended(data.length);
       this.#answer({ cookieHigh, cookieLow }, error);
-    });
+    };
+    this.#session.write(offset, data, done, isForced(flags));
   }
 
   #startOther(): void {
@@ -298,12 +298,8 @@ export class Transmission {
       session.flush(finish);
       return;
     }
-    const done = (error: OperatingError | undefined) => {
-      if (error === undefined && (flags & COMMAND_FLAG.fua) !== 0) session.flush(finish);
-      else finish(error);
-    };
-    if (type === COMMAND.trim) session.trim(offset, length, done);
-    else session.writeZeroes(offset, length, done);
+    if (type === COMMAND.trim) session.trim(offset, length, finish, isForced(flags));
+    else session.writeZeroes(offset, length, finish, isForced(flags));
   }
 
   // ------------------------------------------------------------------------------------------- answers
@@ -387,4 +383,9 @@ export class Transmission {
     this.#replies.flush();
     this.#onEnd(undefined);
   }
+}
+
+/** FUA: durable before it is answered, whatever the volume's mode (R5). */
+function isForced(flags: number): boolean {
+  return (flags & COMMAND_FLAG.fua) !== 0;
 }

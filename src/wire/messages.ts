@@ -108,6 +108,7 @@ const ERROR_CODES: readonly ErrorCode[] = [
   'shutting-down',
   'too-large',
   'unsupported',
+  'cache-lost',
 ];
 
 /** C1.4: one observer's claim about one subject; `refused` = reset plus refused reconnect (C1.8). */

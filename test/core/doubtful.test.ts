@@ -16,7 +16,12 @@ import {
   shrinkUnsure,
   upCount,
 } from '../../src/core/partition.ts';
-import { ChangePlanner, doubtsOf, UNSURE_AFTER_MS } from '../../src/core/recovery-plan.ts';
+import {
+  ChangePlanner,
+  doubtsOf,
+  settlingSources,
+  UNSURE_AFTER_MS,
+} from '../../src/core/recovery-plan.ts';
 import { planWrite } from '../../src/core/write-plan.ts';
 import {
   casOf,
@@ -39,6 +44,10 @@ function writebackCluster(): StateCell {
   const cell = clusterOf({ nodes: 3 });
   cell.apply(make.volumeCreate({ name: 'wb', durability: 'writeback' }));
   return cell;
+}
+
+function sourcesNow(cell: StateCell): readonly number[] | undefined {
+  return settlingSources(viewOf(cell.state), configAt(cell, 1), nodeId(1));
 }
 
 function down(cell: StateCell, node: number): void {
@@ -95,6 +104,13 @@ test('settle: by the life that is up, once, at the present cfg', (t) => {
   t.is(cell.apply(make.isrSettle({ partitions: [early], node: 1, incarnation: 2 })).code, 'stale');
   const others = doubtsOf(viewOf(cell.state), nodeId(1)).map(({ p }) => p);
   t.deepEqual(others, [1, 2, 3, 4, 5, 6, 7]);
+  t.deepEqual(sourcesNow(cell), [2]);
+  cell.apply(make.nodeUp({ node: 2, incarnation: 2 }));
+  cell.apply(make.nodeUp({ node: 3, incarnation: 2 }));
+  t.deepEqual(sourcesNow(cell), [2, 3], 'nobody is sure: all of I');
+  down(cell, 3);
+  t.is(sourcesNow(cell), undefined);
+  t.deepEqual(doubtsOf(viewOf(cell.state), nodeId(1)), []);
 });
 
 test('doubtful: in I and W and confirming, but not live for what may leave, and no source', (t) => {

@@ -232,6 +232,7 @@ export class World {
       views: node.views,
       store: node.store,
       peers: { request: this.#requester(node) },
+      isAnnounced: () => true,
       pull: (index: MapIndex) => this.#learn(node, index, 1 + this.random.below(5)),
       lock: {
         wanted: (open: OpenVolume) => this.#wanted(node, life, open),

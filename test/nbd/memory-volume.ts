@@ -24,6 +24,8 @@ export class MemoryVolume implements VolumeSession {
   failure: OperatingError | undefined;
   readonly waiting: Waiting[] = [];
   readonly log: string[] = [];
+  /** Commands that must be durable before their answer. */
+  forced = 0;
   connections = 0;
   inFlight = 0;
   peakInFlight = 0;
@@ -54,18 +56,21 @@ export class MemoryVolume implements VolumeSession {
     });
   }
 
-  write(offset: number, data: Uint8Array, done: Done): void {
+  write(offset: number, data: Uint8Array, done: Done, isForced = false): void {
+    this.forced += isForced ? 1 : 0;
     this.#run('write', offset, done, () => this.bytes.set(data, offset));
   }
 
-  writeZeroes(offset: number, length: number, done: Done): void {
+  writeZeroes(offset: number, length: number, done: Done, isForced = false): void {
+    this.forced += isForced ? 1 : 0;
     this.#run('zeroes', offset, done, () => {
       this.bytes.fill(0, offset, offset + length);
     });
   }
 
   /** Whole sectors only, as the gateway does. */
-  trim(offset: number, length: number, done: Done): void {
+  trim(offset: number, length: number, done: Done, isForced = false): void {
+    this.forced += isForced ? 1 : 0;
     const from = Math.ceil(offset / SECTOR_BYTES) * SECTOR_BYTES;
     const end = offset + length;
     const to = end === this.bytes.length ? end : end - (end % SECTOR_BYTES);

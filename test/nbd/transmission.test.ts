@@ -165,7 +165,7 @@ test('DF needs structured replies', (t) => {
   t.is(simple(rig)[0]?.errno, ERRNO.EINVAL);
 });
 
-test('FUA is legal on every command; on TRIM and WRITE_ZEROES a flush follows', (t) => {
+test('FUA is legal on every command, and what writes is forced through', (t) => {
   const volume = disk();
   const rig = attachedRig(volume, 'simple');
   const flags = COMMAND_FLAG.fua;
@@ -182,7 +182,10 @@ test('FUA is legal on every command; on TRIM and WRITE_ZEROES a flush follows', 
     replies.map((one) => one.errno),
     [0, 0, 0, 0, 0],
   );
-  t.deepEqual(volume.log, ['write', 'trim', 'flush', 'zeroes', 'flush', 'flush']);
+  t.deepEqual(volume.log, ['write', 'trim', 'zeroes', 'flush']);
+  t.is(volume.forced, 3);
+  rig.send(request('write', { length: 1 }), Uint8Array.of(9), request('trim', { length: 4096 }));
+  t.is(volume.forced, 3);
 });
 
 test("a session's error reaches the guest with number, text and remedy", (t) => {

@@ -1,0 +1,169 @@
+// What a doubtful member does to be sure again (R8): for each partition it asks one sure member of I that is up, else all
+// of I, for their rows, and extends its own objects to the longest version it hears of; it never shortens. What it
+// fetched is void if cfg changed, or if it answered a SEAL of the partition, since it asked: then that partition is for
+// another round. What is settled here is told to the log by `isrSettle`; what of I is down then is not waited for here.
+
+import type { OperatingError } from '../core/errors.ts';
+import { type NodeId, partitionKey } from '../core/ids.ts';
+import { settlingSources } from '../core/recovery-plan.ts';
+import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
+import {
+  decodeRows,
+  encodePartitionCfgs,
+  type PartitionCfg,
+  type RowImage,
+} from '../wire/payloads.ts';
+import { type Parts, requestFrame } from './context.ts';
+import { copyObject } from './copy-object.ts';
+import { type CopyFence, type ObjectGates, objectKey } from './object-gate.ts';
+
+/** Partitions settled at once. */
+export const SETTLE_WORKERS = 8;
+const SETTLE_LIST_DEADLINE_MS = 5000;
+
+interface Settling extends PartitionCfg {
+  readonly key: number;
+  readonly sources: readonly NodeId[];
+  /** Longest version heard of, by object, and who has it. */
+  readonly longest: Map<string, { readonly row: RowImage; readonly source: NodeId }>;
+}
+
+type Done = (error: OperatingError | undefined) => void;
+
+export class Settler {
+  readonly #parts: Parts;
+  readonly #gates: ObjectGates;
+  readonly #fence: CopyFence;
+
+  constructor(parts: Parts, shared: { readonly gates: ObjectGates; readonly fence: CopyFence }) {
+    this.#parts = parts;
+    this.#gates = shared.gates;
+    this.#fence = shared.fence;
+  }
+
+  /** Settles these partitions, a few at a time; resolves with those that are settled and durable here. */
+  async run(list: readonly PartitionCfg[]): Promise<PartitionCfg[]> {
+    const settled: PartitionCfg[] = [];
+    let next = 0;
+    const worker = async (): Promise<void> => {
+      while (next < list.length) {
+        const where = list[next] as PartitionCfg;
+        next += 1;
+        const isSettled = await new Promise<boolean>((resolve) => this.#settle(where, resolve));
+        if (isSettled) settled.push(where);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(SETTLE_WORKERS, list.length) }, worker));
+    await new Promise<void>((resolve) => this.#parts.store.settled(() => resolve()));
+    return settled.filter((where) => this.#isCurrent(where));
+  }
+
+  #sourcesOf({ policy, p }: PartitionCfg): readonly NodeId[] | undefined {
+    const { self, views } = this.#parts;
+    const view = views.current();
+    return settlingSources(view, view.partition(policy, p), self);
+  }
+
+  #settle(where: PartitionCfg, done: (isSettled: boolean) => void): void {
+    const sources = this.#isCurrent(where) ? this.#sourcesOf(where) : undefined;
+    if (sources === undefined) {
+      done(false);
+      return;
+    }
+    const key = partitionKey(where.policy, where.p);
+    const seals = this.#fence.sealsOf(key);
+    const settling: Settling = { ...where, key, sources, longest: new Map() };
+    const isValid = (): boolean => this.#isCurrent(where) && this.#fence.sealsOf(key) === seals;
+    this.#ask(settling, 0, (isHeard) => {
+      if (!isHeard || !isValid()) return done(false);
+      const work = [...settling.longest.values()].filter(({ row }) => this.#isShorter(row));
+      this.#extend(settling, work, isValid, (error) => done(error === undefined && isValid()));
+    });
+  }
+
+  #isCurrent({ policy, p, cfg }: PartitionCfg): boolean {
+    const config = this.#parts.views.current().partition(policy, p);
+    return config.cfg === cfg && config.doubtful.includes(this.#parts.self);
+  }
+
+  /** Members of I are prefixes of one history (I2): the greater count is the longer one. */
+  #isShorter(row: RowImage): boolean {
+    const own = this.#parts.store.row(row.generation, row.index);
+    return (own?.verCount ?? 0) < row.verCount;
+  }
+
+  #ask(settling: Settling, at: number, done: (isHeard: boolean) => void): void {
+    const source = settling.sources[at];
+    if (source === undefined) {
+      done(true);
+      return;
+    }
+    this.#list(settling, source, undefined, (isHeard) => {
+      if (isHeard) this.#ask(settling, at + 1, done);
+      else done(false);
+    });
+  }
+
+  #list(
+    settling: Settling,
+    source: NodeId,
+    after: RowImage | undefined,
+    done: (isHeard: boolean) => void,
+  ): void {
+    const frame = requestFrame(this.#parts.views.current(), OP.LIST);
+    frame.partition = settling.p;
+    frame.cfg = settling.cfg;
+    frame.generation = after?.generation ?? (0 as Frame['generation']);
+    frame.index = after?.index ?? 0;
+    frame.payload = encodePartitionCfgs([settling]);
+    this.#parts.ask(source, frame, SETTLE_LIST_DEADLINE_MS, (reply) => {
+      if (reply?.status === STATUS.STALE) this.#parts.pull(reply.mapIndex, source);
+      if (reply?.status !== STATUS.OK) return done(false);
+      const page = decodeRows(reply.payload);
+      for (const row of page) note(settling, row, source);
+      const last = page.at(-1);
+      if ((reply.flags & FLAG.MORE) === 0 || last === undefined) return done(true);
+      this.#list(settling, source, last, done);
+    });
+  }
+
+  #extend(
+    settling: Settling,
+    work: readonly { readonly row: RowImage; readonly source: NodeId }[],
+    isValid: () => boolean,
+    done: Done,
+    at = 0,
+  ): void {
+    const one = work[at];
+    if (one === undefined) {
+      done(undefined);
+      return;
+    }
+    const { row, source } = one;
+    const key = objectKey(row.generation, row.index);
+    const next: Done = (error) => {
+      if (error !== undefined) return done(error);
+      this.#parts.clock.soon(() => this.#extend(settling, work, isValid, done, at + 1));
+    };
+    const waits = this.#gates.wait(key, () => {
+      if (!this.#isShorter(row)) return next(undefined);
+      this.#gates.enter(key);
+      const order = { source, cfg: settling.cfg, row, isValid };
+      copyObject(this.#parts, this.#fence, order, (error) => {
+        this.#gates.leave(key);
+        if (error === undefined) this.#parts.trace.count('settle.extended');
+        next(error);
+      });
+    });
+    if (!waits) this.#parts.clock.soon(() => this.#extend(settling, work, isValid, done, at));
+  }
+}
+
+function note(settling: Settling, row: RowImage, source: NodeId): void {
+  if (row.partition !== settling.key) return;
+  const key = objectKey(row.generation, row.index);
+  const known = settling.longest.get(key);
+  if (known === undefined || known.row.verCount < row.verCount) {
+    settling.longest.set(key, { row, source });
+  }
+}
