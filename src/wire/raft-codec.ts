@@ -35,4 +35,10 @@ export const raftMessage: Codec<RaftMessage> = union('type', {
       conflictTerm: u48,
     }),
   ),
+  handOverVote: variant(7, struct(lastEntry)),
+  timeoutNow: variant(8, struct({ term: u48 })),
+  offer: variant(9, struct({ term: u48, index: u48 })),
+  confirm: variant(10, struct({ term: u48, round: u48 })),
+  confirmReply: variant(11, struct({ term: u48, round: u48 })),
+  unable: variant(12, struct({ term: u48 })),
 });

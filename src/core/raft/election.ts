@@ -5,6 +5,8 @@
 import type { NodeId } from '../ids.ts';
 import { invariant } from '../invariant.ts';
 import { isTermDurable, lastIndex, lastTerm, sendDurable, sendNow, voterSet } from './log.ts';
+import type { HandOverVote } from './messages.ts';
+import { refuseReads } from './reads.ts';
 import { appendOwn, broadcastAppends, trackFollowers } from './replicate.ts';
 import {
   ELECTION_MAX_MS,
@@ -23,7 +25,7 @@ import { allVoters, hasQuorum, isVoter } from './voters.ts';
 /** Which role may follow which. Nobody becomes leader but a candidate. */
 const NEXT_ROLES: Record<RaftRole, readonly RaftRole[]> = {
   learner: ['learner', 'follower'],
-  follower: ['follower', 'learner', 'preCandidate'],
+  follower: ['follower', 'learner', 'preCandidate', 'candidate'],
   preCandidate: ['preCandidate', 'follower', 'learner', 'candidate'],
   candidate: ['follower', 'learner', 'preCandidate', 'leader'],
   leader: ['follower', 'learner'],
@@ -33,7 +35,9 @@ function become(state: RaftState, role: RaftRole): void {
   invariant(NEXT_ROLES[state.role].includes(role), `a ${state.role} may become ${role}`);
   state.role = role;
   state.votes.clear();
-  if (role !== 'leader') state.progress.clear();
+  if (role === 'leader') return;
+  state.progress.clear();
+  state.isHandingOver = false;
 }
 
 /**
@@ -48,8 +52,9 @@ export function becomeFollower(turn: Turn, term: number, leader: NodeId | undefi
     state.vote = 0;
     state.isHardStateDirty = true;
   }
-  become(state, isVoter(voterSet(state), state.self) ? 'follower' : 'learner');
+  become(state, mayVote(state) ? 'follower' : 'learner');
   state.leader = leader;
+  refuseReads(turn);
   state.isLeaseHeld = leader !== undefined;
   if (leader !== undefined) armTimer(turn, ELECTION_MIN_MS, ELECTION_MIN_MS);
   else armTimer(turn, ELECTION_MIN_MS, ELECTION_MAX_MS);
@@ -125,11 +130,28 @@ export function countPreVote(turn: Turn, from: NodeId): void {
   const { state } = turn;
   if (state.role !== 'preCandidate') return;
   state.votes.add(from);
-  if (hasQuorum(voterSet(state), (node) => state.votes.has(node))) standForElection(turn);
+  if (hasQuorum(voterSet(state), (node) => state.votes.has(node))) standForElection(turn, 'vote');
+}
+
+/** The leader gives the lead away: nobody needs to be asked whether an election could be won (C2.7). */
+export function takeOver(turn: Turn, from: NodeId): void {
+  const { state } = turn;
+  if (state.role === 'follower' && state.leader === from) standForElection(turn, 'handOverVote');
+}
+
+/**
+ * True for a voter whose log is whole (C2.6). Also for one that the last set leaves out, while that set is not committed:
+ * its log may be the only one that can lead the others there (C2.4).
+ */
+function mayVote(state: RaftState): boolean {
+  const { self, voterSets, commit, isMuted } = state;
+  const last = voterSets.at(-1);
+  const isLeaving = (last?.index ?? 0) > commit && isVoter(voterSets.at(-2), self);
+  return !isMuted && (isVoter(last, self) || isLeaving);
 }
 
 /** Answers a vote request of the present or an older term. The answer waits until the vote is synced (C2.1). */
-export function answerVote(turn: Turn, from: NodeId, request: VoteRequest): void {
+export function answerVote(turn: Turn, from: NodeId, request: VoteRequest | HandOverVote): void {
   const { state } = turn;
   const isFree = state.vote === 0 || state.vote === from;
   const granted =
@@ -164,29 +186,31 @@ export function countOwnVote(turn: Turn): void {
 export function settleRole(turn: Turn): void {
   const { state } = turn;
   const set = voterSet(state);
-  const votes = isVoter(set, state.self);
   if (state.role === 'leader') {
-    if (!votes && set !== undefined && set.index <= state.commit) {
+    if (!isVoter(set, state.self) && set !== undefined && set.index <= state.commit) {
       becomeFollower(turn, state.term, undefined);
     }
     return;
   }
-  if (votes === (state.role === 'learner')) becomeFollower(turn, state.term, state.leader);
-  if (state.role === 'follower' && set?.next === undefined && set?.voters.length === 1) {
+  if (mayVote(state) === (state.role === 'learner')) becomeFollower(turn, state.term, state.leader);
+  const isAlone = set?.next === undefined && set?.voters.length === 1 && isVoter(set, state.self);
+  if (state.role === 'follower' && isAlone) {
     campaign(turn);
   }
 }
 
-function standForElection(turn: Turn): void {
+function standForElection(turn: Turn, type: 'vote' | 'handOverVote'): void {
   const { state } = turn;
   become(state, 'candidate');
+  state.leader = undefined;
+  state.isLeaseHeld = false;
   state.term += 1;
   state.vote = state.self;
   state.isHardStateDirty = true;
   armTimer(turn, ELECTION_MIN_MS, ELECTION_MAX_MS);
   for (const to of otherVoters(state)) {
     sendDurable(turn, to, {
-      type: 'vote',
+      type,
       term: state.term,
       lastIndex: lastIndex(state),
       lastTerm: lastTerm(state),
@@ -217,11 +241,15 @@ function checkQuorum(turn: Turn): void {
     return;
   }
   for (const progress of state.progress.values()) progress.active = false;
+  state.isHandingOver = false;
   armTimer(turn, ELECTION_MIN_MS, ELECTION_MIN_MS);
 }
 
 /** True when the sender's log has at least all that this one may have committed. */
-function isComplete(state: RaftState, request: PreVoteRequest | VoteRequest): boolean {
+function isComplete(
+  state: RaftState,
+  request: PreVoteRequest | VoteRequest | HandOverVote,
+): boolean {
   if (request.lastTerm !== lastTerm(state)) return request.lastTerm > lastTerm(state);
   return request.lastIndex >= lastIndex(state);
 }

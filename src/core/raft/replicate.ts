@@ -7,6 +7,7 @@ import { invariant } from '../invariant.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../log-entry.ts';
 import {
   cutLog,
+  entryAt,
   firstIndexOfTerm,
   isTermDurable,
   lastIndex,
@@ -16,6 +17,7 @@ import {
   termAt,
   voterSet,
 } from './log.ts';
+import type { SnapshotOffer } from './messages.ts';
 import {
   type AppendReply,
   type AppendRequest,
@@ -28,7 +30,7 @@ import {
   type RaftState,
   type Turn,
 } from './state.ts';
-import { allVoters, quorumIndex } from './voters.ts';
+import { allVoters, isHeir, quorumIndex } from './voters.ts';
 
 /**
  * Origin of entries that a leader makes by itself (noop, votersFinal): node 0, which is never a member, so that the
@@ -63,7 +65,8 @@ export function trackFollowers(state: RaftState): void {
     if (state.progress.has(node)) continue;
     const next = lastIndex(state) + 1;
     // Active: a new follower gets one full window before its silence counts (C2.2).
-    state.progress.set(node, { match: 0, next, replicating: false, inFlight: [], active: true });
+    const start = { match: 0, next, replicating: false, inFlight: [] };
+    state.progress.set(node, { ...start, active: true, unable: false });
   }
 }
 
@@ -102,7 +105,8 @@ export function answerAppend(turn: Turn, from: NodeId, request: AppendRequest): 
     turn.effects.push({ type: 'violation', detail: `malformed append from n${from}` });
     return;
   }
-  if (termAt(state, prevIndex) !== request.prevTerm) {
+  // What was compacted is committed, so it is the leader's, too.
+  if (prevIndex >= state.base.index && termAt(state, prevIndex) !== request.prevTerm) {
     refuseAppend(turn, from, request);
     return;
   }
@@ -118,7 +122,9 @@ export function answerAppend(turn: Turn, from: NodeId, request: AppendRequest): 
  */
 export function takeEntries(turn: Turn, entries: readonly LogEntry[]): boolean {
   const { state } = turn;
-  const at = entries.findIndex((entry) => termAt(state, entry.index) !== entry.term);
+  const at = entries.findIndex(
+    (entry) => entry.index > state.base.index && termAt(state, entry.index) !== entry.term,
+  );
   const first = entries[at];
   if (first === undefined) return true;
   const isOlder = first.term < (termAt(state, first.index - 1) ?? 0);
@@ -138,6 +144,7 @@ export function noteAppendReply(turn: Turn, from: NodeId, reply: AppendReply): v
   const progress = state.progress.get(from);
   if (progress === undefined) return;
   progress.active = true;
+  progress.unable = false;
   if (!reply.ok) {
     noteRefusal(turn, from, progress, reply);
     return;
@@ -153,6 +160,33 @@ export function noteAppendReply(turn: Turn, from: NodeId, reply: AppendReply): v
   while ((progress.inFlight[0] ?? Infinity) <= progress.match) progress.inFlight.shift();
   advanceCommit(turn);
   sendEntries(turn, from, progress);
+  if (state.isHandingOver) offerLead(turn, from);
+}
+
+/** Leader: gives the lead to the first follower that has all of the log; until then it takes no proposals (C2.7). */
+export function handOver(turn: Turn): void {
+  const { state } = turn;
+  if (state.role !== 'leader') return;
+  state.isHandingOver = true;
+  for (const node of state.progress.keys()) offerLead(turn, node);
+}
+
+/** Leader: asks `to` to take over if it may and has all. */
+export function offerLead(turn: Turn, to: NodeId): void {
+  const { state } = turn;
+  const progress = state.progress.get(to);
+  if (progress === undefined || !progress.active || progress.match < lastIndex(state)) return;
+  if (!isHeir(voterSet(state), to)) return;
+  sendNow(turn, to, { type: 'timeoutNow', term: state.term });
+}
+
+/** Follower: the leader's log starts behind ours. A majority has what we have as committed, so that much is confirmed. */
+export function answerOffer(turn: Turn, from: NodeId, offer: SnapshotOffer): void {
+  const { state } = turn;
+  if (state.commit < offer.index) {
+    turn.effects.push({ type: 'snapshotNeeded', from, index: offer.index });
+  }
+  replyMatched(turn, from, 0, state.commit, false);
 }
 
 function noteRefusal(turn: Turn, from: NodeId, progress: Progress, reply: AppendReply): void {
@@ -166,7 +200,8 @@ function noteRefusal(turn: Turn, from: NodeId, progress: Progress, reply: Append
   progress.inFlight.length = 0;
   const hint = Math.min(placeToTry(state, reply), reply.prevIndex);
   progress.next = Math.max(hint, progress.match + 1);
-  sendEntries(turn, from, progress);
+  const sent = sendEntries(turn, from, progress);
+  if (!sent && progress.next <= state.base.index) sendAppend(turn, from, progress, []);
 }
 
 /** Skips a whole term per round: behind the last own entry of the follower's term, else before all of that term. */
@@ -181,6 +216,7 @@ function sendEntries(turn: Turn, to: NodeId, progress: Progress): boolean {
   const { state } = turn;
   const limit = progress.replicating ? MAX_IN_FLIGHT_APPENDS : 1;
   let sent = false;
+  if (progress.next <= state.base.index) return false;
   while (progress.inFlight.length < limit && progress.next <= lastIndex(state)) {
     const entries = batchFrom(state, progress.next);
     sendAppend(turn, to, progress, entries);
@@ -199,6 +235,10 @@ function sendAppend(
 ): void {
   const { state } = turn;
   const prevIndex = progress.next - 1;
+  if (prevIndex < state.base.index) {
+    sendNow(turn, to, { type: 'offer', term: state.term, index: state.base.index });
+    return;
+  }
   const prevTerm = termAt(state, prevIndex);
   invariant(prevTerm !== undefined, 'a leader sends from within its log');
   const { term, commit } = state;
@@ -210,7 +250,7 @@ function batchFrom(state: RaftState, from: number): readonly LogEntry[] {
   const entries: LogEntry[] = [];
   let bytes = 0;
   for (let index = from; index <= lastIndex(state); index += 1) {
-    const entry = state.log[index - 1];
+    const entry = entryAt(state, index);
     invariant(entry !== undefined, 'the log has no holes');
     bytes += estimatedBytes(entry);
     if (entries.length > 0 && (bytes > MAX_APPEND_BYTES || entries.length >= MAX_APPEND_ENTRIES))

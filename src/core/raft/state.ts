@@ -1,12 +1,21 @@
-// What one node knows of the map log as a Raft member: messages, events, effects, fields and bounds. Promises: no I/O,
+// What one node knows of the map log as a Raft member: events, effects, fields and bounds. Promises: no I/O,
 // no clock, no randomness but the `draw` that step.ts passes on. Persistent fields (term, vote, log) may run ahead of
 // the disk in memory; whatever tells somebody about them waits for the `persisted` event (C2.1). Must not know: codecs,
-// peers' addresses, what an entry means beyond the set of voters that it names (voters.ts).
+// peers' addresses, what an entry means beyond the set of voters that it names (voters.ts), what a snapshot holds.
 
 import type { NodeId } from '../ids.ts';
 import { invariant } from '../invariant.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../log-entry.ts';
+import type { RaftMessage } from './messages.ts';
 import { isVoter, type VoterSet, voterSetsOf } from './voters.ts';
+
+export type {
+  AppendReply,
+  AppendRequest,
+  PreVoteRequest,
+  RaftMessage,
+  VoteRequest,
+} from './messages.ts';
 
 // ------------------------------------------------------------------------------------------------ bounds
 
@@ -31,61 +40,8 @@ export const MAX_UNCOMMITTED_ENTRIES = 4096;
 export const MAX_WAITING_MESSAGES = 256;
 /** Most nodes a leader replicates to beside the voters; `setLearners` ignores the rest. */
 export const MAX_LEARNERS = 8;
-
-// ---------------------------------------------------------------------------------------------- messages
-
-/** Plain data; wire/messages.ts has the bytes. Terms and indexes are integers below 2^48; node 0 = none. */
-export type RaftMessage =
-  /** "Would you vote for me in `term`?" Changes nothing at the receiver (C2.2). */
-  | PreVoteRequest
-  | { readonly type: 'preVoteReply'; readonly term: number; readonly granted: boolean }
-  | VoteRequest
-  | { readonly type: 'voteReply'; readonly term: number; readonly granted: boolean }
-  | AppendRequest
-  | AppendReply;
-
-export interface PreVoteRequest {
-  readonly type: 'preVote';
-  /** The term that the sender would start: its own + 1. */
-  readonly term: number;
-  readonly lastIndex: number;
-  readonly lastTerm: number;
-}
-
-export interface VoteRequest {
-  readonly type: 'vote';
-  readonly term: number;
-  readonly lastIndex: number;
-  readonly lastTerm: number;
-}
-
-/** A heartbeat is an append without entries. */
-export interface AppendRequest {
-  readonly type: 'append';
-  readonly term: number;
-  /** Index and term of the entry before `entries`; 0, 0 before the first. */
-  readonly prevIndex: number;
-  readonly prevTerm: number;
-  /** At most MAX_APPEND_ENTRIES, contiguous from prevIndex + 1. */
-  readonly entries: readonly LogEntry[];
-  /** The leader's commit index. */
-  readonly commit: number;
-}
-
-export interface AppendReply {
-  readonly type: 'appendReply';
-  readonly term: number;
-  /** True: the log matches at prevIndex, and everything up to `matchIndex` is synced here. */
-  readonly ok: boolean;
-  /** Of the request that this answers. */
-  readonly prevIndex: number;
-  /** ok only; 0 otherwise. May be below prevIndex + entries while a sync is under way. */
-  readonly matchIndex: number;
-  /** Not ok: where the leader tries next, 1 or more; 0 when ok. */
-  readonly conflictIndex: number;
-  /** Not ok: term of the entry here at prevIndex, 0 when the log is shorter than that. */
-  readonly conflictTerm: number;
-}
+/** Most reads that wait for a majority to confirm their leader (C2.3); more are refused. */
+export const MAX_WAITING_READS = 256;
 
 // -------------------------------------------------------------------------------------- events and effects
 
@@ -94,6 +50,18 @@ export interface HardState {
   readonly term: number;
   readonly vote: NodeId | 0;
 }
+
+/** What comes before the first entry of a log: a snapshot holds the state up to `index` or beyond. */
+export interface LogBase {
+  /** 0: the log starts at 1, nothing was compacted. */
+  readonly index: number;
+  readonly term: number;
+  /** The voter set that rules at `index`; undefined only at 0. */
+  readonly voters: VoterSet | undefined;
+}
+
+/** The base of a log that was never compacted. */
+export const NO_BASE: LogBase = { index: 0, term: 0, voters: undefined };
 
 export interface ProposalItem {
   readonly origin: EntryOrigin;
@@ -123,6 +91,16 @@ export type RaftEvent =
   | { readonly type: 'leaderGone'; readonly node: NodeId }
   /** Whom to replicate to beside the voters, while leader. Kept across terms of this process. */
   | { readonly type: 'setLearners'; readonly nodes: readonly NodeId[] }
+  /** Hand the lead over, to whoever is best (slow disk, orderly stop). */
+  | { readonly type: 'handOver' }
+  /** Which index is committed at least, now (C2.3)? Answered by `readReady` or `readRefused` of this id. */
+  | { readonly type: 'read'; readonly id: number }
+  /** A snapshot holds what the log says up to `index` and beyond: those entries may go. */
+  | { readonly type: 'compact'; readonly index: number }
+  /** A snapshot from elsewhere is durable here. What it holds is committed. */
+  | { readonly type: 'installed'; readonly base: LogBase }
+  /** This node, whose log was damaged, is no voter any more: it may become one again (C2.6). */
+  | { readonly type: 'unmute' }
   /** Entries up to `commit` are known to be committed (pulled, gossiped). Others in the list are left out. */
   | {
       readonly type: 'commitLearned';
@@ -132,12 +110,16 @@ export type RaftEvent =
 
 export type RaftEffect =
   /**
-   * Write and sync, in this order: hard state, cut of the log from `truncateFrom` on, entries. At most one is under way:
-   * the next comes only after `then` was fed back, which the driver does when the sync is done.
+   * Write and sync, in this order: hard state, end of the muteness, base, cut of the log from `truncateFrom` on, entries.
+   * At most one is under way: the next comes only after `then` was fed back, which the driver does when the sync is done.
    */
   | {
       readonly type: 'persist';
       readonly hardState?: HardState;
+      readonly unmutes?: true;
+      /** Entries up to the base go; with `isReset` all of them do. */
+      readonly base?: LogBase;
+      readonly isReset?: boolean;
       readonly truncateFrom?: number;
       readonly entries: readonly LogEntry[];
       readonly then: PersistedEvent;
@@ -168,6 +150,11 @@ export type RaftEffect =
       readonly reason: 'notLeader' | 'voterChange' | 'full';
       readonly leader: NodeId | undefined;
     }
+  /** Entries that this node lacks are nowhere but in a snapshot: get one from that node, up to `index` at least. */
+  | { readonly type: 'snapshotNeeded'; readonly from: NodeId; readonly index: number }
+  /** A majority confirmed after the question that this node leads: what is committed is at least `index` (C2.3). */
+  | { readonly type: 'readReady'; readonly id: number; readonly index: number }
+  | { readonly type: 'readRefused'; readonly id: number; readonly leader: NodeId | undefined }
   /** A peer said what can not be true (two leaders in a term, another committed entry). It was ignored. */
   | { readonly type: 'violation'; readonly detail: string };
 
@@ -188,6 +175,16 @@ export interface Progress {
   readonly inFlight: number[];
   /** Answered since the last quorum check (C2.2). */
   active: boolean;
+  /** It said that its log is damaged (C2.6). */
+  unable: boolean;
+}
+
+/** A read that waits for a majority's word (C2.3). */
+export interface WaitingRead {
+  readonly id: number;
+  readonly round: number;
+  readonly index: number;
+  readonly confirmed: Set<NodeId>;
 }
 
 export interface OutgoingMessage {
@@ -202,13 +199,20 @@ export interface RaftState {
   // -- persistent, ahead of the disk until `persisted`
   term: number;
   vote: NodeId | 0;
-  /** Entry i is log[i - 1]. */
+  /** What was compacted away. */
+  base: LogBase;
+  /** Entry i is log[i - 1 - base.index]. */
   readonly log: LogEntry[];
+  /** True: part of what this node had synced is gone. It neither votes nor answers, it only learns (C2.6). */
+  isMuted: boolean;
 
   // -- the disk
   /** Term and vote changed since the last persist effect. */
   isHardStateDirty: boolean;
-  /** First index that no persist effect named yet; log.length + 1 when none. */
+  /** The base moved since the last persist effect; `reset`: and nothing before it is left. */
+  baseChange: 'none' | 'compacted' | 'reset';
+  isUnmuteDirty: boolean;
+  /** First index that no persist effect named yet; one behind the last when none. */
   dirtyFrom: number;
   /** Last index that the file has, or will have after the persist under way. */
   fileEnd: number;
@@ -241,6 +245,11 @@ export interface RaftState {
   // -- leader
   /** One per voter and learner but self; empty in other roles. */
   readonly progress: Map<NodeId, Progress>;
+  /** Gives the lead away: takes no proposals until the next quorum check (C2.7). */
+  isHandingOver: boolean;
+  /** Waiting reads, oldest first, at most MAX_WAITING_READS; their last round. */
+  reads: WaitingRead[];
+  readRound: number;
 }
 
 /** The only randomness of the reducer. Uniform in [min, max]. */
@@ -262,25 +271,32 @@ export interface Turn {
 export function createRaft(options: {
   readonly self: NodeId;
   readonly hardState: HardState;
+  readonly base?: LogBase;
   readonly entries: readonly LogEntry[];
   readonly commit: number;
+  readonly isMuted?: boolean;
 }): RaftState {
-  const { self, hardState, entries, commit } = options;
-  const last = entries.length;
+  const { self, hardState, base = NO_BASE, entries, commit, isMuted = false } = options;
+  const last = base.index + entries.length;
   invariant(
-    entries.every((entry, at) => entry.index === at + 1),
-    'the log starts at 1 without gaps',
+    entries.every((entry, at) => entry.index === base.index + at + 1),
+    'the log follows its base without gaps',
   );
-  invariant(commit <= last, 'the log holds what is committed (A3)');
-  invariant((entries[last - 1]?.term ?? 0) <= hardState.term, 'no entry is younger than the term');
-  const voterSets = voterSetsOf(entries);
-  const role = isVoter(voterSets.at(-1), self) ? 'follower' : 'learner';
+  invariant(commit >= base.index && commit <= last, 'the log holds what is committed (A3)');
+  const lastTerm = entries.at(-1)?.term ?? base.term;
+  invariant(lastTerm <= hardState.term, 'no entry is younger than the term');
+  const voterSets = [...(base.voters === undefined ? [] : [base.voters]), ...voterSetsOf(entries)];
+  const role = isVoter(voterSets.at(-1), self) && !isMuted ? 'follower' : 'learner';
   return {
     self,
     term: hardState.term,
     vote: hardState.vote,
+    base,
     log: [...entries],
+    isMuted,
     isHardStateDirty: false,
+    baseChange: 'none',
+    isUnmuteDirty: false,
     dirtyFrom: last + 1,
     fileEnd: last,
     durableIndex: last,
@@ -298,6 +314,9 @@ export function createRaft(options: {
     reported: { role, leader: undefined, term: hardState.term },
     votes: new Set(),
     progress: new Map(),
+    isHandingOver: false,
+    reads: [],
+    readRound: 0,
   };
 }
 

@@ -16,14 +16,29 @@ import {
   hearLeader,
   leaderGone,
   settleRole,
+  takeOver,
 } from './election.ts';
-import { flushToDisk, notePersisted, sendDurable, termAt, voterSet } from './log.ts';
+import {
+  compactLog,
+  flushToDisk,
+  lastIndex,
+  notePersisted,
+  resetLog,
+  sendDurable,
+  sendNow,
+  termAt,
+  voterSet,
+} from './log.ts';
+import type { SnapshotOffer } from './messages.ts';
+import { askAgain, beginRead, noteConfirmed } from './reads.ts';
 import {
   advanceCommit,
   answerAppend,
+  answerOffer,
   appendProposal,
   broadcastAppends,
   broadcastHeartbeats,
+  handOver,
   noteAppendReply,
   takeEntries,
   trackFollowers,
@@ -32,6 +47,7 @@ import {
   type AppendRequest,
   type Draw,
   HEARTBEAT_MS,
+  type LogBase,
   MAX_LEARNERS,
   MAX_UNCOMMITTED_ENTRIES,
   type PersistedEvent,
@@ -42,7 +58,7 @@ import {
   type RaftState,
   type Turn,
 } from './state.ts';
-import { isLegalChange } from './voters.ts';
+import { isLegalChange, isVoter } from './voters.ts';
 
 /**
  * Takes one event. The state is changed in place and returned; effects are to be carried out in their order.
@@ -73,6 +89,11 @@ function handle(turn: Turn, event: RaftEvent): void {
   else if (event.type === 'leaderGone') leaderGone(turn, event.node);
   else if (event.type === 'setLearners') setLearners(state, event.nodes);
   else if (event.type === 'commitLearned') learnCommit(turn, event);
+  else if (event.type === 'handOver') handOver(turn);
+  else if (event.type === 'read') beginRead(turn, event.id);
+  else if (event.type === 'compact') compact(state, event.index);
+  else if (event.type === 'installed') install(turn, event.base);
+  else if (event.type === 'unmute') unmute(state);
   else unreachable(event);
 }
 
@@ -80,6 +101,32 @@ function persisted(turn: Turn, event: PersistedEvent): void {
   notePersisted(turn, event);
   countOwnVote(turn);
   advanceCommit(turn);
+}
+
+function compact(state: RaftState, index: number): void {
+  if (index > state.base.index && index <= state.reportedCommit) compactLog(state, index);
+}
+
+/** Everything in a snapshot is committed. A log that has its last entry has all of it, and keeps what follows (A2). */
+function install(turn: Turn, base: LogBase): void {
+  const { state } = turn;
+  if (base.index <= state.commit) return;
+  if (termAt(state, base.index) === base.term) {
+    state.commit = base.index;
+    return;
+  }
+  // Votes asked for with the old log do not count for the new one.
+  becomeFollower(turn, Math.max(state.term, base.term), undefined);
+  resetLog(state, base);
+}
+
+/** C2.6: a voter set without this node is committed, so that nobody waits for a vote which it may have forgotten. */
+function unmute(state: RaftState): void {
+  const set = voterSet(state);
+  const isOut = set !== undefined && set.index <= state.commit && !isVoter(set, state.self);
+  if (!state.isMuted || !isOut) return;
+  state.isMuted = false;
+  state.isUnmuteDirty = true;
 }
 
 function setLearners(state: RaftState, nodes: readonly NodeId[]): void {
@@ -90,14 +137,22 @@ function setLearners(state: RaftState, nodes: readonly NodeId[]): void {
 function heartbeatTimeout(turn: Turn): void {
   if (turn.state.role !== 'leader') return;
   broadcastHeartbeats(turn);
+  askAgain(turn);
   turn.effects.push({ type: 'heartbeatTimer', ms: HEARTBEAT_MS });
 }
 
 function receive(turn: Turn, from: NodeId, message: RaftMessage): void {
   const { state } = turn;
   if (from === state.self) return;
-  // A pre-vote names a term that nobody has started: it moves nobody's term (C2.2).
-  if (message.type === 'preVote') {
+  if (state.isMuted) {
+    // What it may have promised before the damage nobody knows: it promises nothing (C2.6).
+    if (message.type !== 'unable') sendNow(turn, from, { type: 'unable', term: message.term });
+    return;
+  }
+  if (message.type === 'unable') {
+    noteUnable(state, from);
+  } else if (message.type === 'preVote') {
+    // It names a term that nobody has started: it moves nobody's term (C2.2).
     answerPreVote(turn, from, message);
   } else if (message.type === 'preVoteReply' && message.granted) {
     if (message.term === state.term + 1) countPreVote(turn, from);
@@ -112,16 +167,31 @@ function receive(turn: Turn, from: NodeId, message: RaftMessage): void {
 /** The message is of the present term or an older one. */
 function receiveInTerm(turn: Turn, from: NodeId, message: RaftMessage): void {
   const { state } = turn;
-  if (message.type === 'vote') answerVote(turn, from, message);
-  else if (message.type === 'append') receiveAppend(turn, from, message);
-  else if (message.term < state.term) return;
+  if (message.type === 'vote' || message.type === 'handOverVote') answerVote(turn, from, message);
+  else if (message.type === 'append' || message.type === 'offer') {
+    receiveAppend(turn, from, message);
+  } else if (message.term < state.term) return;
   else if (message.type === 'voteReply' && message.granted) countVote(turn, from);
   else if (message.type === 'appendReply' && state.role === 'leader') {
     noteAppendReply(turn, from, message);
-  }
+  } else if (message.type === 'timeoutNow') takeOver(turn, from);
+  else if (message.type === 'confirm') answerConfirm(turn, from, message.round);
+  else if (message.type === 'confirmReply') noteConfirmed(turn, from, message.round);
 }
 
-function receiveAppend(turn: Turn, from: NodeId, message: AppendRequest): void {
+/** Who follows another leader, or nobody yet, confirms nobody. */
+function answerConfirm(turn: Turn, from: NodeId, round: number): void {
+  const { state } = turn;
+  if (state.leader !== from) return;
+  sendNow(turn, from, { type: 'confirmReply', term: state.term, round });
+}
+
+function noteUnable(state: RaftState, from: NodeId): void {
+  const progress = state.progress.get(from);
+  if (progress !== undefined) progress.unable = true;
+}
+
+function receiveAppend(turn: Turn, from: NodeId, message: AppendRequest | SnapshotOffer): void {
   const { state } = turn;
   if (message.term < state.term) {
     // The reply's term tells a leader of the past that it leads no more.
@@ -129,7 +199,7 @@ function receiveAppend(turn: Turn, from: NodeId, message: AppendRequest): void {
       type: 'appendReply',
       term: state.term,
       ok: false,
-      prevIndex: message.prevIndex,
+      prevIndex: message.type === 'append' ? message.prevIndex : 0,
       matchIndex: 0,
       conflictIndex: 1,
       conflictTerm: 0,
@@ -142,7 +212,8 @@ function receiveAppend(turn: Turn, from: NodeId, message: AppendRequest): void {
     return;
   }
   hearLeader(turn, from);
-  answerAppend(turn, from, message);
+  if (message.type === 'append') answerAppend(turn, from, message);
+  else answerOffer(turn, from, message);
 }
 
 function propose(turn: Turn, items: readonly ProposalItem[]): void {
@@ -152,11 +223,16 @@ function propose(turn: Turn, items: readonly ProposalItem[]): void {
     refuse(turn, origins, 'notLeader');
     return;
   }
+  if (state.isHandingOver) {
+    const origins = items.map((item) => item.origin);
+    refuse(turn, origins, 'full');
+    return;
+  }
   const accepted: { origin: EntryOrigin; index: number }[] = [];
   const illegal: EntryOrigin[] = [];
   const late: EntryOrigin[] = [];
   for (const { origin, body } of items) {
-    if (state.log.length - state.commit >= MAX_UNCOMMITTED_ENTRIES) late.push(origin);
+    if (lastIndex(state) - state.commit >= MAX_UNCOMMITTED_ENTRIES) late.push(origin);
     else if (!mayPropose(state, body)) illegal.push(origin);
     else accepted.push({ origin, index: appendProposal(state, origin, body) });
   }
@@ -191,7 +267,8 @@ function refuse(
  */
 function learnCommit(turn: Turn, event: Extract<RaftEvent, { type: 'commitLearned' }>): void {
   const { state } = turn;
-  const known = event.entries.filter((entry) => entry.index <= event.commit);
+  const first = state.base.index + 1;
+  const known = event.entries.filter(({ index }) => index >= first && index <= event.commit);
   // Only a run that meets our committed prefix says something: the term of its neighbour is not compared.
   const start = known.findIndex((entry) => entry.index <= state.commit + 1);
   if (start < 0) return;

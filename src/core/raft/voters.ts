@@ -46,6 +46,11 @@ export function isVoter(set: VoterSet | undefined, node: NodeId): boolean {
   return set.voters.includes(node) || (set.next?.includes(node) ?? false);
 }
 
+/** True for a voter that will be one after a change, too: it may be asked to lead. */
+export function isHeir(set: VoterSet | undefined, node: NodeId): boolean {
+  return (set?.next ?? set?.voters ?? []).includes(node);
+}
+
 /** Each voter of either part once, in rising order. */
 export function allVoters(set: VoterSet | undefined): readonly NodeId[] {
   if (set === undefined) return [];

@@ -1,6 +1,7 @@
 // Seeded runs of whole Raft clusters under trouble. The harness (cluster.ts) checks A1, A2, A3, A9 and C2.1 at each event.
 
 import test from 'ava';
+import { lastIndex } from '../../../src/core/raft/log.ts';
 import { clusterOf, isSame, type RaftCluster } from './cluster.ts';
 
 const SEEDS = 40;
@@ -24,6 +25,10 @@ function trouble(cluster: RaftCluster): void {
     cluster.after(cluster.int(4000), () => cluster.cuts.clear());
   } else if (dice < 0.7) {
     cluster.gossip(cluster.node(pick()), cluster.node(victim));
+  } else if (dice < 0.75) {
+    cluster.compact(cluster.node(victim));
+  } else if (dice < 0.78) {
+    cluster.feed(cluster.node(leader ?? victim), { type: 'handOver' });
   } else if (dice < 0.9) {
     cluster.changeVoters([...new Set([pick(), pick(), pick()])].sort((a, b) => a - b));
   } else {
@@ -66,6 +71,7 @@ function proposeSomewhere(cluster: RaftCluster): void {
   for (const node of cluster.nodes.values()) {
     if (node.state?.role !== 'leader') continue;
     for (let i = cluster.int(3); i >= 0; i -= 1) cluster.propose(node);
+    cluster.read(node);
   }
 }
 
@@ -74,12 +80,17 @@ function healAndConverge(cluster: RaftCluster): void {
   cluster.startAll();
   const isCommitted = () => {
     const leader = cluster.leader();
-    return leader?.state !== undefined && leader.state.commit === leader.state.log.length;
+    return leader?.state !== undefined && leader.state.commit === lastIndex(leader.state);
   };
   cluster.runUntil('a leader commits', isCommitted, 15_000);
   const before = cluster.committed.length;
-  cluster.propose(cluster.leader() as never);
-  cluster.runUntil('progress', () => cluster.committed.length > before && isCommitted(), 5000);
+  // Again and again: one that gives its lead away takes nothing.
+  const hasGrown = () => {
+    const leader = cluster.leader();
+    if (cluster.committed.length === before && leader !== undefined) cluster.propose(leader);
+    return cluster.committed.length > before && isCommitted();
+  };
+  cluster.runUntil('progress', hasGrown, 5000);
   for (let round = 0; round < 200; round += 1) {
     for (const node of cluster.nodes.values()) cluster.gossip(cluster.leader() as never, node);
     cluster.run(10);
@@ -98,11 +109,50 @@ for (let seed = 1; seed <= SEEDS; seed += 1) {
     healAndConverge(cluster);
     for (const node of cluster.nodes.values()) {
       t.is(node.state?.commit, cluster.committed.length, `n${node.id} knows all that is committed`);
-      t.true(cluster.committed.every((entry) => isSame(node.disk.entries[entry.index - 1], entry)));
+      const { base, entries } = node.disk;
+      const kept = cluster.committed.slice(base.index);
+      t.true(kept.every((entry, at) => isSame(entries[at], entry)));
     }
+    t.true(cluster.readsDone > 20, 'and answered reads');
     t.true(cluster.committed.length > 20, 'the run committed something');
   });
 }
+
+// Method: at most a minority of the voters loses the end of its log and its vote; the others replace it; it may vote again.
+test('raft: voters whose logs are damaged promise nothing, and the cluster replaces them (C2.6)', (t) => {
+  let unmuted = 0;
+  for (let seed = 400; seed < 440; seed += 1) {
+    const cluster = clusterOf(seed, 5);
+    cluster.faults = { loss: 0.1, duplication: 0.1, maxDelayMs: 40, maxSyncMs: 20 };
+    for (let round = 0; round < 150; round += 1) {
+      proposeSomewhere(cluster);
+      const victim = 1 + cluster.int(5);
+      const isMuted = [...cluster.nodes.values()].some(({ disk }) => disk.isMuted);
+      if (cluster.random() < 0.3) cluster.feed(cluster.node(victim), { type: 'electionTimeout' });
+      if (!isMuted && cluster.random() < 0.1) {
+        cluster.crash(victim);
+        cluster.damage(victim);
+        cluster.start(victim);
+      }
+      for (const node of cluster.nodes.values()) {
+        const state = cluster.leader()?.state;
+        const others = [...cluster.nodes.keys()].filter((id) => id !== node.id);
+        const isUnable = state?.progress.get(node.id)?.unable === true;
+        if (isUnable) cluster.changeVoters(others);
+        const source = cluster.node(1 + cluster.int(5));
+        if (node.disk.isMuted) cluster.gossip(source, node);
+      }
+      const before = [...cluster.nodes.values()].filter(({ disk }) => disk.isMuted).length;
+      cluster.unmuteWhoMay();
+      cluster.run(cluster.int(300));
+      unmuted += before - [...cluster.nodes.values()].filter(({ disk }) => disk.isMuted).length;
+      if (cluster.random() < 0.1) cluster.changeVoters([1, 2, 3, 4, 5]);
+    }
+    cluster.heal();
+    cluster.runUntil('a leader', () => cluster.leader() !== undefined, 20_000);
+  }
+  t.true(unmuted > 20, `${unmuted} came back`);
+});
 
 // Method: nothing but elections, all at once, and nodes that die between their vote and its sync and are back in 1 ms.
 test('raft: one leader per term, whatever voters forget in the middle of elections (A1, C2.1)', (t) => {
@@ -165,6 +215,61 @@ test('raft: a leader that nobody answers steps down within two election time-out
   t.not(old?.state?.role, 'leader');
   cluster.runUntil('another leader', () => cluster.leader() !== undefined, 5000);
   t.not(cluster.leader(), old);
+});
+
+test('raft: a leader that hands over is followed by another within a few round trips (C2.7)', (t) => {
+  for (let seed = 500; seed < 520; seed += 1) {
+    const cluster = clusterOf(seed, 3);
+    const old = cluster.leader();
+    cluster.propose(old as never);
+    cluster.feed(old as never, { type: 'handOver' });
+    t.is(cluster.propose(old as never)[0]?.type, 'refusedProposals', 'it takes nothing any more');
+    const isOther = () => cluster.leader() !== undefined && cluster.leader() !== old;
+    t.true(cluster.runUntil('another leader', isOther, 10_000) < 100, `seed ${seed}`);
+    t.is(cluster.leader()?.state?.term, old?.state?.term ?? 0);
+  }
+});
+
+// Method: nobody answers, so nobody takes over.
+test('raft: a leader that nobody can follow goes on after its hand-over came to nothing', (t) => {
+  const cluster = clusterOf(600, 3);
+  const leader = cluster.leader();
+  const others = [...cluster.nodes.keys()].filter((id) => id !== leader?.id);
+  cluster.cut(leader?.id ?? 0, others[0] ?? 0);
+  cluster.cut(leader?.id ?? 0, others[1] ?? 0);
+  cluster.propose(leader as never);
+  cluster.feed(leader as never, { type: 'handOver' });
+  cluster.heal();
+  cluster.run(2500);
+  t.not(cluster.leader(), undefined);
+  const before = cluster.committed.length;
+  cluster.propose(cluster.leader() as never);
+  cluster.run(200);
+  t.true(cluster.committed.length > before);
+});
+
+// Method: a follower sleeps while thousands of entries pass, and the others drop them.
+test('raft: a follower that needs what was compacted installs a snapshot and goes on', (t) => {
+  for (let seed = 700; seed < 710; seed += 1) {
+    const cluster = clusterOf(seed, 3);
+    const leader = cluster.leader() as never;
+    const away = [...cluster.nodes.values()].find((node) => node !== leader) as never as {
+      readonly id: number;
+    };
+    cluster.crash(away.id);
+    for (let i = 0; i < 2000; i += 1) {
+      cluster.propose(leader);
+      if (i % 100 === 0) cluster.run(50);
+    }
+    cluster.run(500);
+    for (const node of cluster.nodes.values()) cluster.compact(node);
+    cluster.start(away.id);
+    const { disk } = cluster.node(away.id);
+    cluster.runUntil('caught up', () => disk.commit === cluster.committed.length, 3000);
+    t.true(disk.base.index > 1900 && disk.entries.length < 200);
+    cluster.propose(leader);
+    cluster.runUntil('goes on', () => disk.commit === cluster.committed.length, 1000);
+  }
 });
 
 test('raft: a leader whose process is known to be dead is replaced in well under a second', (t) => {

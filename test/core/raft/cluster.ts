@@ -5,10 +5,13 @@
 
 import type { MapIndex, NodeId } from '../../../src/core/ids.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../../../src/core/log-entry.ts';
+import { entryAt, termAt } from '../../../src/core/raft/log.ts';
 import {
   createRaft,
   type HardState,
+  type LogBase,
   matchOf,
+  NO_BASE,
   type PersistedEvent,
   type RaftEffect,
   type RaftEvent,
@@ -56,8 +59,10 @@ type PersistEffect = Extract<RaftEffect, { type: 'persist' }>;
 
 interface SimDisk {
   hardState: HardState;
+  base: LogBase;
   entries: LogEntry[];
   commit: number;
+  isMuted: boolean;
 }
 
 export interface SimNode {
@@ -69,6 +74,10 @@ export interface SimNode {
   electionTimer: number;
   heartbeatTimer: number;
   persisting: PersistEffect | undefined;
+  /** A snapshot is on its way. */
+  isFetching: boolean;
+  /** What was committed when its log was damaged: with more it knows all that it had promised (C2.6). */
+  damagedAt: number;
 }
 
 export interface Faults {
@@ -91,6 +100,8 @@ export class RaftCluster {
   faults: Faults = { ...CALM };
   now = 0;
   counter = 10;
+  readonly #reads = new Map<number, number>();
+  readsDone = 0;
   #seq = 0;
   #queue: { at: number; seq: number; run: () => void }[] = [];
 
@@ -103,12 +114,15 @@ export class RaftCluster {
     const first = id === 1;
     const disk: SimDisk = {
       hardState: { term: first ? 1 : 0, vote: 0 },
+      base: NO_BASE,
       entries: first ? [formatEntry()] : [],
       commit: first ? 1 : 0,
+      isMuted: false,
     };
     if (first) this.committed[0] = formatEntry();
     const timers = { life: 0, electionTimer: 0, heartbeatTimer: 0 };
-    this.nodes.set(id, { id, disk, state: undefined, persisting: undefined, ...timers });
+    const idle = { state: undefined, persisting: undefined, isFetching: false, damagedAt: 0 };
+    this.nodes.set(id, { id, disk, ...idle, ...timers });
   }
 
   node(id: number): SimNode {
@@ -179,6 +193,7 @@ export class RaftCluster {
     const node = this.node(id);
     if (node.persisting !== undefined) this.#write(node, node.persisting, this.random());
     node.persisting = undefined;
+    node.isFetching = false;
     node.state = undefined;
     node.life += 1;
   }
@@ -230,9 +245,61 @@ export class RaftCluster {
   gossip(from: SimNode, to: SimNode): void {
     const known = from.state;
     if (known === undefined || to.state === undefined) return;
-    const start = Math.max(0, to.state.commit - this.int(3));
+    const start = Math.max(0, to.state.commit - this.int(3) - known.base.index);
+    if (to.state.commit < known.base.index) {
+      this.fetchSnapshot(to, from);
+      return;
+    }
     const entries = known.log.slice(start, start + 1 + this.int(30));
     this.feed(to, { type: 'commitLearned', entries, commit: known.commit });
+  }
+
+  /** Drops what a node has committed, but for a few entries: a snapshot holds it. */
+  compact(node: SimNode): void {
+    const index = node.disk.commit - this.int(5);
+    this.feed(node, { type: 'compact', index });
+  }
+
+  /** A snapshot travels for a while, is written, and is installed: what its source has committed by now. */
+  fetchSnapshot(to: SimNode, from: SimNode): void {
+    const source = from.state;
+    if (to.isFetching || source === undefined) return;
+    const index = source.base.index + this.int(source.commit - source.base.index + 1);
+    const term = termAt(source, index);
+    if (term === undefined || index === 0) return;
+    const voters = source.voterSets.findLast((set) => set.index <= index);
+    to.isFetching = true;
+    const { life } = to;
+    this.after(this.random() * 50, () => {
+      to.isFetching = false;
+      if (to.life === life) this.feed(to, { type: 'installed', base: { index, term, voters } });
+    });
+  }
+
+  /** The log of a node that is not running lost its tail: it starts muted (C2.6). */
+  damage(id: number): void {
+    const { disk } = this.node(id);
+    const kept = disk.base.index + this.int(disk.commit - disk.base.index + 1);
+    disk.entries.length = kept - disk.base.index;
+    disk.commit = kept;
+    disk.hardState = { term: disk.entries.at(-1)?.term ?? disk.base.term, vote: 0 };
+    disk.isMuted = true;
+    this.node(id).damagedAt = this.committed.length;
+  }
+
+  /** What FormedNode does once this life is up in the map, and no voter. */
+  unmuteWhoMay(): void {
+    for (const node of this.nodes.values()) {
+      if (node.state?.isMuted === true && node.state.commit > node.damagedAt)
+        this.feed(node, { type: 'unmute' });
+    }
+  }
+
+  /** Asks a node that believes to lead for a current index; checks the answer (C2.3). */
+  read(node: SimNode): void {
+    this.counter += 1;
+    this.#reads.set(this.counter, this.committed.length);
+    this.feed(node, { type: 'read', id: this.counter });
   }
 
   feed(node: SimNode, event: RaftEvent): readonly RaftEffect[] {
@@ -241,6 +308,8 @@ export class RaftCluster {
     const commitBefore = state.commit;
     const draw = { randomMs: (min: number, max: number) => min + this.int(max - min + 1) };
     const { effects } = step(state, event, draw);
+    if (state.isMuted && ['candidate', 'leader'].includes(state.role))
+      throw new Error('C2.6: a muted node wants to lead');
     for (const effect of effects) this.#perform(node, effect);
     if (state.role === 'leader' && state.commit > commitBefore) this.#checkQuorumOnDisk(state);
     return effects;
@@ -253,6 +322,8 @@ export class RaftCluster {
     else if (effect.type === 'electionTimer') this.#arm(node, 'electionTimer', effect.ms);
     else if (effect.type === 'heartbeatTimer') this.#arm(node, 'heartbeatTimer', effect.ms);
     else if (effect.type === 'roleChanged' && effect.role === 'leader') this.#checkLeader(node);
+    else if (effect.type === 'snapshotNeeded') this.fetchSnapshot(node, this.node(effect.from));
+    else if (effect.type === 'readReady') this.#checkRead(effect.id, effect.index);
     else if (effect.type === 'violation')
       throw new Error(`violation at n${node.id}: ${effect.detail}`);
   }
@@ -283,20 +354,33 @@ export class RaftCluster {
   #write(node: SimNode, effect: PersistEffect, share: number): void {
     const steps: (() => void)[] = [];
     const { disk } = node;
-    const { hardState, truncateFrom } = effect;
+    const { hardState, truncateFrom, base, isReset, unmutes } = effect;
     if (hardState !== undefined) {
       steps.push(() => {
         disk.hardState = hardState;
       });
     }
+    if (unmutes === true) {
+      steps.push(() => {
+        disk.isMuted = false;
+      });
+    }
+    if (base !== undefined) {
+      steps.push(() => {
+        disk.entries.splice(0, isReset === true ? Infinity : base.index - disk.base.index);
+        disk.base = base;
+        disk.commit = Math.max(disk.commit, base.index);
+      });
+    }
     if (truncateFrom !== undefined) {
       steps.push(() => {
-        disk.entries.length = truncateFrom - 1;
+        disk.entries.length = truncateFrom - 1 - disk.base.index;
       });
     }
     for (const entry of effect.entries) {
       steps.push(() => {
-        if (entry.index !== disk.entries.length + 1) throw new Error('a gap in the file');
+        if (entry.index !== disk.base.index + disk.entries.length + 1)
+          throw new Error('a gap in the file');
         disk.entries.push(entry);
       });
     }
@@ -325,18 +409,27 @@ export class RaftCluster {
     this.leaders.set(term, node.id);
     this.elections.push({ term, node: node.id, at: this.now });
     for (const entry of this.committed) {
-      const own = node.state?.log[entry.index - 1];
-      if (!isSame(own, entry))
+      const state = node.state as RaftState;
+      if (entry.index <= state.base.index) continue;
+      if (!isSame(entryAt(state, entry.index), entry))
         throw new Error(`A3: leader n${node.id} lacks committed ${entry.index}`);
     }
   }
 
+  #checkRead(id: number, index: number): void {
+    const known = this.#reads.get(id) ?? 0;
+    if (index < known) throw new Error(`C2.3: a read saw ${index} where ${known} was committed`);
+    this.readsDone += 1;
+  }
+
   #checkCommitted(node: SimNode, index: number): void {
-    node.disk.commit = index;
-    if (node.disk.entries.length < index)
+    const { disk } = node;
+    disk.commit = index;
+    const first = disk.base.index + 1;
+    if (disk.base.index + disk.entries.length < index)
       throw new Error('C2.9: committed before it is synced here');
-    for (let i = 1; i <= index; i += 1) {
-      const own = node.disk.entries[i - 1] as LogEntry;
+    for (let i = first; i <= index; i += 1) {
+      const own = disk.entries[i - first] as LogEntry;
       const known = this.committed[i - 1];
       if (known === undefined) this.committed[i - 1] = own;
       else if (!isSame(known, own))
@@ -346,8 +439,14 @@ export class RaftCluster {
   }
 
   #checkQuorumOnDisk(state: RaftState): void {
-    const entry = state.log[state.commit - 1] as LogEntry;
-    const has = (id: NodeId) => isSame(this.node(id).disk.entries[entry.index - 1], entry);
+    const entry = entryAt(state, state.commit) as LogEntry;
+    const has = (id: NodeId) => {
+      const { base, entries, isMuted } = this.node(id).disk;
+      // It had it when it said so. Nobody is elected by a muted voter, so the loss elects nobody who lacks it.
+      if (isMuted) return true;
+      if (entry.index <= base.index) return true;
+      return isSame(entries[entry.index - 1 - base.index], entry);
+    };
     if (!hasQuorum(state.voterSets.at(-1), has)) {
       throw new Error(`C2.1: n${state.self} commits ${entry.index} without a quorum on disk`);
     }
@@ -367,15 +466,17 @@ export class RaftCluster {
     }
   }
 
-  /** A2: where two logs have an entry of one index and term, they are equal up to there. */
+  /** A2: where two logs have an entry of one index and term, they are equal up to there, as far as both are kept. */
   checkLogMatching(): void {
-    const logs = [...this.nodes.values()].map((node) => node.state?.log ?? node.disk.entries);
+    const logs = [...this.nodes.values()].map((node) => node.state ?? rawOf(node.disk));
     for (const a of logs) {
       for (const b of logs) {
         let isEqual = a !== b;
-        for (let i = 0; i < Math.min(a.length, b.length); i += 1) {
-          if (isSame(a[i], b[i])) {
-            if (!isEqual && a !== b) throw new Error(`A2: logs meet again at ${i + 1}`);
+        const first = Math.max(a.base.index, b.base.index) + 1;
+        const last = Math.min(endOf(a), endOf(b));
+        for (let i = first; i <= last; i += 1) {
+          if (isSame(a.log[i - 1 - a.base.index], b.log[i - 1 - b.base.index])) {
+            if (!isEqual && a !== b) throw new Error(`A2: logs meet again at ${i}`);
           } else isEqual = false;
         }
       }
@@ -385,6 +486,16 @@ export class RaftCluster {
   votersOf(node: SimNode): readonly NodeId[] {
     return allVoters(node.state?.voterSets.at(-1));
   }
+}
+
+type RawLog = Pick<RaftState, 'base' | 'log'>;
+
+function rawOf({ base, entries }: SimDisk): RawLog {
+  return { base, log: entries };
+}
+
+function endOf({ base, log }: RawLog): number {
+  return base.index + log.length;
 }
 
 export function isSame(a: LogEntry | undefined, b: LogEntry | undefined): boolean {
