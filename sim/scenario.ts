@@ -1,5 +1,6 @@
 // A scenario: a story with an end that must be true. `scenario` declares one, `play` runs it on one seed.
 
+import type { AgreementTuning } from '../src/agreement/agreement.ts';
 import { nodeConfig } from '../src/config.ts';
 import { MIB } from '../src/core/units.ts';
 import type { BuildNode } from './sim-node.ts';
@@ -8,6 +9,11 @@ import { RunFailure, type TraceRecord, World } from './world.ts';
 
 /** Smallest journal that a node accepts: it wraps and checkpoints often. */
 const SIM_JOURNAL_BYTES = 8 * MIB;
+/** Audited and compacted often, so that every story has snapshots, and nodes that need them. */
+const SIM_MAP_LOG: AgreementTuning = {
+  auditEvery: 10,
+  pace: { everyEntries: 20, keepEntries: 5 },
+};
 
 export interface ScenarioOptions {
   readonly nodes: number;
@@ -57,7 +63,7 @@ export interface PlayOptions {
 export async function play(story: Scenario, options: PlayOptions): Promise<Outcome> {
   const world = new World(options.seed);
   const { nodes, copies, partitions = 16 } = story.options;
-  const config = nodeConfig({ journalBytes: SIM_JOURNAL_BYTES });
+  const config = nodeConfig({ journalBytes: SIM_JOURNAL_BYTES, mapLog: SIM_MAP_LOG });
   const stage = new Stage(
     world,
     options.build,

@@ -37,7 +37,8 @@ import { statusOf } from './node-status.ts';
 import { ControlRpc } from './p2p/control-rpc.ts';
 import type { PeerAddress, Ports } from './ports/ports.ts';
 import { openObjectStore } from './storage/object-store.ts';
-import { openRaftLog, type RaftLog } from './storage/raft-log.ts';
+import type { RaftLog } from './storage/raft-log.ts';
+import { openRaftLog } from './storage/raft-log-open.ts';
 import type { ObjectStore } from './storage/store-types.ts';
 import { openSuperblock, type Superblock } from './storage/superblock.ts';
 import { wipeData } from './storage/wipe.ts';
@@ -278,6 +279,7 @@ class SheepNode implements NodeHandle {
       log,
       store,
       rpc: this.#rpc,
+      tuning: this.#config.mapLog,
       bootstrap,
       onFatal: (error) => this.#fail(error),
       onExitAsked: () => this.#onExitAsked?.(),

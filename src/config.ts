@@ -1,6 +1,7 @@
 // Every option of one node, with default, unit and bounds. Parsed once, frozen; a key or value that does not fit is
 // refused with the nearest cure. The limits that are not meant for daily life stand beside the code they bound.
 
+import type { AgreementTuning } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import { MAX_WEIGHT } from './core/limits.ts';
 import { GIB, MIB } from './core/units.ts';
@@ -18,6 +19,8 @@ export interface NodeConfig {
   readonly journalBytes: number;
   /** TLS on data channels: between hosts only, always, or never. */
   readonly dataTls: DataTls;
+  /** When the map log is audited and compacted; the simulator has less patience than the defaults. */
+  readonly mapLog: AgreementTuning;
 }
 
 export const MIN_JOURNAL_BYTES = 8 * MIB;
@@ -30,6 +33,7 @@ const DEFAULTS: NodeConfig = {
   isWitness: false,
   journalBytes: 256 * MIB,
   dataTls: 'auto',
+  mapLog: {},
 };
 
 /**

@@ -3,7 +3,7 @@
 
 import type { NodeEvent, NodeInput } from './actors/node.ts';
 import { missing } from './admin.ts';
-import { Agreement } from './agreement/agreement.ts';
+import { Agreement, type AgreementTuning } from './agreement/agreement.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
@@ -51,6 +51,7 @@ export interface FormedOptions {
   readonly log: RaftLog;
   readonly store: LocalObjectStore;
   readonly rpc: ControlRpc;
+  readonly tuning?: AgreementTuning;
   /** Whom to ask while there is no view. */
   readonly bootstrap: readonly PeerAddress[];
   readonly send: (event: NodeEvent) => void;
@@ -102,6 +103,9 @@ export class FormedNode {
       network,
       bootstrap: options.bootstrap.map(({ peer }) => peer),
       onApplied: (entry, result) => this.#noteApplied(entry, result),
+      onJumped: () => this.recovery.noteJump(),
+      onBroken: (error) => options.onFatal(error),
+      ...options.tuning,
       onView: (view) => this.#adopt(view),
       onRole: (role) => send({ type: 'role.changed', role }),
       onExitAsked: (by) => {
@@ -214,6 +218,7 @@ export class FormedNode {
     await this.#datapath?.stop();
     await this.#locks.releaseAll(RELEASE_ALL_MS);
     this.#locks.stop();
+    await this.agreement.handOver();
     this.#prober.stop();
     this.agreement.stop();
     this.#peers.stop();
@@ -279,8 +284,14 @@ export class FormedNode {
       const pong = replyTo(frame, STATUS.OK);
       pong.payload = this.#pingInfo();
       reply(pong);
-    } else if (this.#datapath === undefined) reply(replyTo(frame, STATUS.BUSY));
-    else this.#datapath.handleFrame(from, frame, reply);
+    } else if (this.#datapath === undefined || this.#isForgetful()) {
+      reply(replyTo(frame, STATUS.BUSY));
+    } else this.#datapath.handleFrame(from, frame, reply);
+  }
+
+  /** Its log is damaged: what it had refused before it may not know any more, until the map has called it up (A10). */
+  #isForgetful(): boolean {
+    return this.agreement.driver.isMuted && this.#isDisowned();
   }
 
   // ------------------------------------------------------------------------------------------------ the view

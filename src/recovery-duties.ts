@@ -54,6 +54,14 @@ export class RecoveryDuties {
     return view === undefined ? 0 : joinsOf(view, this.#context.self).length;
   }
 
+  /**
+   * The map jumped to a snapshot: which volumes were deleted meanwhile nobody tells, so everything held is looked at.
+   * What was purged is still held, is surplus by the map, and is asked for again.
+   */
+  noteJump(): void {
+    this.#lookForDeleted();
+  }
+
   noteApplied(entry: LogEntry, result: ApplyResult): void {
     const { body } = entry;
     if (body.type === 'volumeDelete') this.#lookForDeleted();

@@ -1,6 +1,7 @@
 // One node's share of the agreement, put together: log, raft driver, learner, proposer, and the control messages that
 // they exchange with the others. Everything above (actors, data path, fronts) sees views, proposals and alerts only.
 
+import { viewOf } from '../core/cluster-state.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, EntryBody, LogEntry } from '../core/log-entry.ts';
@@ -17,10 +18,14 @@ import {
   type ReplyBody,
   type RequestBody,
 } from '../wire/messages.ts';
+import { Auditor } from './audit.ts';
 import { Contact } from './contact.ts';
+import { readCurrent } from './current-read.ts';
 import { Learner } from './learner.ts';
 import { Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
+import { NORMAL_PACE, SnapshotDuties, type SnapshotPace } from './snapshots.ts';
+import { pause } from './waiting.ts';
 
 /** One digest to one random member (C8.5). */
 export const DIGEST_EVERY_MS = 5000;
@@ -30,13 +35,25 @@ export const MAX_PULL_ENTRIES = 512;
 export const MAX_CATCH_UP_SOURCES = 8;
 /** An index that no log reaches: an answer to a pull from there says only how far the log is. */
 const BEYOND = 2 ** 47;
+/** Longest that an orderly stop waits for another leader, */
+export const HAND_OVER_MS = 500;
+/** and how often it looks. */
+export const HAND_OVER_LOOK_MS = 10;
 /** Members asked at once whether they are there. */
 export const MAX_REACH_ASKED = 64;
 export const EXIT_TIMEOUT_MS = 3000;
 /** How long a voter may take to answer "are you there" (C1.3). */
 export const CONTACT_TIMEOUT_MS = 500;
 
-export interface AgreementOptions {
+/** What a test with little patience sets. */
+export interface AgreementTuning {
+  /** When the log is compacted; NORMAL_PACE. */
+  readonly pace?: SnapshotPace;
+  /** Entries between two audit points; AUDIT_EVERY. */
+  readonly auditEvery?: number;
+}
+
+export interface AgreementOptions extends AgreementTuning {
   readonly self: NodeId;
   readonly incarnation: () => Incarnation;
   readonly log: RaftLog;
@@ -48,6 +65,10 @@ export interface AgreementOptions {
   /** Whom a node without a view asks: what the join reply named. */
   readonly bootstrap: readonly PeerKey[];
   readonly onApplied: (entry: LogEntry, result: ApplyResult) => void;
+  /** The map jumped over entries that nobody will tell of: whoever follows entries looks at everything anew. */
+  readonly onJumped: () => void;
+  /** This node must not go on (C2.8). */
+  readonly onBroken: (error: OperatingError) => void;
   readonly onView: (view: ClusterView) => void;
   readonly onRole: (role: DriverRole, leader: NodeId | undefined) => void;
   readonly onAlert: (alert: Alert) => void;
@@ -64,6 +85,8 @@ export class Agreement {
   readonly #options: AgreementOptions;
   readonly #gossip: Gossip;
   readonly #contact: Contact;
+  readonly #snapshots: SnapshotDuties;
+  readonly #auditor: Auditor;
   #view: ClusterView | undefined;
   #bootstrap: readonly PeerKey[];
   #digestTimer: TimerHandle | undefined;
@@ -81,6 +104,23 @@ export class Agreement {
       send: (to, message) => this.#note(to, { kind: 'raft', message }),
       onCommitted: () => this.#advance(),
       onRole: options.onRole,
+      onSnapshotNeeded: (index, from) => this.learner.pull(index, from),
+    });
+    this.#snapshots = new SnapshotDuties({
+      log,
+      trace,
+      driver: () => this.driver,
+      pace: options.pace ?? NORMAL_PACE,
+      ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
+      expect: (snapshot) => this.learner.expect(snapshot),
+    });
+    this.#auditor = new Auditor({
+      self,
+      trace,
+      voters: () => this.#view?.voters ?? [],
+      hashAt: (index) => this.learner.auditAt(index),
+      ask: (node, body, timeoutMs) => this.#ask(node, body, timeoutMs),
+      onBroken: options.onBroken,
     });
     this.learner = new Learner({
       clock,
@@ -92,6 +132,13 @@ export class Agreement {
       keyOf: (node) => this.#keyOf(node),
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#noteView(view),
+      fetchSnapshot: (peer) => this.#snapshots.fetch(peer),
+      onInstalled: (state) => {
+        this.#proposer.noteInstalled(state);
+        options.onJumped();
+      },
+      onAudit: ({ index }, state) => this.#snapshots.consider(index, state),
+      ...(options.auditEvery === undefined ? {} : { auditEvery: options.auditEvery }),
     });
     this.#gossip = new Gossip(options, {
       map: (delta) => this.#takeDelta(delta.entries, delta.commit),
@@ -117,8 +164,16 @@ export class Agreement {
 
   /** Applies what the disk knows as committed, then takes part. */
   start(): void {
-    const { rpc } = this.#options;
-    this.learner.advance(this.#options.log.entries, this.#options.log.commit);
+    const { rpc, log, trace } = this.#options;
+    const found = log.snapshots.takeFound();
+    if (found !== undefined) {
+      this.learner.restore(found);
+      this.#options.onJumped();
+    }
+    if (log.damage !== undefined) trace.warn('map.log.damaged', { what: log.damage });
+    this.learner.advance(log);
+    // A snapshot and nothing behind it: no entry told of the view.
+    if (this.#view === undefined && found !== undefined) this.#noteView(viewOf(found.state));
     rpc.onRequest((peer, body) => this.#answer(peer, body));
     rpc.onNote((peer, note) => this.#take(peer, note));
     this.driver.start();
@@ -128,8 +183,34 @@ export class Agreement {
   stop(): void {
     if (this.#digestTimer !== undefined) this.#options.clock.clearTimer(this.#digestTimer);
     this.#proposer.stop();
+    this.#snapshots.stop();
     this.learner.stop();
     this.driver.stop();
+  }
+
+  /** C2.3: resolves when this node has applied all that was committed anywhere when it was called. */
+  readCurrent(timeoutMs?: number): Promise<void> {
+    const { self, clock } = this.#options;
+    const options = {
+      self,
+      clock,
+      driver: () => this.driver,
+      voters: () => this.#view?.voters ?? [],
+      applied: () => this.learner.applied,
+      pull: (index: number, from: NodeId) => this.learner.pull(index, from),
+      ask: (node: NodeId, body: RequestBody, ms: number) => this.#ask(node, body, ms),
+    };
+    return readCurrent(options, timeoutMs);
+  }
+
+  /** Before an orderly stop: a leader gives its lead away, so that nobody waits for an election. Bounded. */
+  async handOver(): Promise<void> {
+    const { clock } = this.#options;
+    const end = clock.now() + HAND_OVER_MS;
+    if (this.driver.role !== 'leader' || this.#otherVoters().length === 0) return;
+    this.driver.handOver();
+    while (this.driver.role === 'leader' && clock.now() < end)
+      await pause(clock, HAND_OVER_LOOK_MS);
   }
 
   /** See Proposer.propose. */
@@ -225,6 +306,12 @@ export class Agreement {
         return { type: 'contact', term: this.driver.term };
       case 'pull':
         return this.#answerPull(body.from, body.maxBytes);
+      case 'snapshot':
+        return this.#snapshots.answerPiece(body.offset, body.maxBytes);
+      case 'audit':
+        return { type: 'audit', hash: this.learner.auditAt(body.index) };
+      case 'readIndex':
+        return this.#answerRead();
       case 'failing':
         this.#takeLastWords(peer, body.incarnation, body.reason);
         return { type: 'contact', term: this.driver.term };
@@ -251,6 +338,12 @@ export class Agreement {
     }
   }
 
+  async #answerRead(): Promise<ReplyBody> {
+    const outcome = await this.driver.read();
+    if (outcome.index !== undefined) return { type: 'readIndex', index: outcome.index as MapIndex };
+    return { type: 'notLeader', leader: outcome.leader ?? (0 as NodeId) };
+  }
+
   #takeLastWords(peer: PeerKey, incarnation: Incarnation, reason: string): void {
     const from = this.#view?.memberByKey(peer)?.node;
     if (from !== undefined) this.#options.onFailing(from, incarnation, reason);
@@ -259,7 +352,9 @@ export class Agreement {
   #answerPull(from: MapIndex, maxBytes: number): ReplyBody {
     const entries: LogEntry[] = [];
     let bytes = 0;
-    for (const entry of this.driver.committedFrom(from, MAX_PULL_ENTRIES)) {
+    const committed = this.driver.committedFrom(from, MAX_PULL_ENTRIES);
+    if (committed === undefined) return this.#snapshots.answerCompacted();
+    for (const entry of committed) {
       bytes += encodeEntry(entry).length;
       if (bytes > maxBytes && entries.length > 0) break;
       entries.push(entry);
@@ -286,19 +381,20 @@ export class Agreement {
     const { learner } = this;
     if (digest.applied > learner.applied) learner.pull(digest.applied, from);
     else if (digest.applied < learner.applied) this.#sendDigest(from);
-    const { index, hash } = learner.audit;
-    if (digest.auditIndex === index && digest.auditHash !== hash) {
-      this.#options.trace.warn('map.audit.differs', { node: from, index });
-    }
+    this.#auditor.compare(from, digest.auditIndex, digest.auditHash);
   }
 
   // ------------------------------------------------------------------------------------------- to the others
 
   #advance(): void {
     const before = this.learner.applied;
-    this.learner.advance(this.#options.log.entries, this.#options.log.commit);
+    const { log } = this.#options;
+    this.learner.advance(log);
     if (this.driver.role === 'leader' && this.learner.applied > before) {
-      const entries = this.#options.log.entries.slice(before, this.learner.applied);
+      const entries = log.entries.slice(
+        Math.max(0, before - log.base.index),
+        this.learner.applied - log.base.index,
+      );
       this.#gossip.publishMap({ commit: this.learner.applied, entries });
     }
   }
@@ -310,7 +406,18 @@ export class Agreement {
 
   #noteView(view: ClusterView): void {
     this.#view = view;
+    this.#considerUnmute(view);
     this.#options.onView(view);
+  }
+
+  /** C2.6: what this life was called up by comes after all that an earlier one could have promised. */
+  #considerUnmute({ members, voters, nextVoters }: ClusterView): void {
+    const { self, incarnation } = this.#options;
+    const me = members.get(self);
+    const isUp = me?.state === 'up' && me.incarnation === incarnation();
+    if (!this.driver.isMuted || !isUp) return;
+    if (voters.includes(self) || nextVoters.includes(self)) return;
+    this.#options.clock.soon(() => this.driver.unmute());
   }
 
   #armDigest(): void {

@@ -14,6 +14,7 @@ import type { ApplyResult, LogEntry } from '../core/log-entry.ts';
 import type { ClusterView } from '../core/view.ts';
 import type { Clock, Random, Trace } from '../ports/ports.ts';
 import type { ReplyBody, RequestBody } from '../wire/messages.ts';
+import type { MapSnapshot } from '../wire/snapshot-codec.ts';
 import type { RaftDriver } from './raft-driver.ts';
 import { pause } from './waiting.ts';
 
@@ -40,7 +41,24 @@ export interface LearnerOptions {
   readonly onApplied: (entry: LogEntry, result: ApplyResult) => void;
   /** After a batch. */
   readonly onView: (view: ClusterView) => void;
+  /** Gets the newest snapshot of that node, which no longer has the entries; installs it where that helps. */
+  readonly fetchSnapshot: (peer: PeerKey) => Promise<void>;
+  /** The state jumped to that of a snapshot, before the view changes. */
+  readonly onInstalled: (state: ClusterState) => void;
+  /** At each audit point, with the state of that index. */
+  readonly onAudit: (audit: Audit, state: ClusterState) => void;
+  /** Entries between two audit points; AUDIT_EVERY unless a test has less patience. */
+  readonly auditEvery?: number;
 }
+
+/** What the learner needs to see of the log on disk. */
+export interface CommittedLog {
+  readonly commit: number;
+  entryAt(index: number): LogEntry | undefined;
+}
+
+/** Audits remembered, so that nodes which are not equally far can compare. */
+export const AUDITS_KEPT = 8;
 
 /** Index and hash of the state at the last audit point; 0 and '' before the first. */
 export interface Audit {
@@ -52,7 +70,10 @@ export class Learner {
   readonly #options: LearnerOptions;
   #state: ClusterState = emptyState();
   #applied = 0;
-  #audit: Audit = { index: 0, hash: '' };
+  /** Oldest first, at most AUDITS_KEPT. */
+  readonly #audits: Audit[] = [];
+  /** A snapshot that the log was told of: adopted when the log says that it is committed. */
+  #installed: MapSnapshot | undefined;
   #pullTarget = 0;
   /** In vain, for this target. */
   #tries = 0;
@@ -67,8 +88,14 @@ export class Learner {
     return this.#applied as MapIndex;
   }
 
+  /** The last one; index 0 before the first. */
   get audit(): Audit {
-    return this.#audit;
+    return this.#audits.at(-1) ?? { index: 0, hash: '' };
+  }
+
+  /** Hash of the state at that audit point; '' when it is not known (any more). */
+  auditAt(index: number): string {
+    return this.#audits.find((audit) => audit.index === index)?.hash ?? '';
   }
 
   get state(): ClusterState {
@@ -79,19 +106,60 @@ export class Learner {
     this.#isStopped = true;
   }
 
-  /** Applies entries (applied, commit] of a log whose commit index is synced. */
-  advance(entries: readonly LogEntry[], commit: number): void {
+  /** Starts from what a former life of this node kept. */
+  restore(snapshot: MapSnapshot): void {
+    this.#state = snapshot.state;
+    this.#applied = snapshot.base.index;
+    this.#noteAudit();
+  }
+
+  /** A snapshot is on disk, and the log is told. */
+  expect(snapshot: MapSnapshot): void {
+    this.#installed = snapshot;
+  }
+
+  /** Applies entries (applied, commit] of a log whose commit index is synced; what it has no more, by snapshot. */
+  advance(log: CommittedLog): void {
     const from = this.#applied;
-    for (let index = from + 1; index <= commit; index += 1) {
-      const entry = entries[index - 1];
-      if (entry === undefined) break;
-      const { state, result } = applyEntry(this.#state, entry);
-      this.#state = state;
-      this.#applied = index;
-      if (index % AUDIT_EVERY === 0) this.#audit = { index, hash: hashOf(state) };
-      this.#options.onApplied(entry, result);
+    while (this.#applied < log.commit) {
+      const entry = log.entryAt(this.#applied + 1);
+      if (entry !== undefined) this.#apply(entry);
+      else if (!this.#adopt(log.commit)) break;
     }
+    if ((this.#installed?.base.index ?? Infinity) <= this.#applied) this.#installed = undefined;
     if (this.#applied > from) this.#options.onView(viewOf(this.#state));
+  }
+
+  #apply(entry: LogEntry): void {
+    const { state, result } = applyEntry(this.#state, entry);
+    this.#state = state;
+    this.#applied = entry.index;
+    if (this.#applied % this.#auditEvery === 0) {
+      this.#noteAudit();
+      this.#options.onAudit(this.audit, state);
+    }
+    this.#options.onApplied(entry, result);
+  }
+
+  /** False when there is no snapshot that the log covers. */
+  #adopt(commit: number): boolean {
+    const snapshot = this.#installed;
+    const index = snapshot?.base.index ?? 0;
+    if (snapshot === undefined || index <= this.#applied || index > commit) return false;
+    this.restore(snapshot);
+    this.#options.onInstalled(snapshot.state);
+    return true;
+  }
+
+  #noteAudit(): void {
+    const index = this.#applied;
+    if (index % this.#auditEvery !== 0) return;
+    this.#audits.push({ index, hash: hashOf(this.#state) });
+    if (this.#audits.length > AUDITS_KEPT) this.#audits.shift();
+  }
+
+  get #auditEvery(): number {
+    return this.#options.auditEvery ?? AUDIT_EVERY;
   }
 
   /** Gets the log up to `index`, first from `from` when given. Returns at once; one pull runs at a time. */
@@ -114,7 +182,12 @@ export class Learner {
     const { ask, driver } = this.#options;
     const from = (driver().commit + 1) as MapIndex;
     const reply = await ask(source, { type: 'pull', from, maxBytes: PULL_BYTES }, PULL_TIMEOUT_MS);
-    if (reply.type !== 'entries' || this.#isStopped) return 0;
+    if (this.#isStopped) return 0;
+    if (reply.type === 'compacted') {
+      await this.#options.fetchSnapshot(source);
+      return reply.commit;
+    }
+    if (reply.type !== 'entries') return 0;
     driver().learn(reply.entries, reply.commit);
     return reply.commit;
   }

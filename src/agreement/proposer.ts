@@ -4,6 +4,7 @@
 import { OperatingError } from '../core/errors.ts';
 import type { Incarnation, MapIndex, NodeId } from '../core/ids.ts';
 import type { ApplyResult, EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
+import type { ClusterState } from '../core/state.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { ReplyBody, RequestBody } from '../wire/messages.ts';
 import type { RaftDriver } from './raft-driver.ts';
@@ -80,6 +81,16 @@ export class Proposer {
     if (node !== this.#options.self) return;
     const pending = this.#pending.get(counter);
     if (pending?.incarnation === incarnation) pending.resolve(result);
+  }
+
+  /** The state jumped: what of this node's was applied in between, the state remembers (C2.5). */
+  noteInstalled(state: ClusterState): void {
+    const window = state.proposals.get(this.#options.self);
+    if (window === undefined) return;
+    for (const [counter, { incarnation, resolve }] of this.#pending) {
+      const result = incarnation === window.incarnation ? window.results.get(counter) : undefined;
+      if (result !== undefined) resolve(result);
+    }
   }
 
   stop(): void {

@@ -4,8 +4,10 @@
 import type { NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
+import { termAt } from '../core/raft/log.ts';
 import {
   createRaft,
+  type LogBase,
   matchOf,
   type RaftEffect,
   type RaftEvent,
@@ -28,7 +30,23 @@ export interface RaftDriverOptions {
   /** Entries up to the log's commit index are committed, synced here, and may be acted on (C2.9). */
   readonly onCommitted: () => void;
   readonly onRole: (role: DriverRole, leader: NodeId | undefined) => void;
+  /** The leader's log starts behind ours: get a snapshot, from it or from anybody. */
+  readonly onSnapshotNeeded: (index: number, from: NodeId) => void;
 }
+
+/** What a leader answers to a read that must be current (C2.3). */
+export type ReadOutcome =
+  | { readonly index: number }
+  | { readonly index: undefined; readonly leader: NodeId | undefined };
+
+/** A leader whose log took this long to sync in most of the last batches hands over (C2.7). */
+export const SLOW_SYNC_MS = 500;
+/** Batches that are looked at. */
+export const SLOW_SYNC_BATCHES = 10;
+/** A sync that is not back after this counts as a disk that hangs. */
+export const HUNG_SYNC_MS = 2000;
+/** Between two hand-overs of one node: where all disks are slow, the lead does not wander. */
+export const HAND_OVER_PAUSE_MS = 60_000;
 
 /** What became of a proposal handed to this node. */
 export type ProposeOutcome =
@@ -44,13 +62,22 @@ export class RaftDriver {
   #committedInFlight = false;
   #committedTarget = 0;
   #isStopped = false;
+  /** When the sync under way began. */
+  #syncStart: number | undefined;
+  /** Times of the last syncs, in milliseconds; at most SLOW_SYNC_BATCHES. */
+  readonly #syncTimes: number[] = [];
+  #handedOverAt: number;
+  #lastRead = 0;
+  /** At most MAX_WAITING_READS: the reducer answers or refuses each. */
+  readonly #reads = new Map<number, (outcome: ReadOutcome) => void>();
   #outcome: ProposeOutcome = { index: undefined, leader: undefined };
 
   constructor(options: RaftDriverOptions) {
     this.#options = options;
     const { self, log } = options;
-    const { hardState, entries, commit } = log;
-    this.#state = createRaft({ self, hardState, entries, commit });
+    const { hardState, base, entries, commit, isMuted } = log;
+    this.#state = createRaft({ self, hardState, base, entries, commit, isMuted });
+    this.#handedOverAt = options.clock.now() - HAND_OVER_PAUSE_MS;
   }
 
   start(): void {
@@ -60,6 +87,8 @@ export class RaftDriver {
   /** No effect happens after this; the log is closed by its owner. */
   stop(): void {
     this.#isStopped = true;
+    for (const resolve of this.#reads.values()) resolve({ index: undefined, leader: undefined });
+    this.#reads.clear();
     const { clock } = this.#options;
     if (this.#electionTimer !== undefined) clock.clearTimer(this.#electionTimer);
     if (this.#heartbeatTimer !== undefined) clock.clearTimer(this.#heartbeatTimer);
@@ -87,10 +116,35 @@ export class RaftDriver {
     return matchOf(this.#state, node);
   }
 
-  /** Committed entries from `from` on: at most `maxEntries`. */
-  committedFrom(from: number, maxEntries: number): readonly LogEntry[] {
+  /** Committed entries from `from` on: at most `maxEntries`. Undefined where the log starts later. */
+  committedFrom(from: number, maxEntries: number): readonly LogEntry[] | undefined {
+    const { base, log } = this.#state;
+    if (from <= base.index) return undefined;
     const end = Math.min(this.#options.log.commit, from - 1 + maxEntries);
-    return this.#state.log.slice(from - 1, end);
+    return log.slice(from - 1 - base.index, Math.max(0, end - base.index));
+  }
+
+  /** What a snapshot of `index` must name: its entry is still in the log. */
+  baseAt(index: number): LogBase {
+    const term = termAt(this.#state, index);
+    invariant(term !== undefined, 'a snapshot is taken of what the log still has');
+    const voters = this.#state.voterSets.findLast((set) => set.index <= index);
+    return { index, term, voters };
+  }
+
+  /** First index that the log still has. */
+  get firstIndex(): number {
+    return this.#state.base.index + 1;
+  }
+
+  /** Voters that say that their logs are damaged, as this leader heard (C2.6). */
+  get unableNodes(): readonly NodeId[] {
+    return [...this.#state.progress].filter(([, { unable }]) => unable).map(([node]) => node);
+  }
+
+  /** True while this node, whose log is damaged, promises nothing (C2.6). */
+  get isMuted(): boolean {
+    return this.#state.isMuted;
   }
 
   receive(from: NodeId, message: RaftMessage): void {
@@ -111,6 +165,36 @@ export class RaftDriver {
 
   leaderGone(node: NodeId): void {
     this.#feed({ type: 'leaderGone', node });
+  }
+
+  /** A snapshot reaches beyond `index`: the log up to there may go. */
+  compact(index: number): void {
+    this.#feed({ type: 'compact', index });
+  }
+
+  /** A snapshot from elsewhere is durable here. */
+  install(base: LogBase): void {
+    this.#feed({ type: 'installed', base });
+  }
+
+  /** C2.6: the map says that this life is up, and no voter. */
+  unmute(): void {
+    this.#feed({ type: 'unmute' });
+  }
+
+  /** Gives the lead to somebody who has all of the log, if there is anybody. */
+  handOver(): void {
+    this.#feed({ type: 'handOver' });
+  }
+
+  /** C2.3. Resolves when a majority confirmed this leader, or with whom to ask instead. */
+  read(): Promise<ReadOutcome> {
+    if (this.#isStopped) return Promise.resolve({ index: undefined, leader: undefined });
+    this.#lastRead += 1;
+    const id = this.#lastRead;
+    const answer = new Promise<ReadOutcome>((resolve) => this.#reads.set(id, resolve));
+    this.#feed({ type: 'read', id });
+    return answer;
   }
 
   setLearners(nodes: readonly NodeId[]): void {
@@ -144,19 +228,46 @@ export class RaftDriver {
       this.#outcome = { index: effect.items[0]?.index ?? 0 };
     } else if (effect.type === 'refusedProposals') {
       this.#outcome = { index: undefined, leader: effect.leader };
+    } else if (effect.type === 'snapshotNeeded') {
+      this.#options.onSnapshotNeeded(effect.index, effect.from);
+    } else if (effect.type === 'readReady') {
+      this.#endRead(effect.id, { index: effect.index });
+    } else if (effect.type === 'readRefused') {
+      this.#endRead(effect.id, { index: undefined, leader: effect.leader });
     } else trace.warn('raft.violation', { detail: effect.detail });
   }
 
+  #endRead(id: number, outcome: ReadOutcome): void {
+    this.#reads.get(id)?.(outcome);
+    this.#reads.delete(id);
+  }
+
   #persist(effect: Extract<RaftEffect, { type: 'persist' }>): void {
-    const { hardState, truncateFrom, entries, then } = effect;
-    this.#options.log.append(
-      {
-        ...(hardState === undefined ? {} : { hardState }),
-        ...(truncateFrom === undefined ? {} : { truncateFrom }),
-        entries,
-      },
-      () => this.#feed(then),
-    );
+    const { type: _type, then, ...append } = effect;
+    const { clock, log } = this.#options;
+    const start = clock.now();
+    this.#syncStart = start;
+    log.append(append, () => {
+      this.#syncStart = undefined;
+      this.#syncTimes.push(clock.now() - start);
+      if (this.#syncTimes.length > SLOW_SYNC_BATCHES) this.#syncTimes.shift();
+      this.#feed(then);
+    });
+  }
+
+  /** C2.7: a disk that is slow slows everybody: another voter leads better. Looked at with each heartbeat. */
+  #considerHandOver(): void {
+    const { clock, trace } = this.#options;
+    if (this.#state.role !== 'leader') return;
+    const now = clock.now();
+    const hungMs = now - (this.#syncStart ?? now);
+    const slow = this.#syncTimes.filter((ms) => ms >= SLOW_SYNC_MS).length;
+    const isSlow = slow > SLOW_SYNC_BATCHES / 2 || hungMs >= HUNG_SYNC_MS;
+    if (!isSlow || now - this.#handedOverAt < HAND_OVER_PAUSE_MS) return;
+    this.#handedOverAt = now;
+    trace.warn('raft.slow-log', { slow, hungMs: Math.round(hungMs) });
+    this.#syncTimes.length = 0;
+    this.handOver();
   }
 
   /** One commit record is under way at a time; the next one covers all that was committed meanwhile. */
@@ -184,7 +295,10 @@ export class RaftDriver {
   ): TimerHandle {
     const { clock } = this.#options;
     if (old !== undefined) clock.clearTimer(old);
-    return clock.setTimer(ms, () => this.#feed({ type }));
+    return clock.setTimer(ms, () => {
+      this.#feed({ type });
+      if (type === 'heartbeatTimeout') this.#considerHandOver();
+    });
   }
 }
 

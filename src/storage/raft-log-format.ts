@@ -14,6 +14,12 @@
 //   kind 2 cut:        u48 index. This entry and all after it go; above the commit index.
 //   kind 3 entry:      wire/entry-codec.ts, its index is the last one + 1.
 //   kind 4 commit:     u48 index, never falls, at most the last entry.
+//   kind 5 base:       index u48, term u48, then the voter set that rules there: u48 index, two lists of u32 (the second
+//                      is empty outside of a joint phase). Before the first entry, which is index + 1; commit = index.
+//                      What came before is in `map.snapshot`.
+//   kind 6 muted:      u8. 1: part of what was synced here is gone, this node does not vote (C2.6); 0: it does again.
+// Format 2 has kinds 5 and 6. A log that is compacted, or replaced by a snapshot, is written anew with what is kept, as
+// `map.log.new`, synced and renamed. A damaged log is kept as `map.log.damaged`.
 // A batch counts as a whole or not at all. Sequences rise by one without gaps. After the last good batch come zeroes, or
 // what a crash left: it is overwritten with zeroes, and that is synced, before the next batch.
 
@@ -22,14 +28,16 @@ import { OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { LogEntry } from '../core/log-entry.ts';
-import type { HardState } from '../core/raft/state.ts';
+import type { HardState, LogBase } from '../core/raft/state.ts';
 import { alignUp, MIB } from '../core/units.ts';
 import { getU32, getU48, putU32, putU48 } from '../wire/bytes.ts';
+import { decode, encode } from '../wire/codec.ts';
 import { decodeEntry, encodeEntry } from '../wire/entry-codec.ts';
+import { logBase } from '../wire/raft-codec.ts';
 
 export const MAP_LOG_PATH = 'map.log';
 /** Raised by any change of this page. A reader refuses a higher one. */
-export const MAP_LOG_VERSION = 1;
+export const MAP_LOG_VERSION = 2;
 /** Bytes of the file header; also the alignment of batches. */
 export const MAP_LOG_ALIGN = 64;
 /** Bytes the file grows by, zero-filled, ahead of what is written. */
@@ -41,13 +49,16 @@ const FILE_MAGIC = 0x474f4c53;
 const BATCH_MAGIC = 0x54424c53;
 const BATCH_HEADER_BYTES = 36;
 const RECORD_HEADER_BYTES = 8;
-const KIND = { HARD_STATE: 1, CUT: 2, ENTRY: 3, COMMIT: 4 } as const;
+const KIND = { HARD_STATE: 1, CUT: 2, ENTRY: 3, COMMIT: 4, BASE: 5, MUTED: 6 } as const;
 
 export type LogRecord =
   | { readonly kind: 'hardState'; readonly hardState: HardState }
   | { readonly kind: 'cut'; readonly from: number }
   | { readonly kind: 'entry'; readonly entry: LogEntry }
-  | { readonly kind: 'commit'; readonly index: number };
+  | { readonly kind: 'commit'; readonly index: number }
+  /** Entries up to it go; with `isReset`, and always when read from a file, all of them do. */
+  | { readonly kind: 'base'; readonly base: LogBase; readonly isReset: boolean }
+  | { readonly kind: 'muted'; readonly isMuted: boolean };
 
 export interface BatchPlace {
   readonly position: number;
@@ -106,6 +117,10 @@ export function encodeRecord(record: LogRecord): Uint8Array {
 
 function encodeBody(record: LogRecord): { kind: number; body: Uint8Array } {
   if (record.kind === 'entry') return { kind: KIND.ENTRY, body: encodeEntry(record.entry) };
+  if (record.kind === 'base') return { kind: KIND.BASE, body: encode(logBase, record.base) };
+  if (record.kind === 'muted') {
+    return { kind: KIND.MUTED, body: Uint8Array.of(record.isMuted ? 1 : 0) };
+  }
   const body = new Uint8Array(record.kind === 'hardState' ? 10 : 6);
   if (record.kind === 'hardState') {
     putU48(body, 0, record.hardState.term);
@@ -185,6 +200,8 @@ export function decodeRecords(header: BatchHeader, bytes: Uint8Array): readonly 
 
 function decodeBody(kind: number, body: Uint8Array): LogRecord {
   if (kind === KIND.ENTRY) return { kind: 'entry', entry: decodeEntry(body) };
+  if (kind === KIND.BASE) return { kind: 'base', base: decode(logBase, body), isReset: true };
+  if (kind === KIND.MUTED && body.length === 1) return { kind: 'muted', isMuted: body[0] === 1 };
   const isHardState = kind === KIND.HARD_STATE;
   if (body.length !== (isHardState ? 10 : 6)) {
     throw new OperatingError('corrupt', `record of kind ${kind} with ${body.length} bytes`);

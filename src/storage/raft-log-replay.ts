@@ -1,10 +1,13 @@
 // Reads the map log at a start: applies good batches in order and tells the torn tail of a crash from damage (R4, C2.6).
 
+import { OperatingError } from '../core/errors.ts';
 import { unreachable } from '../core/invariant.ts';
 import type { LogEntry } from '../core/log-entry.ts';
-import type { HardState } from '../core/raft/state.ts';
+import { type HardState, type LogBase, NO_BASE } from '../core/raft/state.ts';
+import { type VoterSet, voterSetOf } from '../core/raft/voters.ts';
 import type { DiskFile } from '../ports/ports.ts';
 import {
+  type BatchHeader,
   checkFileHeader,
   damagedLog,
   decodeBatchHeader,
@@ -18,8 +21,22 @@ import {
 /** What a log says after its records were applied in order. */
 export interface LogContents {
   hardState: HardState;
+  /** What comes before the first entry. */
+  base: LogBase;
   readonly entries: LogEntry[];
   commit: number;
+  isMuted: boolean;
+}
+
+/** What an empty log says. */
+export function noContents(): LogContents {
+  return {
+    hardState: { term: 0, vote: 0 },
+    base: NO_BASE,
+    entries: [],
+    commit: 0,
+    isMuted: false,
+  };
 }
 
 export interface ReplayedLog {
@@ -41,7 +58,7 @@ export function replayLog(file: DiskFile): ReplayedLog {
   const size = file.sizeSync();
   const window = new FileWindow(file, size);
   checkFileHeader(window.read(0, MAP_LOG_ALIGN));
-  const contents: LogContents = { hardState: { term: 0, vote: 0 }, entries: [], commit: 0 };
+  const contents = noContents();
   let end = MAP_LOG_ALIGN;
   let sequence = 0;
   let namedEnd = MAP_LOG_ALIGN;
@@ -68,6 +85,49 @@ export function replayLog(file: DiskFile): ReplayedLog {
     contentEnd,
     allocatedBytes: clearTail(window, file, end, size),
   };
+}
+
+/** What is left of a damaged log. */
+export interface SalvagedLog {
+  /** What its good beginning says. */
+  readonly contents: LogContents;
+  /** Voter sets that whole batches behind the damage name: somebody else votes, too. */
+  readonly later: readonly VoterSet[];
+}
+
+/** Reads around the damage. Nothing is written. */
+export function salvageLog(file: DiskFile): SalvagedLog {
+  const size = file.sizeSync();
+  const window = new FileWindow(file, size);
+  const contents = noContents();
+  const later: VoterSet[] = [];
+  let position = MAP_LOG_ALIGN;
+  let isGood = true;
+  while (position < size) {
+    const header = headerAt(window, position);
+    const bytes = header === undefined ? undefined : window.read(position, header.end - position);
+    if (header === undefined || bytes === undefined || !isWholeBatch(header, bytes)) {
+      isGood = false;
+      position += MAP_LOG_ALIGN;
+      continue;
+    }
+    for (const record of readable(header, bytes)) {
+      isGood = isGood && applyRecord(contents, record) === undefined;
+      const set = record.kind === 'entry' ? voterSetOf(record.entry) : undefined;
+      if (set !== undefined) later.push(set);
+    }
+    position = header.end;
+  }
+  return { contents, later };
+}
+
+function readable(header: BatchHeader, bytes: Uint8Array): readonly LogRecord[] {
+  try {
+    return decodeRecords(header, bytes);
+  } catch (error) {
+    if (error instanceof OperatingError) return [];
+    throw error;
+  }
 }
 
 function headerAt(window: FileWindow, position: number): ReturnType<typeof decodeBatchHeader> {
@@ -125,21 +185,27 @@ class FileWindow {
 
 /** Says what is wrong with a record at this place, or changes the contents. */
 export function applyRecord(contents: LogContents, record: LogRecord): string | undefined {
-  const { entries } = contents;
+  const { entries, base } = contents;
+  const last = base.index + entries.length;
   if (record.kind === 'hardState') {
     if (record.hardState.term < contents.hardState.term) return 'the term falls';
     contents.hardState = record.hardState;
   } else if (record.kind === 'cut') {
-    if (record.from <= contents.commit || record.from > entries.length)
-      return 'a cut of what is committed';
-    entries.length = record.from - 1;
+    if (record.from <= contents.commit || record.from > last) return 'a cut of what is committed';
+    entries.length = record.from - 1 - base.index;
   } else if (record.kind === 'entry') {
-    if (record.entry.index !== entries.length + 1) return 'an entry is missing before this one';
+    if (record.entry.index !== last + 1) return 'an entry is missing before this one';
     entries.push(record.entry);
   } else if (record.kind === 'commit') {
-    if (record.index < contents.commit || record.index > entries.length)
-      return 'a wrong commit index';
+    if (record.index < contents.commit || record.index > last) return 'a wrong commit index';
     contents.commit = record.index;
+  } else if (record.kind === 'base') {
+    if (record.base.index < base.index) return 'the base falls';
+    entries.splice(0, record.isReset ? Infinity : record.base.index - base.index);
+    contents.base = record.base;
+    contents.commit = Math.max(contents.commit, record.base.index);
+  } else if (record.kind === 'muted') {
+    contents.isMuted = record.isMuted;
   } else {
     unreachable(record);
   }

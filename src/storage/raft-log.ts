@@ -7,35 +7,43 @@
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import type { LogEntry } from '../core/log-entry.ts';
-import type { HardState } from '../core/raft/state.ts';
+import type { HardState, LogBase } from '../core/raft/state.ts';
 import { alignUp } from '../core/units.ts';
 import type { Clock, Disk, DiskFile, TimerHandle } from '../ports/ports.ts';
+import type { MapSnapshots } from './map-snapshot.ts';
+import { batchesOf, writeLogFile } from './raft-log-files.ts';
 import {
   encodeBatch,
-  encodeFileHeader,
   encodeRecord,
   type LogRecord,
-  MAP_LOG_PATH,
   MAP_LOG_STEP_BYTES,
-  MAX_LOG_BATCH_BYTES,
 } from './raft-log-format.ts';
-import { applyRecord, type LogContents, type ReplayedLog, replayLog } from './raft-log-replay.ts';
+import { applyRecord, type LogContents, type ReplayedLog } from './raft-log-replay.ts';
 
 /** Milliseconds of silence before the last end is named as synced (R4). */
 export const MAP_LOG_ATTEST_MS = 100;
 /** Most appends that wait for a sync; the raft driver has two at most. */
 export const MAX_QUEUED_LOG_APPENDS = 1024;
 
-const NEW_PATH = `${MAP_LOG_PATH}.new`;
-
-/** Applied in this order: hard state, cut, entries, commit. */
+/** Applied in this order: hard state, end of the muteness, base, cut, entries, commit. */
 export interface LogAppend {
   readonly hardState?: HardState;
+  readonly unmutes?: true;
+  /** A snapshot has what comes before: the file is written anew. With `isReset` nothing of the old log is kept. */
+  readonly base?: LogBase;
+  readonly isReset?: boolean;
   /** This entry and all after it go. Above the commit index. */
   readonly truncateFrom?: number;
   /** Contiguous with what is left. */
   readonly entries: readonly LogEntry[];
   readonly commit?: number;
+}
+
+export interface LogOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  /** The disk failed: the process must end. Called once; no `done` comes after it. */
+  readonly onFatal: (error: Error) => void;
 }
 
 interface QueuedAppend {
@@ -44,10 +52,14 @@ interface QueuedAppend {
 }
 
 export class RaftLog {
-  readonly #file: DiskFile;
+  /** What this log lost (C2.6), one sentence; undefined where nothing is known to be lost. */
+  readonly damage: string | undefined;
+  readonly snapshots: MapSnapshots;
+  readonly #disk: Disk;
   readonly #clock: Clock;
   readonly #onFatal: (error: Error) => void;
-  readonly #contents: LogContents;
+  #file: DiskFile;
+  #contents: LogContents;
   /** Where the next batch goes. */
   #position: number;
   #sequence: number;
@@ -72,13 +84,15 @@ export class RaftLog {
   /** Only openRaftLog makes one: everything that `replayed` says is synced. */
   constructor(
     file: DiskFile,
-    clock: Clock,
-    onFatal: (error: Error) => void,
     replayed: ReplayedLog,
+    options: LogOptions & { readonly snapshots: MapSnapshots; readonly damage: string | undefined },
   ) {
     this.#file = file;
-    this.#clock = clock;
-    this.#onFatal = onFatal;
+    this.#disk = options.disk;
+    this.#clock = options.clock;
+    this.#onFatal = options.onFatal;
+    this.snapshots = options.snapshots;
+    this.damage = options.damage;
     this.#contents = replayed.contents;
     this.#position = replayed.end;
     this.#syncedEnd = replayed.end;
@@ -86,7 +100,7 @@ export class RaftLog {
     this.#namedEnd = replayed.namedEnd;
     this.#contentEnd = replayed.contentEnd;
     this.#allocatedBytes = replayed.allocatedBytes;
-    this.#queuedLast = replayed.contents.entries.length;
+    this.#queuedLast = replayed.contents.base.index + replayed.contents.entries.length;
     this.#queuedCommit = replayed.contents.commit;
     this.#armAttest();
   }
@@ -96,9 +110,24 @@ export class RaftLog {
     return this.#contents.hardState;
   }
 
-  /** As synced; entry i is entries[i - 1]. The array lives on: it changes with each finished append. */
+  /** What comes before the first entry; the snapshot reaches at least as far. */
+  get base(): LogBase {
+    return this.#contents.base;
+  }
+
+  /** As synced; entry i is entries[i - 1 - base.index]. The array changes with each finished append. */
   get entries(): readonly LogEntry[] {
     return this.#contents.entries;
+  }
+
+  /** As synced; undefined where the log says nothing (any more). */
+  entryAt(index: number): LogEntry | undefined {
+    return this.#contents.entries[index - 1 - this.#contents.base.index];
+  }
+
+  /** C2.6: this node must not vote: part of what it had synced is gone. */
+  get isMuted(): boolean {
+    return this.#contents.isMuted;
   }
 
   /** As synced: may be acted on (C2.9). */
@@ -106,7 +135,7 @@ export class RaftLog {
     return this.#contents.commit;
   }
 
-  /** Bytes of the file in use. It is never compacted in this version. */
+  /** Bytes of the file in use. */
   get usedBytes(): number {
     return this.#position;
   }
@@ -133,8 +162,14 @@ export class RaftLog {
   }
 
   #checkFits(append: LogAppend): void {
-    const { truncateFrom, entries, commit } = append;
+    const { base, isReset, truncateFrom, entries, commit } = append;
     let last = this.#queuedLast;
+    if (base !== undefined) {
+      const isFit = isReset === true ? base.index > this.#queuedCommit : base.index <= last;
+      invariant(isFit && base.index >= this.#contents.base.index, 'a base only moves on (A10)');
+      if (isReset === true) last = base.index;
+      this.#queuedCommit = Math.max(this.#queuedCommit, base.index);
+    }
     if (truncateFrom !== undefined) {
       invariant(truncateFrom > this.#queuedCommit, 'the committed prefix is never cut (A3)');
       invariant(truncateFrom >= 1 && truncateFrom <= last, 'a cut names an entry that is there');
@@ -167,6 +202,10 @@ export class RaftLog {
     const group = this.#queue;
     this.#queue = [];
     const records = group.flatMap((queued) => queued.records);
+    if (records.some((record) => record.kind === 'base')) {
+      this.#writeAnew(group);
+      return;
+    }
     const ok = this.#attempt(() => {
       for (const batch of batchesOf(records.map(encodeRecord))) this.#writeBatch(batch);
     });
@@ -177,6 +216,33 @@ export class RaftLog {
         done();
       }
     });
+  }
+
+  /** The group moves the base: what is left after it goes into a new file, which takes the old one's place. */
+  #writeAnew(group: readonly QueuedAppend[]): void {
+    const contents = { ...this.#contents, entries: [...this.#contents.entries] };
+    for (const { records } of group) for (const record of records) applyRecord(contents, record);
+    this.#isSyncing = true;
+    writeLogFile(this.#disk, contents).then(
+      ({ file, replayed }) => {
+        if (this.#isDead) return file.close();
+        this.#file.close();
+        this.#file = file;
+        this.#contents = contents;
+        this.#position = replayed.end;
+        this.#sequence = replayed.sequence;
+        this.#namedEnd = replayed.namedEnd;
+        this.#contentEnd = replayed.contentEnd;
+        this.#allocatedBytes = replayed.allocatedBytes;
+        this.#afterSync(replayed.end, () => {
+          for (const { done } of group) done();
+        });
+      },
+      (error: unknown) => {
+        if (!(error instanceof OperatingError)) throw error;
+        this.#die(error);
+      },
+    );
   }
 
   #writeBatch(records: readonly Uint8Array[]): void {
@@ -203,19 +269,20 @@ export class RaftLog {
     this.#isSyncing = true;
     const end = this.#position;
     this.#file.sync((error) => {
-      this.#isSyncing = false;
       if (this.#isDead) return;
-      if (error !== undefined) {
-        this.#die(error);
-        return;
-      }
-      this.#syncedEnd = end;
-      then();
-      if (this.#isSyncing || this.#isDead) return;
-      if (this.#onStopped !== undefined) this.#writeOrClose();
-      else if (this.#queue.length > 0) this.#writeQueue();
-      else this.#armAttest();
+      if (error !== undefined) this.#die(error);
+      else this.#afterSync(end, then);
     });
+  }
+
+  #afterSync(end: number, then: () => void): void {
+    this.#isSyncing = false;
+    this.#syncedEnd = end;
+    then();
+    if (this.#isSyncing || this.#isDead) return;
+    if (this.#onStopped !== undefined) this.#writeOrClose();
+    else if (this.#queue.length > 0) this.#writeQueue();
+    else this.#armAttest();
   }
 
   /** R4: names the end of the last batch that says something, if nothing names it yet. */
@@ -252,6 +319,7 @@ export class RaftLog {
     } else {
       this.#isDead = true;
       this.#file.close();
+      this.snapshots.close();
       this.#onStopped?.();
     }
   }
@@ -277,66 +345,12 @@ export class RaftLog {
 
 function recordsOf(append: LogAppend): readonly LogRecord[] {
   const records: LogRecord[] = [];
-  const { hardState, truncateFrom, entries, commit } = append;
+  const { hardState, unmutes, base, isReset, truncateFrom, entries, commit } = append;
   if (hardState !== undefined) records.push({ kind: 'hardState', hardState });
+  if (unmutes === true) records.push({ kind: 'muted', isMuted: false });
+  if (base !== undefined) records.push({ kind: 'base', base, isReset: isReset === true });
   if (truncateFrom !== undefined) records.push({ kind: 'cut', from: truncateFrom });
   for (const entry of entries) records.push({ kind: 'entry', entry });
   if (commit !== undefined) records.push({ kind: 'commit', index: commit });
   return records;
-}
-
-function batchesOf(records: readonly Uint8Array[]): readonly (readonly Uint8Array[])[] {
-  const batches: Uint8Array[][] = [[]];
-  let bytes = 0;
-  for (const record of records) {
-    if (bytes + record.length > MAX_LOG_BATCH_BYTES) {
-      batches.push([]);
-      bytes = 0;
-    }
-    batches.at(-1)?.push(record);
-    bytes += record.length;
-  }
-  return batches;
-}
-
-/**
- * Opens the log, makes an empty one when there is none, cuts a torn tail. Everything it then says is synced.
- * @param onFatal the disk failed: the process must end. Called once; no `done` comes after it.
- * @throws OperatingError 'corrupt' when the log lost something it had synced, 'newer-format': both name file and cure;
- *   'io', 'no-space' from the disk. The node must not start in any of these cases (C2.6).
- */
-export async function openRaftLog(
-  disk: Disk,
-  clock: Clock,
-  onFatal: (error: Error) => void,
-): Promise<RaftLog> {
-  const file = disk.open(MAP_LOG_PATH, { create: false }) ?? (await createFile(disk));
-  try {
-    const replayed = replayLog(file);
-    // What was read may be in the cache of the system only, left by a process that died before its sync.
-    await synced((done) => file.sync(done));
-    return new RaftLog(file, clock, onFatal, replayed);
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-}
-
-async function createFile(disk: Disk): Promise<DiskFile> {
-  const file = disk.open(NEW_PATH, { create: true });
-  invariant(file !== undefined, 'create gives a file');
-  file.truncateSync(0);
-  const bytes = new Uint8Array(MAP_LOG_STEP_BYTES);
-  bytes.set(encodeFileHeader());
-  file.writeSync(bytes, 0);
-  await synced((done) => file.sync(done));
-  disk.rename(NEW_PATH, MAP_LOG_PATH);
-  await synced((done) => disk.syncFolder('', done));
-  return file;
-}
-
-function synced(start: (done: (error: Error | undefined) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    start((error) => (error === undefined ? resolve() : reject(error)));
-  });
 }

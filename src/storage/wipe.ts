@@ -3,7 +3,9 @@
 
 import type { Disk } from '../ports/ports.ts';
 import { INCOMING_FOLDER, JOURNAL_PATH, OBJECT_FOLDERS, SUPERBLOCK_PATH } from './layout.ts';
+import { MAP_SNAPSHOT_PATH } from './map-snapshot.ts';
 import { MAP_LOG_PATH } from './raft-log-format.ts';
+import { DAMAGED_LOG_PATH } from './raft-log-open.ts';
 
 const NEW = '.new';
 const INDEX_PREFIX = 'index.';
@@ -12,8 +14,9 @@ const INDEX_PREFIX = 'index.';
 export async function wipeData(disk: Disk): Promise<void> {
   disk.remove(SUPERBLOCK_PATH);
   await syncFolder(disk, '');
-  for (const name of [SUPERBLOCK_PATH, MAP_LOG_PATH, JOURNAL_PATH]) disk.remove(name + NEW);
-  for (const name of [MAP_LOG_PATH, JOURNAL_PATH]) disk.remove(name);
+  const files = [MAP_LOG_PATH, MAP_SNAPSHOT_PATH, JOURNAL_PATH];
+  for (const name of [SUPERBLOCK_PATH, ...files]) disk.remove(name + NEW);
+  for (const name of [...files, DAMAGED_LOG_PATH]) disk.remove(name);
   for (const name of disk.list('')) {
     if (name.startsWith(INDEX_PREFIX)) disk.remove(name);
   }

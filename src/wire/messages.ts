@@ -8,6 +8,7 @@ import type { EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
 import type { RaftMessage } from '../core/raft/state.ts';
 import {
   bool,
+  bytes,
   type Codec,
   choice,
   decode,
@@ -72,6 +73,8 @@ export const MAX_REFUSAL_CHARS = 160;
 export const MAX_MEMBERS_PER_REPLY = 2000;
 const MAX_SECRET_BYTES = 256;
 const MAX_HASH_BYTES = 128;
+/** Bytes of a snapshot in one message. */
+export const MAX_PIECE_BYTES = 512 * 1024;
 
 /** Codes of OperatingError in the order of their numbers on the wire: append only. */
 const ERROR_CODES: readonly ErrorCode[] = [
@@ -131,7 +134,13 @@ export type RequestBody =
   /** The sender can not go on, and says why: its last words. Answered by `contact`. */
   | { readonly type: 'failing'; readonly incarnation: Incarnation; readonly reason: string }
   /** An operator asks for the orderly exit of this node. Answered by `contact`, before it goes. */
-  | { readonly type: 'exit' };
+  | { readonly type: 'exit' }
+  /** A part of the newest snapshot, `maxBytes` at most, from this offset on. */
+  | { readonly type: 'snapshot'; readonly offset: number; readonly maxBytes: number }
+  /** What did your state hash to after this index (C2.8)? */
+  | { readonly type: 'audit'; readonly index: MapIndex }
+  /** You lead: which index is committed at least, now (C2.3)? */
+  | { readonly type: 'readIndex' };
 
 export type ReplyBody =
   | { readonly type: 'proposed'; readonly index: MapIndex }
@@ -139,7 +148,23 @@ export type ReplyBody =
   | { readonly type: 'notLeader'; readonly leader: NodeId }
   | { readonly type: 'entries'; readonly entries: readonly LogEntry[]; readonly commit: MapIndex }
   | { readonly type: 'contact'; readonly term: number }
+  /** To `pull`: the log starts later; the newest snapshot is of this index. */
+  | { readonly type: 'compacted'; readonly snapshot: MapIndex; readonly commit: MapIndex }
+  | SnapshotPiece
+  /** Empty: not known (any more). */
+  | { readonly type: 'audit'; readonly hash: string }
+  | { readonly type: 'readIndex'; readonly index: MapIndex }
   | { readonly type: 'refusal'; readonly code: ErrorCode; readonly text: string };
+
+/** Part of a snapshot. `digest` is the sha256 of all of it; equal index and digest: pieces fit, whoever sent them. */
+export interface SnapshotPiece {
+  readonly type: 'snapshotPiece';
+  readonly index: MapIndex;
+  readonly digest: string;
+  readonly totalBytes: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
 
 /** What needs no answer. */
 export type NoteMessage =
@@ -229,6 +254,9 @@ const requestBody: Codec<RequestBody> = union('type', {
   contact: variant(3, struct({})),
   failing: variant(4, struct({ incarnation, reason: text })),
   exit: variant(5, struct({})),
+  snapshot: variant(6, struct({ offset: u48, maxBytes: u32 })),
+  audit: variant(7, struct({ index: mapIndex })),
+  readIndex: variant(8, struct({})),
 });
 
 const replyBody: Codec<ReplyBody> = union('type', {
@@ -237,6 +265,19 @@ const replyBody: Codec<ReplyBody> = union('type', {
   contact: variant(3, struct({ term: u48 })),
   notLeader: variant(4, struct({ leader: nodeId })),
   refusal: variant(5, struct({ code: errorCode, text })),
+  compacted: variant(6, struct({ snapshot: mapIndex, commit: mapIndex })),
+  snapshotPiece: variant(
+    7,
+    struct({
+      index: mapIndex,
+      digest: str(MAX_HASH_BYTES),
+      totalBytes: u48,
+      offset: u48,
+      bytes: bytes(MAX_PIECE_BYTES),
+    }),
+  ),
+  audit: variant(8, struct({ hash: str(MAX_HASH_BYTES) })),
+  readIndex: variant(9, struct({ index: mapIndex })),
 });
 
 const controlMessage: Codec<ControlMessage> = versioned(

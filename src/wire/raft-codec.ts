@@ -1,9 +1,10 @@
 // Bytes of the messages between voters and learners. Tags are the format: append only.
 
-import type { RaftMessage } from '../core/raft/state.ts';
+import type { RaftMessage } from '../core/raft/messages.ts';
+import type { LogBase } from '../core/raft/state.ts';
 import { MAX_APPEND_ENTRIES } from '../core/raft/state.ts';
 import { bool, type Codec, list, struct, u48, union, variant } from './codec.ts';
-import { logEntry } from './entry-codec.ts';
+import { logEntry, MAX_VOTERS, nodeId } from './entry-codec.ts';
 
 const lastEntry = { term: u48, lastIndex: u48, lastTerm: u48 };
 const granted = { term: u48, granted: bool };
@@ -42,3 +43,25 @@ export const raftMessage: Codec<RaftMessage> = union('type', {
   confirmReply: variant(11, struct({ term: u48, round: u48 })),
   unable: variant(12, struct({ term: u48 })),
 });
+
+const voterList = list(nodeId, MAX_VOTERS);
+const baseFields = struct({
+  index: u48,
+  term: u48,
+  setIndex: u48,
+  voters: voterList,
+  next: voterList,
+});
+
+/** What comes before the first entry of a compacted log; `next` is empty outside of a joint phase. */
+export const logBase: Codec<LogBase> = {
+  write: (w, { index, term, voters: set }) => {
+    const voters = set?.voters ?? [];
+    baseFields.write(w, { index, term, setIndex: set?.index ?? 0, voters, next: set?.next ?? [] });
+  },
+  read: (r) => {
+    const { index, term, setIndex, voters, next } = baseFields.read(r);
+    const set = { index: setIndex, voters, next: next.length === 0 ? undefined : next };
+    return { index, term, voters: voters.length === 0 ? undefined : set };
+  },
+};

@@ -1,7 +1,13 @@
 // A node that is behind gets the log from whoever has it, whatever is lost, and applies it in order.
 
 import test from 'ava';
-import { Learner, MAX_PULL_TRIES, PULL_PAUSE_MS } from '../../src/agreement/learner.ts';
+import {
+  AUDITS_KEPT,
+  type CommittedLog,
+  Learner,
+  MAX_PULL_TRIES,
+  PULL_PAUSE_MS,
+} from '../../src/agreement/learner.ts';
 import type { RaftDriver } from '../../src/agreement/raft-driver.ts';
 import { OperatingError } from '../../src/core/errors.ts';
 import type { NodeId, PeerKey } from '../../src/core/ids.ts';
@@ -27,10 +33,22 @@ function entriesTo(count: number): LogEntry[] {
   );
 }
 
+/** The log on disk, as the learner sees it; it starts at `first`. */
+function logOf(entries: readonly LogEntry[], commit: number, first = 1): CommittedLog {
+  return { commit, entryAt: (index) => (index < first ? undefined : entries[index - 1]) };
+}
+
 /** Others have `there.log`; this node's log is `own`. */
 function world(sources = ['a', 'b', 'c']) {
   const clock = new FakeClock();
-  const there = { log: entriesTo(0), perPull: 100, isSilent: false, onLearn: () => {} };
+  const there = {
+    log: entriesTo(0),
+    perPull: 100,
+    isSilent: false,
+    onLearn: () => {},
+    onSnapshot: () => {},
+    first: 1,
+  };
   const own: LogEntry[] = [];
   const asked: string[] = [];
   const notes: string[] = [];
@@ -54,6 +72,10 @@ function world(sources = ['a', 'b', 'c']) {
     ask: async (peer, body): Promise<ReplyBody> => {
       asked.push(peer);
       if (there.isSilent || body.type !== 'pull') throw new OperatingError('timeout', 'silent');
+      const commit = there.log.length as LogEntry['index'];
+      if (body.from < there.first) {
+        return { type: 'compacted', snapshot: there.first as LogEntry['index'], commit };
+      }
       const entries = there.log.slice(body.from - 1, body.from - 1 + there.perPull);
       return { type: 'entries', entries, commit: there.log.length as LogEntry['index'] };
     },
@@ -61,6 +83,13 @@ function world(sources = ['a', 'b', 'c']) {
     keyOf: (node) => `key-${node}` as PeerKey,
     onApplied: ({ index }) => applied.push(index),
     onView: ({ index }) => views.push(index),
+    fetchSnapshot: async (peer) => {
+      asked.push(`snapshot of ${peer}`);
+      there.onSnapshot();
+    },
+    onInstalled: ({ index }) => notes.push(`installed ${index}`),
+    onAudit: ({ index }) => notes.push(`audit ${index}`),
+    auditEvery: 10,
   });
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += PULL_PAUSE_MS) {
@@ -74,10 +103,10 @@ function world(sources = ['a', 'b', 'c']) {
 test('learner: entries are applied in order, each once, with one view per batch', (t) => {
   const { learner, applied, views } = world();
   const log = entriesTo(5);
-  learner.advance(log, 3);
-  learner.advance(log, 3);
-  learner.advance(log, 2);
-  learner.advance(log, 9);
+  learner.advance(logOf(log, 3));
+  learner.advance(logOf(log, 3));
+  learner.advance(logOf(log, 2));
+  learner.advance(logOf(log, 9));
   t.deepEqual(applied, [1, 2, 3, 4, 5]);
   t.deepEqual(views, [3, 5]);
   t.is(Number(learner.applied), 5);
@@ -147,4 +176,47 @@ test('learner: nothing is asked after it stopped', async (t) => {
   learner.pull(9);
   await pass(5000);
   t.is(asked.length, 1);
+});
+
+test('learner: audit points are told with their state, and the last ones are remembered (C2.8)', (t) => {
+  const { learner, notes } = world();
+  learner.advance(logOf(entriesTo(105), 105));
+  t.deepEqual(
+    notes,
+    Array.from({ length: 10 }, (_, at) => `audit ${(at + 1) * 10}`),
+  );
+  t.is(learner.audit.index, 100);
+  t.is(learner.auditAt(100), learner.audit.hash);
+  t.is(learner.auditAt(100 - 10 * AUDITS_KEPT), '');
+  t.not(learner.auditAt(40), learner.auditAt(50));
+});
+
+// Method: the log starts at 51; a snapshot of 60 is on disk; nothing may be adopted before the log says so.
+test('learner: what the log has no more comes from the snapshot that was installed, once it is committed', (t) => {
+  const [ahead, behind] = [world(), world()];
+  ahead.learner.advance(logOf(entriesTo(60), 60));
+  const base = { index: 60, term: 1, voters: undefined };
+  behind.learner.advance(logOf(entriesTo(5), 5));
+  behind.learner.expect({ base, state: ahead.learner.state });
+  behind.learner.advance(logOf(entriesTo(70), 5, 61));
+  t.is(behind.learner.applied as number, 5);
+  behind.learner.advance(logOf(entriesTo(70), 65, 61));
+  t.is(behind.learner.applied as number, 65);
+  t.deepEqual(behind.notes, ['installed 60']);
+  t.deepEqual(behind.applied, [1, 2, 3, 4, 5, 61, 62, 63, 64, 65]);
+  t.deepEqual(behind.views, [5, 65], 'one view');
+  t.is(behind.learner.auditAt(60), ahead.learner.auditAt(60));
+});
+
+test('learner: a node that no longer has the entries is asked for its snapshot', async (t) => {
+  const { learner, there, own, asked, pass } = world(['a']);
+  there.log = entriesTo(80);
+  there.first = 60;
+  there.onSnapshot = () => {
+    own.push(...there.log.slice(0, 65));
+  };
+  learner.pull(80);
+  await pass(500);
+  t.deepEqual(asked, ['a', 'snapshot of a', 'a']);
+  t.is(own.length, 80);
 });

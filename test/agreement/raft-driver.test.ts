@@ -3,6 +3,7 @@
 import test from 'ava';
 import { RaftDriver } from '../../src/agreement/raft-driver.ts';
 import type { NodeId } from '../../src/core/ids.ts';
+import { NO_BASE } from '../../src/core/raft/state.ts';
 import type { LogAppend, RaftLog } from '../../src/storage/raft-log.ts';
 import { FakeClock, SeededRandom } from '../datapath/fake-clock.ts';
 import { clusterOf, NO_ORIGIN } from '../fixtures.ts';
@@ -16,6 +17,8 @@ function loneVoter() {
   const pending: (() => void)[] = [];
   const log = {
     hardState: { term: 1, vote: 0 },
+    base: NO_BASE,
+    isMuted: false,
     entries,
     commit: entries.length,
     append: (append: LogAppend, done: () => void) => {
@@ -36,6 +39,7 @@ function loneVoter() {
     send: () => {},
     onCommitted: () => seen.commits.push(log.commit),
     onRole: (role) => seen.roles.push(role),
+    onSnapshotNeeded: () => {},
   });
   const sync = (): void => {
     for (const done of pending.splice(0)) done();
@@ -97,7 +101,7 @@ test('raft-driver: what is not committed is given to nobody', (t) => {
   syncAll();
   const committed = log.commit;
   driver.propose(NO_ORIGIN, noop);
-  t.is(driver.committedFrom(1, 1000).length, committed);
-  t.is(driver.committedFrom(1, 2).length, 2);
+  t.is(driver.committedFrom(1, 1000)?.length, committed);
+  t.is(driver.committedFrom(1, 2)?.length, 2);
   t.deepEqual(driver.committedFrom(committed + 1, 10), []);
 });

@@ -10,7 +10,7 @@ import { openFileDisk } from '../../src/io/file-disk.ts';
 import { createRealClock } from '../../src/io/real-clock.ts';
 import { createRealRandom } from '../../src/io/real-random.ts';
 import { openObjectStore } from '../../src/storage/object-store.ts';
-import { openRaftLog } from '../../src/storage/raft-log.ts';
+import { openRaftLog } from '../../src/storage/raft-log-open.ts';
 import type { ObjectStore } from '../../src/storage/store-types.ts';
 import { openSuperblock } from '../../src/storage/superblock.ts';
 import {

@@ -5,7 +5,7 @@ import { hasCode, OperatingError } from '../../src/core/errors.ts';
 import type { MapIndex, NodeId } from '../../src/core/ids.ts';
 import type { LogEntry } from '../../src/core/log-entry.ts';
 import type { Clock, Disk, DiskFile, TimerHandle } from '../../src/ports/ports.ts';
-import { type LogAppend, openRaftLog, type RaftLog } from '../../src/storage/raft-log.ts';
+import type { LogAppend, RaftLog } from '../../src/storage/raft-log.ts';
 import {
   encodeFileHeader,
   MAP_LOG_ALIGN,
@@ -14,6 +14,7 @@ import {
   MAP_LOG_VERSION,
   MAX_LOG_BATCH_BYTES,
 } from '../../src/storage/raft-log-format.ts';
+import { openRaftLog } from '../../src/storage/raft-log-open.ts';
 
 class MemoryFile {
   bytes = new Uint8Array(0);
@@ -422,7 +423,7 @@ test('map log: a newer format is refused by name, a damaged header is damage', a
   const error = await t.throwsAsync(new Bench(MemoryDisk.of(newer)).open(), {
     code: 'newer-format',
   });
-  t.regex(error?.message ?? '', /map\.log has format 2/);
+  t.regex(error?.message ?? '', /map\.log has format 3/);
   for (const bytes of [new Uint8Array(0), new Uint8Array(64), encodeFileHeader().slice(0, 63)]) {
     await t.throwsAsync(new Bench(MemoryDisk.of(bytes)).open(), { code: 'corrupt' });
   }
