@@ -11,6 +11,7 @@ import { HoleLedger } from './holes.ts';
 import {
   type JournalRecord,
   RECORD_DROP,
+  RECORD_EXTENT,
   RECORD_REPLACE,
   RECORD_WRITE,
   RECORD_ZERO,
@@ -19,6 +20,7 @@ import { DATA_OFFSET, INCOMING_FOLDER, objectFolder, objectPath, stagedPath } fr
 import type { ObjectCache } from './object-cache.ts';
 import { lostPage, readSlots, setSums, writeData } from './object-file.ts';
 import {
+  type Extent,
   emptyPage,
   type ObjectState,
   type PendingRecord,
@@ -101,7 +103,7 @@ export class Applier {
   }
 
   /** Changes files and page as a record says; the row and the list of pending records are the caller's. */
-  change(state: ObjectState, record: JournalRecord): void {
+  change(state: ObjectState, record: JournalRecord, extent?: Extent): void {
     if (record.kind === RECORD_ZERO && record.isZeroAfter) {
       this.removeFile(state);
       return;
@@ -112,22 +114,31 @@ export class Applier {
       this.holes.drop(state, record.offset, record.count);
       return;
     }
-    invariant(record.kind === RECORD_WRITE, 'the record is a write');
+    const isExtent = record.kind === RECORD_EXTENT;
+    invariant(isExtent || record.kind === RECORD_WRITE, 'the record is a write');
     if (record.isFresh) this.#startFile(state);
     if (!this.#cache.loadPage(state)) this.#rebuild(state);
-    writeData(this.#fileOf(state), record.offset, record.data);
+    const file = this.#fileOf(state);
+    if (!isExtent) writeData(file, record.offset, record.data);
+    // The file may be a new one since: damage, while memory still has the bytes.
+    else if (extent !== undefined && file !== extent.file)
+      writeData(file, record.offset, extent.data);
     this.#setSums(state, record, record.sums);
     this.holes.fill(state, record.offset, record.count);
   }
 
-  /** The object is zeroes, or gone: no file, no sums. Also heals an object that was lost. */
-  removeFile(state: ObjectState): void {
-    const mayExist = state.hasFile || state.isLost;
+  /**
+   * The object is zeroes, or gone: no file, no sums. Also heals an object that was lost.
+   * @param keepsFile the file is of a later life already: only what is known of it goes
+   */
+  removeFile(state: ObjectState, keepsFile = false): void {
+    const mayExist = (state.hasFile || state.isLost) && !keepsFile;
     this.#cache.forget(state);
     this.dirty.delete(state);
     this.holes.forget(state);
     if (mayExist) this.#disk.remove(state.path);
     state.hasFile = false;
+    state.isNamed = false;
     state.slotSequence = 0;
     state.isLost = false;
     this.#cache.suspects.forget(state);
@@ -151,7 +162,7 @@ export class Applier {
       return;
     }
     if (record.kind === RECORD_REPLACE) this.#replace(record, folders);
-    else this.change(state, record);
+    else this.change(state, record, record.extent);
     invariant(state.pending[0] === record, 'records of an object are applied in order');
     state.pending.shift();
     if (state.durable === undefined) state.durable = rowFieldsOf(state);
@@ -175,7 +186,7 @@ export class Applier {
 
   /** A file for an object that has none that counts. Slots of an earlier file must not outlive the new ones. */
   #startFile(state: ObjectState): void {
-    this.#cache.forget(state);
+    if (state.hasFile || state.isLost) this.#cache.forget(state);
     const file = this.#cache.create(state);
     const left = readSlots(file, state.generation, state.index);
     state.slotSequence = left?.slotSequence ?? 0;

@@ -11,6 +11,7 @@ import {
   decodeHeader,
   type JournalRecord,
   NO_BYTES,
+  RECORD_EXTENT,
   RECORD_WRITE,
   type RecordHeader,
 } from './journal-codec.ts';
@@ -132,7 +133,8 @@ function decodeBatch1(header: BatchHeader, bytes: Uint8Array): BatchContents {
 
 function withBody(header: RecordHeader, body: Uint8Array): JournalRecord {
   const hasData = header.kind === RECORD_WRITE;
-  const sumsBytes = hasData ? (header.count / SECTOR_BYTES) * SUM_BYTES : 0;
+  const hasSums = hasData || header.kind === RECORD_EXTENT;
+  const sumsBytes = hasSums ? (header.count / SECTOR_BYTES) * SUM_BYTES : 0;
   if (body.length !== sumsBytes + (hasData ? header.count : 0)) throw malformed();
   return {
     ...header,

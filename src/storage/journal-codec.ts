@@ -20,6 +20,8 @@ export const RECORD_WRITE = 1;
 export const RECORD_ZERO = 2;
 export const RECORD_REPLACE = 3;
 export const RECORD_DROP = 4;
+/** A write whose data lies in place already. */
+export const RECORD_EXTENT = 5;
 
 const FLAG_ZERO_AFTER = 1;
 const FLAG_FRESH = 2;

@@ -43,6 +43,8 @@ export const ATTEST_SILENCE_MS = 100;
 export interface QueuedRecord extends JournalRecord {
   /** Confirmed when it is written (R5): it asks for no sync of its own. */
   readonly mayLag: boolean;
+  /** What must be durable before the record may be written; the store calls `kick` when it is. */
+  readonly extent: { readonly isDurable: boolean } | undefined;
 }
 
 export interface JournalOptions<R extends QueuedRecord> {
@@ -242,6 +244,7 @@ export class Journal<R extends QueuedRecord> {
     // Beside a sync the next batch grows, unless somebody waits for the writing alone.
     if (this.#syncing !== undefined && this.#queuedLagging === 0) return false;
     const { records, contentBytes } = isAttest ? { records: [], contentBytes: 0 } : this.#take();
+    if (records.length === 0 && !isAttest) return false;
     const bytes = batchBytes(contentBytes);
     const position = this.#placeFor(bytes);
     if (position === undefined) {
@@ -321,12 +324,13 @@ export class Journal<R extends QueuedRecord> {
     this.#file.sync((error) => this.#synced(stretch, error));
   }
 
-  /** As many waiting records as fit into one batch; at least one when any waits. */
+  /** As many waiting records as fit into one batch, up to the first whose bytes in place are not durable. */
   #take(): { records: R[]; contentBytes: number } {
     const records: R[] = [];
     let contentBytes = 0;
     for (let i = this.#queueStart; i < this.#queue.length; i += 1) {
       const record = this.#queue[i] as R;
+      if (record.extent?.isDurable === false) break;
       const bytes = recordBytes(record);
       if (contentBytes + bytes > MAX_BATCH_BYTES) break;
       records.push(record);

@@ -10,10 +10,12 @@ import type { Clock, Disk, Random, TimerHandle, Trace } from '../ports/ports.ts'
 import type { Applier } from './apply.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import { readForCopy } from './copy-read.ts';
+import type { ExtentWriter } from './extents.ts';
 import type { Journal } from './journal.ts';
 import {
   NO_BYTES,
   RECORD_DROP,
+  RECORD_EXTENT,
   RECORD_REPLACE,
   RECORD_WRITE,
   RECORD_ZERO,
@@ -24,10 +26,11 @@ import type { ObjectCache } from './object-cache.ts';
 import { checkSectors, lookAtFile } from './object-check.ts';
 import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
 import {
+  advanceRow,
   closeRow,
+  type Extent,
   ObjectState,
   type PendingRecord,
-  regionMask,
   rowFieldsOf,
 } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
@@ -74,6 +77,7 @@ export class LocalObjectStore implements ObjectStore {
   readonly #space: SpaceGuard;
   #journal: Journal<PendingRecord> | undefined;
   #checkpointer: Checkpointer | undefined;
+  #extents: ExtentWriter | undefined;
   #accepted = 0;
   #applied = 0;
   #waiters: Waiter[] = [];
@@ -86,10 +90,11 @@ export class LocalObjectStore implements ObjectStore {
     this.#space = new SpaceGuard(parts.disk, parts.clock);
   }
 
-  /** Gives the store its journal and checkpointer, which need the store's own callbacks. Once. */
-  start(journal: Journal<PendingRecord>, checkpointer: Checkpointer): void {
+  /** Gives the store those parts that need the store's own callbacks. Once. */
+  start(journal: Journal<PendingRecord>, checkpointer: Checkpointer, extents: ExtentWriter): void {
     this.#journal = journal;
     this.#checkpointer = checkpointer;
+    this.#extents = extents;
   }
 
   /** Journal: the records of a batch are written, not synced: enough for those that may lag (R5). */
@@ -164,8 +169,11 @@ export class LocalObjectStore implements ObjectStore {
     }
     const state = this.#stateFor(write);
     const isFresh = state.kind === 'zero';
+    const extent = write.mayLag === true ? undefined : this.#extents?.take(state, write, data);
     this.#advance(state, write, 'data');
-    this.#append(RECORD_WRITE, state, { write, isFresh, sums, data, done });
+    if (extent === undefined) {
+      this.#append(RECORD_WRITE, state, { write, isFresh, sums, data, done });
+    } else this.#append(RECORD_EXTENT, state, { write, isFresh, sums, extent, done });
   }
 
   zero(write: StoreWrite, done: StoreDone): void {
@@ -393,19 +401,9 @@ export class LocalObjectStore implements ObjectStore {
 
   /** The row after the write. */
   #advance(state: ObjectState, write: StoreWrite, kind: 'data' | 'zero'): void {
-    const { table } = this.#parts;
-    table.addUsage(state, -1);
-    closeRow(state, write.closed);
-    const low = regionMask(write.offset, write.count, 0);
-    const high = regionMask(write.offset, write.count, 1);
-    state.verToken = write.next.token;
-    state.verCount = write.next.count;
-    state.kind = kind;
-    state.ownLow = (state.ownLow | low) >>> 0;
-    state.ownHigh = (state.ownHigh | high) >>> 0;
-    state.openLow = (state.openLow | low) >>> 0;
-    state.openHigh = (state.openHigh | high) >>> 0;
-    table.addUsage(state, 1);
+    this.#parts.table.addUsage(state, -1);
+    advanceRow(state, write, kind);
+    this.#parts.table.addUsage(state, 1);
   }
 
   #acceptStaged(staging: Staging, done: StoreDone): void {
@@ -438,6 +436,7 @@ export class LocalObjectStore implements ObjectStore {
       readonly isFresh?: boolean;
       readonly sums?: Uint8Array;
       readonly data?: Uint8Array;
+      readonly extent?: Extent;
       readonly replaced?: ObjectState | undefined;
       readonly stagedId?: Uint8Array;
       readonly done: StoreDone;
@@ -472,6 +471,7 @@ export class LocalObjectStore implements ObjectStore {
       replaced: change.replaced,
       ticket: this.#accepted,
       mayLag: change.write?.mayLag ?? false,
+      extent: change.extent,
       done: change.done,
     };
     if (kind !== RECORD_DROP) state.pending.push(record);

@@ -48,13 +48,17 @@ export class ObjectCache {
     return file;
   }
 
-  /** The open file of an object that gets its first data; makes it when absent. */
+  /**
+   * The open file of an object that gets its first data; makes it when absent. Its folder is synced by the next
+   * checkpoint even when the file is there: a process that was killed may have made it just before.
+   */
   create(state: ObjectState): DiskFile {
+    this.createdIn.add(state.path.slice(0, state.path.lastIndexOf('/')));
     const existing = this.file(state);
     if (existing !== undefined) return existing;
     const file = this.#disk.open(state.path, { create: true });
     invariant(file !== undefined, 'create gives a file');
-    this.createdIn.add(state.path.slice(0, state.path.lastIndexOf('/')));
+    state.isNamed = false;
     this.adopt(state, file);
     return file;
   }

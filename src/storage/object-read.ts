@@ -239,8 +239,9 @@ function overlay(
     const to = Math.min(offset + count, record.offset + record.count);
     if (from >= to) continue;
     const place = at + from - offset;
-    if (record.data.length === 0) target.fill(0, place, place + to - from);
-    else target.set(record.data.subarray(from - record.offset, to - record.offset), place);
+    const data = record.extent?.data ?? record.data;
+    if (data.length === 0) target.fill(0, place, place + to - from);
+    else target.set(data.subarray(from - record.offset, to - record.offset), place);
   }
 }
 

@@ -8,7 +8,7 @@ import { REGION_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { DiskFile } from '../ports/ports.ts';
 import type { JournalRecord } from './journal-codec.ts';
 import { objectPath } from './layout.ts';
-import type { Row, StoreDone } from './store-types.ts';
+import type { Row, StoreDone, StoreWrite } from './store-types.ts';
 
 /** The part of a row that changes. */
 export interface RowFields {
@@ -22,6 +22,13 @@ export interface RowFields {
   openHigh: number;
 }
 
+/** Bytes that lie in an object's file before their record does in the journal. */
+export interface Extent {
+  readonly data: Uint8Array;
+  readonly file: DiskFile;
+  isDurable: boolean;
+}
+
 /** A journal record on its way: the object it changes and who waits for it. */
 export interface PendingRecord extends JournalRecord {
   readonly state: ObjectState;
@@ -31,6 +38,8 @@ export interface PendingRecord extends JournalRecord {
   readonly ticket: number;
   /** Done when it is written to the journal, before its sync (R5). */
   readonly mayLag: boolean;
+  /** Where the data is that the record is without. */
+  readonly extent: Extent | undefined;
   readonly done: StoreDone;
 }
 
@@ -54,6 +63,8 @@ export class ObjectState implements Row, RowFields {
   readonly pending: PendingRecord[] = [];
   /** The applied state has a file whose sums count; false: every sector is zero. */
   hasFile = false;
+  /** The name of the file is known to be durable. */
+  isNamed = false;
   /** Where the file is; the staged path until a `replace` is applied. */
   path: string;
   /** Sums of all sectors, while loaded. */
@@ -124,6 +135,20 @@ export function closeRow(row: RowFields, count: number): boolean {
     row.openHigh = 0;
   }
   return true;
+}
+
+/** The row after a write: its version, what it owns, what is open. */
+export function advanceRow(row: RowFields, write: StoreWrite, kind: 'data' | 'zero'): void {
+  closeRow(row, write.closed);
+  const low = regionMask(write.offset, write.count, 0);
+  const high = regionMask(write.offset, write.count, 1);
+  row.verToken = write.next.token;
+  row.verCount = write.next.count;
+  row.kind = kind;
+  row.ownLow = (row.ownLow | low) >>> 0;
+  row.ownHigh = (row.ownHigh | high) >>> 0;
+  row.openLow = (row.openLow | low) >>> 0;
+  row.openHigh = (row.openHigh | high) >>> 0;
 }
 
 /** Regions 0-31 (`half` 0) or 32-63 (`half` 1) that a byte range touches, as a u32. */

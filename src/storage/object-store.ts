@@ -7,6 +7,7 @@ import { invariant } from '../core/invariant.ts';
 import type { Clock, Disk, DiskFile, Random, Trace } from '../ports/ports.ts';
 import { Applier } from './apply.ts';
 import { Checkpointer } from './checkpoint.ts';
+import { ExtentWriter, MIN_EXTENT_BYTES } from './extents.ts';
 import { createIndex, openIndex } from './index-file.ts';
 import { Journal } from './journal.ts';
 import {
@@ -40,6 +41,8 @@ export interface StoreOptions {
   readonly trace: Trace;
   /** Size of the journal file when it is made; an existing one keeps its size. */
   readonly journalBytes: number;
+  /** Smallest write that may go past the journal; MIN_EXTENT_BYTES unless a test or a measurement says so. */
+  readonly extentBytes?: number;
   /** The disk failed under confirmed data: end the process at once, nothing more is confirmed. */
   readonly onFatal: (error: OperatingError) => void;
 }
@@ -82,7 +85,9 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
     onFatal,
   });
   const parts = { disk, clock, trace, table, cache, applier, journal, onFatal };
-  store.start(journal, new Checkpointer(parts, index));
+  const minBytes = options.extentBytes ?? MIN_EXTENT_BYTES;
+  const extents = new ExtentWriter({ ...parts, minBytes, onDurable: () => journal.kick() });
+  store.start(journal, new Checkpointer(parts, index), extents);
   const objects = table.objectCount;
   trace.event('store.opened', { objects, replayedBytes: tail.end - head.checkpoint });
   // What was made good of damage is kept in place before anything else can go wrong.
@@ -133,6 +138,7 @@ function loaderOf(table: PartitionTable): Parameters<typeof openIndex>[3] {
     row: (state: ObjectState) => {
       forget(state.generation, state.index);
       state.durable = rowFieldsOf(state);
+      state.isNamed = state.hasFile;
       table.insert(state);
     },
     drop: forget,

@@ -11,6 +11,8 @@ export class PartitionTable {
   readonly #byGeneration = new Map<number, Map<number, ObjectState>>();
   readonly #byPartition = new Map<number, Set<ObjectState>>();
   readonly #leaving = new Set<ObjectState>();
+  /** How many of them, by generation. */
+  readonly #leavingOf = new Map<number, number>();
   readonly #changed = new Set<ObjectState>();
   #dropped: ObjectId[] = [];
   #count = 0;
@@ -62,13 +64,25 @@ export class PartitionTable {
     this.#count -= 1;
     this.addUsage(state, -1);
     this.#leaving.add(state);
+    this.#countLeaving(state, 1);
   }
 
   /** The replacing or drop of a state that left is applied. */
   bury(state: ObjectState): void {
-    this.#leaving.delete(state);
+    if (this.#leaving.delete(state)) this.#countLeaving(state, -1);
     this.#changed.delete(state);
     state.isDead = true;
+  }
+
+  /** Some object of this generation is being replaced or dropped, and that is not applied. */
+  isLeaving(generation: number): boolean {
+    return this.#leavingOf.has(generation);
+  }
+
+  #countLeaving({ generation }: ObjectState, step: 1 | -1): void {
+    const count = (this.#leavingOf.get(generation) ?? 0) + step;
+    if (count === 0) this.#leavingOf.delete(generation);
+    else this.#leavingOf.set(generation, count);
   }
 
   /** Counts what a row owns, before and after a change of it. */

@@ -5,16 +5,24 @@
 // The journal is walked twice. A replace, a drop or a whole zero ends an object's earlier life: records before the last of
 // them must not touch the file, which may be the new life's already.
 
-import { getSum, setSum, verifySector } from '../core/checksum.ts';
+import { getSum, SUM_BYTES, setSum, verifySector } from '../core/checksum.ts';
 import { type FamilyId, type GenerationId, objectName } from '../core/ids.ts';
 import { SECTOR_BYTES } from '../core/units.ts';
 import type { Clock, Disk, DiskFile, Trace } from '../ports/ports.ts';
 import type { Applier } from './apply.ts';
 import type { FoundRecord } from './journal-batch.ts';
-import { type JournalRecord, RECORD_DROP, RECORD_REPLACE, RECORD_ZERO } from './journal-codec.ts';
+import {
+  type JournalRecord,
+  NO_BYTES,
+  RECORD_DROP,
+  RECORD_EXTENT,
+  RECORD_REPLACE,
+  RECORD_WRITE,
+  RECORD_ZERO,
+} from './journal-codec.ts';
 import { type JournalHead, syncFile, syncFolder } from './journal-head.ts';
 import { type JournalTail, scanRing, walkJournal, wipeBehind } from './journal-replay.ts';
-import { hex32, INCOMING_FOLDER, objectPath, stagedPath } from './layout.ts';
+import { DATA_OFFSET, hex32, INCOMING_FOLDER, objectPath, stagedPath } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { badSum, readSlots } from './object-file.ts';
 import { ObjectState, rowFieldsOf, setRow } from './object-state.ts';
@@ -32,8 +40,20 @@ export interface ReplayParts {
   readonly applier: Applier;
 }
 
+interface Range {
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** Where a record stands in the journal, counted from the checkpoint. */
+interface NumberedRecord extends Range {
+  readonly number: number;
+}
+
 export class Replay {
   readonly #parts: ReplayParts;
+  /** Per object: extents, whose bytes are in place already: nothing that is done again may write there before them. */
+  readonly #extents = new Map<string, NumberedRecord[]>();
   /** Per object: number of the last record that ended an earlier life. */
   readonly #lifeStart = new Map<string, number>();
   readonly #folders = new Set<string>();
@@ -51,7 +71,10 @@ export class Replay {
     const scan = await scanRing(file, head, clock);
     this.#syncedEnd = scan.syncedEnd;
     const tail = await this.#walk((record, number) => {
-      if (endsLife(record)) this.#lifeStart.set(keyOf(record), number);
+      if (endsLife(record)) {
+        this.#lifeStart.set(keyOf(record), number);
+        this.#extents.delete(keyOf(record));
+      } else if (record.kind === RECORD_EXTENT) this.#noteExtent(record, number);
     });
     await wipeBehind(this.#parts, clock, tail, scan);
     // What a killed process wrote and did not sync is there, but not durable: nothing in place may be ahead of it (R4).
@@ -59,7 +82,7 @@ export class Replay {
     await this.#walk((record, number, offset) => {
       const start = this.#lifeStart.get(keyOf(record));
       if (start !== undefined && number < start) return;
-      this.#redo(record.isDamaged ? this.#salvaged(record, offset) : record);
+      this.#redo(record.isDamaged ? this.#salvaged(record, offset) : record, number);
       if (record.isDamaged) this.#noteSuspect(record);
     });
     for (const folder of this.#folders) await syncFolder(disk, folder);
@@ -82,7 +105,7 @@ export class Replay {
   /** The record with those sectors that fail their sums as zeroes, and sums that zeroes never pass. */
   #salvaged(record: FoundRecord, offset: number): JournalRecord {
     const { generation, index } = record;
-    const data = record.data.slice();
+    const data = record.kind === RECORD_EXTENT ? this.#dataOf(record) : record.data.slice();
     const sums = record.sums.slice();
     const first = record.offset / SECTOR_BYTES;
     let bad = 0;
@@ -96,7 +119,24 @@ export class Replay {
     this.damaged += 1;
     const object = objectName({ generation: generation as GenerationId, index });
     this.#parts.trace.warn('store.journal-damaged', { object, offset, sectors: bad });
-    return { ...record, data, sums };
+    return { ...record, kind: RECORD_WRITE, data, sums };
+  }
+
+  /** What lies in place of an extent. */
+  #dataOf({ generation, index, offset, count }: JournalRecord): Uint8Array {
+    const data = new Uint8Array(count);
+    const file = this.#parts.disk.open(objectPath(generation, index), { create: false });
+    file?.readSync(data, 0, count, DATA_OFFSET + offset);
+    file?.close();
+    return data;
+  }
+
+  #noteExtent({ generation, index, offset, count }: JournalRecord, number: number): void {
+    const key = keyOf({ generation, index });
+    const others = this.#extents.get(key);
+    const extent = { number, offset, count };
+    if (others === undefined) this.#extents.set(key, [extent]);
+    else others.push(extent);
   }
 
   #noteSuspect(record: FoundRecord): void {
@@ -105,8 +145,8 @@ export class Replay {
     if (state !== undefined) cache.suspects.note(state, false);
   }
 
-  #redo(record: JournalRecord): void {
-    const { table, applier } = this.#parts;
+  #redo(record: JournalRecord, number: number): void {
+    const { table } = this.#parts;
     if (record.kind === RECORD_DROP) {
       this.#remove(record);
       table.noteDrop({
@@ -118,12 +158,37 @@ export class Replay {
     if (record.kind === RECORD_REPLACE) this.#remove(record);
     const state = this.#stateOf(record);
     if (record.kind === RECORD_REPLACE) this.#replace(state, record);
-    else applier.change(state, record);
+    else this.#change(state, record, number);
     table.addUsage(state, -1);
     setRow(state, record);
     table.addUsage(state, 1);
     state.durable = rowFieldsOf(state);
     table.noteChange(state);
+  }
+
+  /** A change, but for what would spoil the bytes of a later extent: those records end what this one says there. */
+  #change(state: ObjectState, record: JournalRecord, number: number): void {
+    const { applier } = this.#parts;
+    const later = this.#extents.get(keyOf(record))?.filter((one) => one.number > number) ?? [];
+    if (record.kind === RECORD_ZERO && record.isZeroAfter && later.length > 0) {
+      applier.removeFile(state, true);
+      return;
+    }
+    const isHit = later.some((one) => overlaps(one, record));
+    if (record.kind !== RECORD_WRITE || !isHit) {
+      applier.change(state, record);
+      return;
+    }
+    if (record.isFresh)
+      applier.change(state, { ...record, count: 0, sums: NO_BYTES, data: NO_BYTES });
+    for (let at = 0; at < record.count; at += SECTOR_BYTES) {
+      const sector = { offset: record.offset + at, count: SECTOR_BYTES };
+      if (later.some((one) => overlaps(one, sector))) continue;
+      const i = (at / SECTOR_BYTES) * SUM_BYTES;
+      const sums = record.sums.subarray(i, i + SUM_BYTES);
+      const data = record.data.subarray(at, at + SECTOR_BYTES);
+      applier.change(state, { ...record, ...sector, sums, data, isFresh: false });
+    }
   }
 
   #stateOf(record: JournalRecord): ObjectState {
@@ -174,8 +239,12 @@ export class Replay {
   }
 }
 
-function keyOf(record: JournalRecord): string {
-  return hex32(record.generation) + hex32(record.index);
+function keyOf({ generation, index }: { generation: number; index: number }): string {
+  return hex32(generation) + hex32(index);
+}
+
+function overlaps(one: Range, other: Range): boolean {
+  return one.offset < other.offset + other.count && other.offset < one.offset + one.count;
 }
 
 function endsLife(record: JournalRecord): boolean {

@@ -5,8 +5,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { crc32, sumsOf } from '../../src/core/checksum.ts';
 import { hasCode, type OperatingError } from '../../src/core/errors.ts';
-import type { FamilyId, FencingToken, GenerationId } from '../../src/core/ids.ts';
-import { MIB, SECTOR_BYTES } from '../../src/core/units.ts';
+import type { FencingToken } from '../../src/core/ids.ts';
+import { SECTOR_BYTES } from '../../src/core/units.ts';
 import { ATTEST_SILENCE_MS } from '../../src/storage/journal.ts';
 import { type BatchHeader, decodeBatchHeader } from '../../src/storage/journal-batch.ts';
 import {
@@ -17,66 +17,18 @@ import {
   sealBlock,
 } from '../../src/storage/layout.ts';
 import type { LocalObjectStore } from '../../src/storage/local-store.ts';
-import { openObjectStore } from '../../src/storage/object-store.ts';
 import { CrashWorld } from './crash-world.ts';
 import { sectorOf } from './store-model.ts';
+import { finished, GENERATION, opened, tagged, write } from './store-steps.ts';
 
-const GENERATION = 1 as GenerationId;
-const FAMILY = 1 as FamilyId;
 const OBJECTS = 4;
 const WRITES = 24;
 const SECTORS = 3;
 
-async function opened(world: CrashWorld): Promise<LocalObjectStore> {
-  let store: LocalObjectStore | undefined;
-  let failure: unknown;
-  openObjectStore({
-    disk: world.disk(),
-    clock: world.clock(),
-    random: world.random.fork('store'),
-    trace: world.trace(),
-    journalBytes: 8 * MIB,
-    onFatal: (error) => {
-      failure = error;
-    },
-  }).then(
-    (made) => {
-      store = made;
-    },
-    (error: unknown) => {
-      failure = error;
-    },
-  );
-  await world.runUntil(() => store !== undefined || failure !== undefined);
-  if (store === undefined) throw failure;
-  return store;
-}
-
-async function finished(world: CrashWorld, start: (done: (e?: Error) => void) => void) {
-  let outcome: Error | 'done' | undefined;
-  start((error) => {
-    outcome = error ?? 'done';
-  });
-  await world.runUntil(() => outcome !== undefined);
-  if (outcome !== 'done') throw outcome ?? new TypeError('never done');
-}
-
 /** Write number n of object n % OBJECTS, at sector n * SECTORS: its sectors have the tag n + 1. */
 async function writeNumber(world: CrashWorld, store: LocalObjectStore, n: number): Promise<void> {
-  const index = n % OBJECTS;
-  const count = store.row(GENERATION, index)?.verCount ?? 0;
-  const offset = n * SECTORS * SECTOR_BYTES;
-  const data = new Uint8Array(SECTORS * SECTOR_BYTES);
-  for (let i = 0; i < SECTORS; i += 1) data.set(sectorOf(n + 1), i * SECTOR_BYTES);
-  const token = (c: number) => (c === 0 ? 0 : 2) as FencingToken;
-  const place = {
-    ...{ generation: GENERATION, index, family: FAMILY, partition: 1, cfg: 1, closed: count },
-    prev: { token: token(count), count },
-    next: { token: token(count + 1), count: count + 1 },
-    ...{ offset, count: data.length },
-  };
-  const sums = sumsOf(GENERATION, index, offset, data);
-  await finished(world, (done) => store.write(place, data, sums, done));
+  const place = { first: n * SECTORS, sectors: SECTORS, tag: n + 1 };
+  await finished(world, (done) => write(store, n % OBJECTS, place, done));
 }
 
 /** A store with one batch per write, all attested, killed without a checkpoint. */
@@ -178,8 +130,7 @@ test('journal: what a damaged record hit is healed by a repair at its own versio
     [[1, false]],
   );
   const offset = 5 * SECTORS * SECTOR_BYTES;
-  const data = new Uint8Array(SECTORS * SECTOR_BYTES);
-  for (let i = 0; i < SECTORS; i += 1) data.set(sectorOf(6), i * SECTOR_BYTES);
+  const data = tagged(6, SECTORS);
   const version = { token: 2 as FencingToken, count: WRITES / OBJECTS };
   const place = { generation: GENERATION, index: 1, version, offset, count: data.length };
   const sums = sumsOf(GENERATION, 1, offset, data);

@@ -12,6 +12,8 @@ import { type CrashWorld, PowerLoss } from './crash-world.ts';
 const GENERATION = 1 as GenerationId;
 const FAMILY = 1 as FamilyId;
 const JOURNAL_BYTES = 8 * MIB;
+/** Small, so that many writes of a workload go past the journal. */
+const EXTENT_BYTES = 2 * SECTOR_BYTES;
 
 /** What an object holds: tags of sectors, by number; undefined = the object is absent. */
 interface State {
@@ -64,6 +66,7 @@ export class ModelledStore {
       random: world.random.fork('store'),
       trace: world.trace(),
       journalBytes: JOURNAL_BYTES,
+      extentBytes: EXTENT_BYTES,
       onFatal: (error) => {
         if (!world.isDead) this.failure = error;
       },
