@@ -2,14 +2,24 @@
 //
 // Runs every story (or one) on K seeds from N on; 200 seeds from 1 unless told. A failure prints its reason and the line
 // that replays it; the last line is a summary. Exit code 1 when anything failed, 2 for bad arguments.
+//
+// npm run sim -- --scale NODES [--seed N] [--quiet SECONDS] [--zones Z] [--partitions P] [--trouble NAME]...
+//
+// One cluster of hundreds of nodes without volumes, one trouble after the other, with figures (sim/scale.ts).
 
 import { parseArgs } from 'node:util';
 import { realNowMs } from './bans.ts';
+import type { ScaleRun } from './scale.ts';
 import { type Outcome, play, type Scenario } from './scenario.ts';
 import { SCENARIOS, scenarioNamed } from './scenario-list.ts';
 import { formatTimeline } from './timeline.ts';
 
 const DEFAULT_SEEDS = 200;
+const DEFAULT_SCALE = 300;
+const DEFAULT_QUIET_S = 60;
+const DEFAULT_ZONES = 3;
+/** Few: what a node does at rest does not depend on them, and at the bootstrap data moves. */
+const DEFAULT_PARTITIONS = 16;
 /** Most failures printed in full for one story. */
 const MAX_PRINTED = 5;
 
@@ -18,6 +28,7 @@ interface RunOptions {
   readonly count: number;
   readonly stories: readonly Scenario[];
   readonly timeline: boolean;
+  readonly scale: ScaleRun | undefined;
 }
 
 function print(line: string): void {
@@ -44,6 +55,11 @@ function parse(): RunOptions {
       scenario: { type: 'string' },
       timeline: { type: 'boolean', default: false },
       'until-failure': { type: 'boolean', default: false },
+      scale: { type: 'string' },
+      quiet: { type: 'string' },
+      zones: { type: 'string' },
+      partitions: { type: 'string' },
+      trouble: { type: 'string', multiple: true },
     },
   });
   const stories = values.scenario === undefined ? SCENARIOS : [scenarioNamed(values.scenario)];
@@ -57,7 +73,36 @@ function parse(): RunOptions {
       : wholeNumber(values.seeds, oneSeed, 'seeds'),
     stories: stories.filter((story) => story !== undefined),
     timeline: values.timeline,
+    scale: values.scale === undefined ? undefined : scaleOf(values),
   };
+}
+
+type Texts = Readonly<Record<string, string | boolean | undefined | string[]>>;
+
+function scaleOf(values: Texts): ScaleRun {
+  const number = (option: string, fallback: number): number =>
+    wholeNumber(values[option] as string | undefined, fallback, option);
+  return {
+    nodes: number('scale', DEFAULT_SCALE),
+    seed: number('seed', 1),
+    quietS: number('quiet', DEFAULT_QUIET_S),
+    zones: number('zones', DEFAULT_ZONES),
+    partitions: number('partitions', DEFAULT_PARTITIONS),
+    ...(Array.isArray(values.trouble) ? { troubles: values.trouble } : {}),
+  };
+}
+
+async function atSize(run: ScaleRun): Promise<number> {
+  // Before any product code: the nodes of this process share equal states.
+  await import('./share-states.ts');
+  const { buildNode } = await import('../src/build-node.ts');
+  const { runAtSize } = await import('./scale.ts');
+  print(`${run.nodes} nodes, ${run.zones} zones, ${run.partitions} partitions, seed ${run.seed}`);
+  const { failure, hash } = await runAtSize(buildNode, run, ({ what, value }) => {
+    print(`${what.padEnd(34)} ${value}`);
+  });
+  print(failure === undefined ? `ok, hash ${hash}` : `FAILED: ${failure}`);
+  return failure === undefined ? 0 : 1;
 }
 
 function report(outcome: Outcome, options: RunOptions): void {
@@ -69,6 +114,7 @@ function report(outcome: Outcome, options: RunOptions): void {
 
 async function main(): Promise<number> {
   const options = parse();
+  if (options.scale !== undefined) return atSize(options.scale);
   // Only now: the guards of bans.ts are in place before product code is loaded.
   const { buildNode } = await import('../src/build-node.ts');
   const startedMs = realNowMs();

@@ -11,7 +11,7 @@ const JITTER_MEAN_MS = 0.1;
 /** A lost packet is sent again after about this long. */
 const RESEND_MS = 200;
 /** A host that loses packets sends each again at most so often, each time after twice as long. */
-const MAX_RESENDS = 10;
+const MAX_RESENDS = 6;
 /** 1 GB/s: a full frame of 1 MiB takes a millisecond. */
 const BYTES_PER_MS = 1_000_000;
 

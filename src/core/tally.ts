@@ -2,7 +2,8 @@
 // times are arguments, in ms of one monotonic clock.
 //
 // A word lives as long as it is repeated (CLAIM_LIFE_MS), counts once for each observer, and counts for one life of its
-// subject. The word of a node that is itself called down does not count: of two that accuse each other, one goes.
+// subject. The word of a node that is itself called down does not count: of two that accuse each other, one goes. An
+// observer that is doubted itself and says nothing counts as one that would: it may have died with its subject.
 
 import type { Incarnation, NodeId } from './ids.ts';
 import { MAX_OBSERVERS, observersOf, SMALL_CLUSTER_NODES, upCount } from './membership.ts';
@@ -71,6 +72,8 @@ interface Suspect {
   highSince: number | undefined;
 }
 
+const NO_ROUND = { victims: new Map<NodeId, Victim>(), doubted: new Set<NodeId>() };
+
 type Standing = 'high' | 'between' | 'below';
 
 /** What a leader knows beside the words. */
@@ -137,8 +140,10 @@ export class Tally {
     const isGathering = upCount(view) > SMALL_CLUSTER_NODES;
     let mustWait = false;
     let isOverdue = false;
-    for (const [node, suspect] of this.#worstFirst(view, judge.self)) {
-      const standing = standingOf(view, node, suspect, victims);
+    const suspects = this.#worstFirst(view, judge.self);
+    const round: Round = { victims, doubted: doubtedIn(view, suspects) };
+    for (const [node, suspect] of suspects) {
+      const standing = standingOf(view, node, suspect, round);
       noteStanding(suspect, standing, now);
       const waited = now - (suspect.lowSince ?? now);
       if (standing === 'high' || waited >= UNSETTLED_MS || isLost(node, suspect, { now, judge })) {
@@ -158,7 +163,7 @@ export class Tally {
     const lonely: NodeId[] = [];
     for (const [node, suspect] of this.#suspects) {
       if (!isThisLife(view, node, suspect) || now - suspect.since < LONELY_PROBE_AFTER_MS) continue;
-      if (standingOf(view, node, suspect, new Map()) === 'below') lonely.push(node);
+      if (standingOf(view, node, suspect, NO_ROUND) === 'below') lonely.push(node);
     }
     return lonely.sort((a, b) => a - b).slice(0, MAX_LONELY_PROBES);
   }
@@ -228,18 +233,32 @@ function isThisLife(view: ClusterView, node: NodeId, suspect: Suspect): boolean 
   return member?.state === 'up' && member.incarnation === suspect.incarnation;
 }
 
-function standingOf(
-  view: ClusterView,
-  node: NodeId,
-  suspect: Suspect,
-  victims: ReadonlyMap<NodeId, Victim>,
-): Standing {
+/** What of a round of judgement bears on the words of others. */
+interface Round {
+  /** Called down in this round: their words do not count. */
+  readonly victims: ReadonlyMap<NodeId, Victim>;
+  /** At or above the low mark: where they are silent, they would say the same of others that are there. */
+  readonly doubted: ReadonlySet<NodeId>;
+}
+
+function standingOf(view: ClusterView, node: NodeId, suspect: Suspect, round: Round): Standing {
   const observers = observersOf(view, node);
-  const words = observers.filter((one) => suspect.words.has(one) && !victims.has(one));
+  const words = observers.filter((one) => suspect.words.has(one) && !round.victims.has(one));
   const refusals = words.filter((one) => suspect.words.get(one)?.refused === true).length;
   const { low, high } = marksOf(observers.length);
   if (observers.length === 0 || words.length === 0) return 'below';
-  if (words.length >= high) return 'high';
   if (refusals >= Math.min(REFUSALS_NEEDED, observers.length)) return 'high';
-  return words.length >= low ? 'between' : 'below';
+  if (words.length < low) return 'below';
+  const silent = observers.filter((one) => round.doubted.has(one) && !suspect.words.has(one));
+  return words.length + silent.length >= high ? 'high' : 'between';
+}
+
+function doubtedIn(view: ClusterView, suspects: readonly [NodeId, Suspect][]): Set<NodeId> {
+  const doubted = new Set<NodeId>();
+  for (const [node, { words }] of suspects) {
+    const observers = observersOf(view, node);
+    const count = observers.filter((one) => words.has(one)).length;
+    if (count >= marksOf(observers.length).low) doubted.add(node);
+  }
+  return doubted;
 }

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { viewOf } from '../../src/core/cluster-state.ts';
 import type { Incarnation } from '../../src/core/ids.ts';
+import { observersOf } from '../../src/core/membership.ts';
 import {
   CLAIM_LIFE_MS,
   FRESH_MS,
@@ -257,4 +258,18 @@ test('tally: one word alone holds the others up for a moment only', (t) => {
   for (const now of [0, FRESH_MS - 1]) t.deepEqual(tally.verdict(view, now), []);
   const victims = tally.verdict(view, FRESH_MS).map(({ node }) => Number(node));
   t.deepEqual(victims, [7]);
+});
+
+test('tally: who died with its observers is not waited for: a doubted observer is silent for a reason', (t) => {
+  const view = viewWith(12);
+  const dead = [9, 10, 11, 12];
+  const claims = dead.flatMap((subject) =>
+    observersOf(view, nodeId(subject))
+      .filter((observer) => !dead.includes(observer))
+      .map((observer) => [observer, subject] as const),
+  );
+  const tally = tallyOf(claims);
+  t.deepEqual(tally.verdict(view, 0), []);
+  const victims = tally.verdict(view, GATHER_MS).map(({ node }) => Number(node));
+  t.deepEqual(victims, dead);
 });
