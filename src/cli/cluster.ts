@@ -1,10 +1,12 @@
 // `dog cluster`: make a cluster, invite nodes, see how it is.
 
 import type { Command } from 'commander';
-import type { ClusterData, HealthData, InviteData, StatusData } from '../core/admin-shapes.ts';
+import type { ClusterData, HealthData, NodeData, StatusData } from '../core/admin-shapes.ts';
 import { MAX_COPIES } from '../core/limits.ts';
+import { addClusterCareCommands } from './cluster-care.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { EXIT } from './failure.ts';
+import { addInviteCommands } from './invite.ts';
 import { countOf } from './numbers.ts';
 import { facts, formatBytes, rawFacts, show } from './output.ts';
 
@@ -20,25 +22,12 @@ interface FormatOptions {
 export function addClusterCommands(program: Command, io: Io): void {
   const cluster = program.command('cluster').description('the cluster as a whole');
   addFormat(cluster, io);
-  cluster
-    .command('invite')
-    .description('print a token with which another node joins: sheep --join TOKEN')
-    .addHelpText(
-      'after',
-      helpTail('dog cluster invite', 'sheep --data DIR --join "$(dog cluster invite)"'),
-    )
-    .action(async (_options, command: Command) => {
-      const session = sessionOf(command, io);
-      const answer = await session.ask<InviteData>('/v1/cluster/invite', {
-        method: 'POST',
-        body: {},
-      });
-      const text = ({ token }: InviteData) => `${token}\n`;
-      show(session, answer, 'cluster.invite', { human: text, raw: text });
-    });
+  addInviteCommands(cluster, io);
+  addClusterCareCommands(cluster, io);
   cluster
     .command('info')
     .description('members, zones, capacity, partitions, and what to do next')
+    .option('-v, --verbose', 'voters one by one, former members')
     .addHelpText(
       'after',
       helpTail('dog cluster info', 'dog cluster info --json | jq .data.partitions'),
@@ -46,7 +35,10 @@ export function addClusterCommands(program: Command, io: Io): void {
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);
       const answer = await session.ask<ClusterData>('/v1/cluster');
-      show(session, answer, 'cluster.info', { human: infoText, raw: infoRaw });
+      const isVerbose = command.optsWithGlobals<{ verbose?: boolean }>().verbose === true;
+      const nodes = isVerbose ? await session.ask<readonly NodeData[]>('/v1/nodes') : undefined;
+      const human = (data: ClusterData) => infoText(data, nodes?.data ?? []);
+      show(session, answer, 'cluster.info', { human, raw: infoRaw });
     });
   addHealth(cluster, io);
 }
@@ -114,7 +106,7 @@ function addHealth(cluster: Command, io: Io): void {
     });
 }
 
-function infoText(data: ClusterData): string {
+function infoText(data: ClusterData, nodes: readonly NodeData[]): string {
   const { members, partitions, space } = data;
   const policy = `${data.copies} (writes need ${data.minCopies}${data.strict ? ', strict zones' : ''})`;
   const text = facts([
@@ -122,7 +114,7 @@ function infoText(data: ClusterData): string {
     ['epoch', `${data.epoch}, log applied to ${data.appliedIndex} by ${data.answeredBy}`],
     ['nodes', `${members.up} of ${members.total} up`],
     ['zones', `${data.zones.length}: ${data.zones.join(', ')}`],
-    ['voters', `${data.voters.join(', ')}; leader ${data.leader === '' ? 'unknown' : data.leader}`],
+    ['voters', votersText(data)],
     ['copies', policy],
     ['volumes', String(data.volumes)],
     [
@@ -136,7 +128,32 @@ function infoText(data: ClusterData): string {
     ],
   ]);
   const next = data.next.length === 0 ? ['Nothing: all is well.'] : data.next;
-  return `${text}\nNext:\n${next.map((step) => `  ${step}\n`).join('')}`;
+  return `${text}${detailText(data, nodes)}\nNext:\n${next.map((step) => `  ${step}\n`).join('')}`;
+}
+
+function votersText({ voters, leader, missingVoters }: ClusterData): string {
+  const who = `${voters.join(', ')}; leader ${leader === '' ? 'unknown' : leader}`;
+  return missingVoters.length === 0 ? who : `${who}; ${missingVoters.join(', ')} not in reach`;
+}
+
+/** Each voter, how many there should be, and who was a member once. */
+function detailText(data: ClusterData, nodes: readonly NodeData[]): string {
+  if (nodes.length === 0) return '';
+  const voters = nodes
+    .filter((node) => node.isVoter)
+    .map(({ name, zone, state, isWitness, isLeader }) => {
+      const role = isLeader ? ', leader' : '';
+      return `  ${name}  zone ${zone}, ${state}${role}${isWitness ? ', witness' : ''}\n`;
+    });
+  const former = data.retired.map(({ name, how, sinceEpoch }) => {
+    return `  ${name}  ${how} at epoch ${sinceEpoch}\n`;
+  });
+  const heads = [`\nVoters (${data.voters.length}, the cluster asks for ${data.votersWanted}):\n`];
+  return [
+    ...heads,
+    ...voters,
+    ...(former.length > 0 ? ['\nFormer members:\n', ...former] : []),
+  ].join('');
 }
 
 function infoRaw(data: ClusterData): string {

@@ -11,6 +11,8 @@ export interface Io {
   readonly env: NodeJS.ProcessEnv;
   /** For commands that end well and still say something by their code. */
   readonly setExitCode: (code: number) => void;
+  /** Asks a person; undefined where there is no terminal. */
+  readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
 }
 
 export interface GlobalOptions {

@@ -39,6 +39,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   unreachable: EXIT.noState,
   timeout: EXIT.noState,
   'shutting-down': EXIT.noState,
+  'stale-config': EXIT.busy,
 };
 
 /** What any error becomes on its way out of the program. */

@@ -1,5 +1,6 @@
 // Process entry of `dog`. Everything it does is in program.ts; here the real terminal and environment come in.
 
+import { createInterface } from 'node:readline/promises';
 import { run } from './program.ts';
 
 process.stdout.on('error', endQuietly);
@@ -10,7 +11,18 @@ process.exitCode = await run(process.argv.slice(2), {
   err: (text) => void process.stderr.write(text),
   env: process.env,
   setExitCode: () => undefined,
+  confirm: process.stdin.isTTY === true && process.stderr.isTTY === true ? confirm : undefined,
 });
+
+/** On stderr: stdout is for the answer. */
+async function confirm(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(question)).trim());
+  } finally {
+    terminal.close();
+  }
+}
 
 /** `dog vdi list | head -1`: the reader has gone, that is no failure. Anything else is. */
 function endQuietly(error: NodeJS.ErrnoException): void {

@@ -2,7 +2,9 @@
 
 import type { Command } from 'commander';
 import type { NodeData, StatusData } from '../core/admin-shapes.ts';
+import { formatDuration } from '../core/duration.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
+import { addNodeLifeCommands } from './node-life.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
 
 const COLUMNS: readonly Column<NodeData>[] = [
@@ -10,7 +12,7 @@ const COLUMNS: readonly Column<NodeData>[] = [
   { title: 'address', cell: (node) => node.addresses[0] ?? '-' },
   { title: 'zone', cell: (node) => node.zone },
   { title: 'weight', cell: (node) => String(node.weight), align: 'right' },
-  { title: 'state', cell: (node) => node.state },
+  { title: 'state', cell: stateOf, raw: wordOf },
   { title: 'since', cell: (node) => `epoch ${node.sinceEpoch}`, raw: (node) => node.sinceEpoch },
   { title: 'incarnation', cell: (node) => String(node.incarnation), align: 'right' },
   { title: 'role', cell: roleOf },
@@ -18,6 +20,7 @@ const COLUMNS: readonly Column<NodeData>[] = [
 
 export function addNodeCommands(program: Command, io: Io): void {
   const node = program.command('node').description('members of the cluster');
+  addNodeLifeCommands(node, io);
   node
     .command('list')
     .description('id, address, zone, weight, state, since, incarnation, role')
@@ -44,7 +47,25 @@ export function addNodeCommands(program: Command, io: Io): void {
     });
 }
 
+/** One word for scripts: what counts most. */
+function wordOf({ state, standing }: NodeData): string {
+  if (standing === 'in' || (standing === 'leaving' && state === 'down')) return state;
+  return standing;
+}
+
+/** The same for people, with what time will do and what it waits for. */
+function stateOf(node: NodeData): string {
+  const { state, standing, outInMs, waitsFor, maintenanceUntil } = node;
+  const notes: string[] = [];
+  if (standing !== 'in' && state === 'down') notes.push('down');
+  if (outInMs !== null) notes.push(`out in ${formatDuration(outInMs)}`);
+  if (waitsFor.length > 0) notes.push(`waits for ${waitsFor.join(' and ')}`);
+  if (maintenanceUntil !== null) notes.push(`maintenance until ${maintenanceUntil}`);
+  return [standing === 'in' ? state : standing, ...notes].join(', ');
+}
+
 function roleOf(node: NodeData): string {
+  if (node.isWitness) return node.isLeader ? 'leader, witness' : 'witness';
   if (node.isLeader) return 'leader';
   return node.isVoter ? 'voter' : 'learner';
 }

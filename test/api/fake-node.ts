@@ -4,6 +4,7 @@
 import { viewOf } from '../../src/core/cluster-state.ts';
 import { OperatingError } from '../../src/core/errors.ts';
 import type { NodeId, PolicyId, VolumeId } from '../../src/core/ids.ts';
+import { INVITE_PREFIX, inviteValue } from '../../src/core/invite.ts';
 import { DownTimes } from '../../src/core/life-plan.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import type { ClusterView } from '../../src/core/view.ts';
@@ -107,9 +108,15 @@ export class FakeNode implements NodeHandle {
     await this.join(FAKE_TOKEN, { zone: 'z1', weight: 1 });
   }
 
-  async invite(): Promise<string> {
+  async invite(
+    options: { readonly ttlMs?: number; readonly isSingleUse?: boolean } = {},
+  ): Promise<string> {
     await this.#gate();
     if (this.number === 0) throw new OperatingError('not-formatted', 'no cluster yet');
+    const { ttlMs, isSingleUse = false } = options;
+    const expiresMs = ttlMs === undefined ? 0 : this.clock.date() + ttlMs;
+    const value = inviteValue({ hash: 'ab'.repeat(32), expiresMs, isSingleUse, madeMs: 1 });
+    this.#apply({ type: 'setting', key: `${INVITE_PREFIX}fake`, value });
     return FAKE_TOKEN;
   }
 

@@ -9,7 +9,11 @@ export interface Said {
 }
 
 /** `env` is all of the environment that the command sees. */
-export async function dog(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Said> {
+export async function dog(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  confirm?: (question: string) => Promise<boolean>,
+): Promise<Said> {
   let out = '';
   let err = '';
   const code = await run(args, {
@@ -20,6 +24,7 @@ export async function dog(args: readonly string[], env: NodeJS.ProcessEnv = {}):
       err += text;
     },
     env,
+    confirm,
     setExitCode: () => undefined,
   });
   return { code, out, err };

@@ -1,0 +1,19 @@
+// Questions before what is hard to take back. `-f` answers yes; without a terminal there is nobody to ask, and that is a
+// refusal, never a guess.
+
+import type { GlobalOptions, Io } from './context.ts';
+import { CommandError } from './failure.ts';
+
+/** @throws CommandError 'usage' without a terminal, 'declined' when the answer is not yes */
+export async function askFirst(io: Io, options: GlobalOptions, question: string): Promise<void> {
+  if (options.force === true) return;
+  if (io.confirm === undefined) {
+    throw new CommandError(
+      'usage',
+      `${question} There is no terminal to answer on`,
+      'use -f to say yes',
+    );
+  }
+  if (await io.confirm(`${question} [y/N] `)) return;
+  throw new CommandError('declined', 'nothing was done');
+}

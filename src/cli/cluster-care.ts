@@ -1,0 +1,113 @@
+// `dog cluster set`, `alter-copy` and `recover force`: delays of membership, copies of the default policy, and the way on
+// when a majority of the voters is lost for good.
+
+import type { Command } from 'commander';
+import type { ClusterData, RecoverData } from '../core/admin-shapes.ts';
+import { DELAY_SETTINGS } from '../core/cluster-settings.ts';
+import { MAX_COPIES } from '../core/limits.ts';
+import { askFirst } from './ask-first.ts';
+import { type GlobalOptions, helpTail, type Io, sessionOf } from './context.ts';
+import { countOf } from './numbers.ts';
+import { rawRows, show } from './output.ts';
+
+export function addClusterCareCommands(cluster: Command, io: Io): void {
+  cluster
+    .command('set <name> <value>')
+    .description(
+      `a delay of membership: ${[...DELAY_SETTINGS.keys()].join(', ')}; a time, or never`,
+    )
+    .addHelpText(
+      'after',
+      helpTail('dog cluster set out-after 10m', 'dog cluster set replace-voter-after 30m'),
+    )
+    .action(async (name: string, value: string, _options, command: Command) => {
+      const session = sessionOf(command, io);
+      const body = { name, value };
+      const answer = await session.ask<typeof body>('/v1/cluster/set', { method: 'POST', body });
+      show(session, answer, 'cluster.set', {
+        human: ({ name: is, value: to }) => `${is} is ${to}.\n`,
+        raw: ({ name: is, value: to }) => `${is}\t${to}\n`,
+      });
+    });
+  addAlterCopy(cluster, io);
+  addRecover(cluster, io);
+}
+
+interface CopiesData {
+  readonly copies: number;
+  readonly minCopies: number;
+}
+
+function addAlterCopy(cluster: Command, io: Io): void {
+  cluster
+    .command('alter-copy')
+    .description('more or fewer copies in the default policy: its volumes follow')
+    .requiredOption('-c, --copies <number>', 'copies of every block', countOf('copies', MAX_COPIES))
+    .option(
+      '--min-copies <number>',
+      'live copies that writes need (half of copies, plus one)',
+      countOf('min-copies', MAX_COPIES),
+    )
+    .addHelpText('after', helpTail('dog cluster alter-copy -c 2', 'dog cluster alter-copy -c 1 -f'))
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const { copies, minCopies } = command.optsWithGlobals<{
+        copies: number;
+        minCopies?: number;
+      }>();
+      const { data } = await session.ask<ClusterData>('/v1/cluster');
+      if (copies < data.copies) {
+        const question = `Keep ${copies} of ${data.copies} copies of every block?`;
+        await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
+      }
+      const body = { copies, ...(minCopies === undefined ? {} : { minCopies }) };
+      const route = '/v1/cluster/alter-copy';
+      const answer = await session.ask<CopiesData>(route, { method: 'POST', body });
+      show(session, answer, 'cluster.alter-copy', {
+        human: (is) => `The default policy has ${is.copies} copies, writes need ${is.minCopies}.\n`,
+        raw: (is) => `${is.copies}\t${is.minCopies}\n`,
+      });
+    });
+}
+
+function addRecover(cluster: Command, io: Io): void {
+  const recover = cluster.command('recover').description('the way on after disasters');
+  recover
+    .command('force')
+    .description(
+      'a majority of the voters is lost for good: print what may be lost, and what to do',
+    )
+    .addHelpText(
+      'after',
+      helpTail('dog cluster recover force', 'sheep unsafe-recover /var/lib/sheep'),
+    )
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<RecoverData>('/v1/cluster/recover');
+      show(session, answer, 'cluster.recover', { human: recoverText, raw: recoverRaw });
+    });
+}
+
+function recoverText({ voters, needed, best, mayLose }: RecoverData): string {
+  const lines = voters.map(({ name, isReachable, commit }) => {
+    return `  ${name}  ${isReachable ? `answers, log to ${commit}` : 'DOES NOT ANSWER'}\n`;
+  });
+  const losses = mayLose.map((one) => `  - ${one}\n`).join('');
+  return (
+    `Voters (${needed} are needed):\n${lines.join('')}\n` +
+    `If the missing ones are lost FOR GOOD, ${best} can go on alone. What may be lost:\n${losses}\n` +
+    'Nothing was done. If a missing voter still has its disk, start it instead. Otherwise:\n' +
+    `  1. see to it that the missing voters never start again on their old disks\n` +
+    `  2. stop ${best}:            dog node kill ${best}\n` +
+    `  3. on its host:         sheep unsafe-recover DIR\n` +
+    `  4. start it again, then retire each lost one:  dog node forget NODE\n`
+  );
+}
+
+function recoverRaw({ voters }: RecoverData): string {
+  return rawRows(voters, [
+    { title: 'voter', cell: ({ name }) => name },
+    { title: 'reachable', cell: ({ isReachable }) => (isReachable ? 'yes' : 'no') },
+    { title: 'commit', cell: ({ commit }) => String(commit ?? '-') },
+  ]);
+}

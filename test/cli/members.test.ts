@@ -1,0 +1,220 @@
+// `dog node ...` and `dog cluster ...` about members, against a behaving fake node through a real unix socket: what they
+// print, what they ask, how they end.
+
+import test, { type ExecutionContext } from 'ava';
+import type { EntryBody } from '../../src/core/log-entry.ts';
+import { FakeNode } from '../api/fake-node.ts';
+import { served } from '../api/served.ts';
+import { clusterOf, entryBodies, nodeId, nodeIds, type StateCell, settle } from '../fixtures.ts';
+import { dog } from './dog.ts';
+
+async function withCell(t: ExecutionContext, cell: StateCell) {
+  const node = new FakeNode(cell, 1);
+  const { socketPath } = await served(t, node);
+  const env = { SHEEPDOG_API: `unix:${socketPath}` };
+  const questions: string[] = [];
+  return {
+    node,
+    questions,
+    dog: (...args: string[]) => dog(args, env),
+    /** On a terminal, where a person answers. */
+    dogWith: (answer: boolean, ...args: string[]) =>
+      dog(args, env, async (question) => {
+        questions.push(question);
+        return answer;
+      }),
+  };
+}
+
+const four = () => clusterOf({ nodes: 4, copies: 2 });
+
+function down(cell: StateCell, node: number): void {
+  cell.apply(entryBodies.nodesDown({ nodes: [[node, 1]], baseEpoch: cell.state.epoch }));
+}
+
+test('drain: says what it costs, needs no question where nothing is lost, and is taken back', async (t) => {
+  const { dog } = await withCell(t, four());
+  const drained = await dog('node', 'drain', 'n3');
+  t.is(drained.code, 0);
+  t.regex(drained.err, /n3: \d+ partitions, about .* to copy to others\./);
+  t.regex(drained.out, /n3 leaves: .*dog node undrain n3/);
+  t.regex(
+    (await dog('node', 'list')).out,
+    /n3 .*leaving, waits for the successors of \d+ partitions/,
+  );
+  t.is((await dog('node', 'drain', 'n3')).code, 3, 'it leaves already');
+  t.regex((await dog('cluster', 'info')).out, /Wait: n3 leaves/);
+  t.is((await dog('node', 'undrain', 'n3')).out, 'n3 is in again.\n');
+  t.is((await dog('node', 'undrain', 'n3')).code, 3);
+  t.is((await dog('node', 'drain', 'n9')).code, 5);
+  t.is((await dog('node', 'drain', 'box')).code, 64);
+});
+
+test('drain: where copies would be fewer it asks; without a terminal that is a refusal', async (t) => {
+  const { dog, dogWith, questions } = await withCell(t, clusterOf({ nodes: 3, copies: 3 }));
+  const refused = await dog('node', 'drain', 'n3');
+  t.is(refused.code, 64);
+  t.regex(refused.err, /only 2 of 3 copies will be kept.*\n {2}cure: use -f to say yes/);
+  t.is((await dogWith(false, 'node', 'drain', 'n3')).code, 1);
+  t.regex(questions[0] ?? '', /^Drain n3\? only 2 of 3 copies/);
+  t.regex((await dog('node', 'list', '-r')).out, /n3\t-\tz3\t1\tup/, 'nothing was done');
+  t.is((await dogWith(true, 'node', 'drain', 'n3')).code, 0);
+});
+
+test('drain: where writes would stop it is refused before it is asked', async (t) => {
+  const { dog } = await withCell(t, clusterOf({ nodes: 2, copies: 2 }));
+  for (const args of [
+    ['drain', 'n2'],
+    ['out', 'n2'],
+    ['weight', 'n2', '0'],
+  ]) {
+    const { code, err } = await dog('node', ...args, '-f');
+    t.is(code, 2, args.join(' '));
+    t.regex(err, /1 members would be left.*\n {2}cure: add members, or ask for fewer copies/);
+  }
+});
+
+test('drained, stopped, forgotten: the way of a member that leaves', async (t) => {
+  const cell = four();
+  const { dog, node } = await withCell(t, cell);
+  await dog('node', 'drain', 'n3');
+  settle(cell);
+  cell.apply({ type: 'nodeGone', node: nodeId(3) });
+  t.regex(
+    (await dog('cluster', 'info')).out,
+    /n3 is drained: "dog node kill n3", then "dog node forget n3"/,
+  );
+  t.is((await dog('node', 'kill', 'n3')).out, 'n3 was asked to end.\n');
+  t.deepEqual(node.killed, [3]);
+  down(cell, 3);
+  t.is((await dog('cluster', 'health')).code, 0, 'what is drained is not missed');
+  t.is((await dog('node', 'forget', 'n3')).code, 64, 'a question without a terminal');
+  t.is((await dog('node', 'forget', 'n3', '-f')).code, 0);
+  t.is((await dog('node', 'forget', 'n3', '-f')).code, 5);
+  t.notRegex((await dog('node', 'list')).out, /n3/);
+  t.regex(
+    (await dog('cluster', 'info', '-v')).out,
+    /Former members:\n {2}n3 {2}forgotten at epoch/,
+  );
+});
+
+test('out and in: a dead member is given up, and taken back', async (t) => {
+  const cell = four();
+  const { dog, dogWith, questions } = await withCell(t, cell);
+  down(cell, 4);
+  t.is((await dog('node', 'out', 'n4')).code, 64);
+  t.is((await dogWith(true, 'node', 'out', 'n4')).code, 0);
+  t.deepEqual(questions, ['Give up on n4? [y/N] ']);
+  t.regex((await dog('node', 'list')).out, /n4 .*out, down/);
+  settle(cell);
+  const { code, err } = await dog('cluster', 'health');
+  t.is(code, 1);
+  t.regex(err, /NODE_OUT: n4 is out: others hold the data\n {2}cure: .*dog node forget n4/);
+  t.is((await dog('node', 'in', 'n4')).code, 0);
+  t.is((await dog('node', 'in', 'n4')).code, 3);
+});
+
+test('out: for one that is up it says that a drain is gentler', async (t) => {
+  const { dogWith, questions } = await withCell(t, four());
+  await dogWith(false, 'node', 'out', 'n4');
+  t.regex(questions[0] ?? '', /n4 is up: a drain is gentler/);
+});
+
+test('down: health counts down to out, maintenance puts it off', async (t) => {
+  const cell = four();
+  const { dog, node } = await withCell(t, cell);
+  down(cell, 4);
+  await dog('cluster', 'health');
+  node.clock.run(3 * 60_000);
+  const { err } = await dog('cluster', 'health');
+  t.regex(
+    err,
+    /NODE_DOWN: n4 does not answer for 3 min; out in 7 min, its data moves then\n {2}cure: start n4/,
+  );
+  t.regex((await dog('node', 'list')).out, /n4 .*down, out in 7 min/);
+  t.is((await dog('cluster', 'set', 'out-after', '5m')).code, 0);
+  t.regex((await dog('node', 'list')).out, /n4 .*down, out in 2 min/);
+  const on = await dog('node', 'maintenance', 'n4', 'on', '--for', '1h');
+  t.regex(on.out, /n4 may be down until 1970-01-01T01:03:00.000Z and stays a member/);
+  t.regex((await dog('cluster', 'health')).err, /in maintenance until 1970.*, out in 1 h/);
+  t.is((await dog('node', 'maintenance', 'n4', 'off')).out, 'n4 is not in maintenance.\n');
+  t.is((await dog('node', 'maintenance', 'n4', 'maybe')).code, 64);
+  t.is((await dog('cluster', 'set', 'out-after', '10 minutes')).code, 64);
+  t.is((await dog('cluster', 'set', 'colour', 'red')).code, 64);
+});
+
+test('down: says why time will not call it out', async (t) => {
+  const cell = clusterOf({ nodes: 3, copies: 3 });
+  const { dog } = await withCell(t, cell);
+  down(cell, 3);
+  t.regex((await dog('cluster', 'health')).err, /it is not called out: 2 members would be left/);
+});
+
+test('weight: a share of the ring, 0 for a gateway', async (t) => {
+  const { dog } = await withCell(t, four());
+  t.is((await dog('node', 'weight', 'n4', '2')).out, 'n4 has weight 2.\n');
+  t.is((await dog('node', 'weight', 'n4', '0')).code, 0);
+  t.is((await dog('node', 'weight', 'n4', '65')).code, 64);
+  t.is((await dog('node', 'weight', 'n4', '-1')).code, 64);
+});
+
+test('alter-copy: fewer copies are asked for first', async (t) => {
+  const { dog } = await withCell(t, four());
+  t.is((await dog('cluster', 'alter-copy', '-c', '1')).code, 64);
+  const { code, out } = await dog('cluster', 'alter-copy', '-c', '1', '-f');
+  t.is(code, 0);
+  t.is(out, 'The default policy has 1 copies, writes need 1.\n');
+  t.is((await dog('cluster', 'alter-copy', '-c', '3')).code, 0, 'more need no question');
+});
+
+test('invites: made with an end, listed, revoked', async (t) => {
+  const { dog } = await withCell(t, four());
+  t.is((await dog('cluster', 'invite', '--ttl', '1h', '--single-use')).code, 0);
+  t.regex((await dog('cluster', 'invite', 'list')).out, /fake .*1970-01-01T.* one node/);
+  t.is((await dog('cluster', 'invite', 'list', '-r')).out.split('\t').length, 4);
+  t.is((await dog('cluster', 'invite', 'revoke', 'fake')).code, 0);
+  t.is((await dog('cluster', 'invite', 'revoke', 'fake')).code, 5);
+  t.is((await dog('cluster', 'invite', '--ttl', 'soon')).code, 64);
+});
+
+test('a lost quorum: who is missing, and what forcing would mean', async (t) => {
+  const cell = clusterOf({ nodes: 3, copies: 3 });
+  const vote = { old: nodeIds(1), next: nodeIds(1, 2, 3) };
+  for (const type of ['votersJoint', 'votersFinal'] as const)
+    cell.apply({ type, ...vote } as EntryBody);
+  const { dog, node } = await withCell(t, cell);
+  t.is((await dog('cluster', 'recover', 'force')).code, 77, 'a leader is known');
+  node.leader = undefined;
+  node.missingVoters = nodeIds(3);
+  const early = await dog('cluster', 'recover', 'force');
+  t.is(early.code, 77);
+  t.regex(early.err, /a majority of the voters is in reach: n1, n2/);
+  node.missingVoters = nodeIds(2, 3);
+  const plan = await dog('cluster', 'recover', 'force');
+  t.is(plan.code, 0);
+  t.regex(plan.out, /n2 {2}DOES NOT ANSWER/);
+  t.regex(plan.out, /n1 can go on alone[\s\S]*whatever the lost voters decided after entry 9/);
+  t.regex(plan.out, /sheep unsafe-recover DIR[\s\S]*dog node forget/);
+  const health = await dog('cluster', 'health');
+  t.is(health.code, 2);
+  t.regex(
+    health.err,
+    /QUORUM_LOST: 2 of 3 voters do not answer \(n2, n3\)[^\n]*\n {2}cure: start n2, n3; if they are lost for good: dog cluster recover force/,
+  );
+  t.regex((await dog('cluster', 'info')).out, /leader unknown; n2, n3 not in reach/);
+});
+
+test('cluster info -v: voters one by one, and how many there should be', async (t) => {
+  const { dog } = await withCell(t, four());
+  t.regex(
+    (await dog('cluster', 'info', '-v')).out,
+    /Voters \(1, the cluster asks for 3\):\n {2}n1 {2}zone z1, up, leader/,
+  );
+});
+
+test('--json: every decision is a document of the member as it is then', async (t) => {
+  const { dog } = await withCell(t, four());
+  const { data, schema } = JSON.parse((await dog('--json', 'node', 'drain', 'n4')).out);
+  t.is(schema, 'dog/node.drain/1');
+  t.like(data, { name: 'n4', standing: 'leaving', isWitness: false, downMs: null });
+});
