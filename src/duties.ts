@@ -1,5 +1,6 @@
 // What the actors ask of this node while it leads, answered from its present view: what to propose for the lives of
-// members, in-sync sets and voters. The rules are in core; here they meet the agreement. Whom it watches, and who is down: watch-duties.ts.
+// members, in-sync sets and voters. The rules are in core; here they meet the agreement. Whom it watches, and who is
+// down: watch-duties.ts.
 
 import type { ReplicatorInput } from './actors/replicator.ts';
 import type { VoterInput } from './actors/voter.ts';

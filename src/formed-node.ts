@@ -7,7 +7,6 @@ import { Agreement, type AgreementTuning } from './agreement/agreement.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
-import { OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import { DownTimes } from './core/life-plan.ts';
@@ -18,6 +17,7 @@ import { createDatapath, type Datapath } from './datapath/datapath.ts';
 import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
+import { refusedDisk, retired, waitingFor } from './formed-errors.ts';
 import { LockDuties } from './lock-duties.ts';
 import { memberAdmin } from './member-admin.ts';
 import type { ClusterAdmin } from './node-handle.ts';
@@ -83,7 +83,7 @@ export class FormedNode {
   #missingVoters: readonly NodeId[] = [];
 
   constructor(options: FormedOptions) {
-    const { ports, superblock, log, rpc, send, store } = options;
+    const { ports, superblock, send, store } = options;
     const { clock, network, trace } = ports;
     invariant(superblock.node !== undefined, 'a formed node has an id');
     this.#options = options;
@@ -92,38 +92,7 @@ export class FormedNode {
     const { self } = this;
     const incarnation = () => superblock.incarnation;
     this.#firstLife = superblock.incarnation;
-    this.agreement = new Agreement({
-      self,
-      incarnation,
-      log,
-      clock,
-      random: ports.random.fork('agreement'),
-      trace,
-      rpc,
-      network,
-      bootstrap: options.bootstrap.map(({ peer }) => peer),
-      onApplied: (entry, result) => this.#noteApplied(entry, result),
-      onJumped: () => this.recovery.noteJump(),
-      onBroken: (error) => options.onFatal(error),
-      ...options.tuning,
-      onView: (view) => this.#adopt(view),
-      onRole: (role) => send({ type: 'role.changed', role }),
-      onExitAsked: (by) => {
-        trace.event('node.exit.asked', { by });
-        options.onExitAsked();
-      },
-      onFailing: (node, life, reason) => this.#takeLastWords(node, life, reason),
-      onAlert: ({ observer, subject, subjectIncarnation, down, refused }) =>
-        send({
-          type: 'alert.received',
-          observer,
-          subject,
-          incarnation: subjectIncarnation,
-          down,
-          refused,
-          repeats: 0,
-        }),
-    });
+    this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
       network,
       clock,
@@ -164,6 +133,43 @@ export class FormedNode {
       agreement: this.agreement,
       view,
       datapath: () => this.#datapath,
+    });
+  }
+
+  #makeAgreement(options: FormedOptions): Agreement {
+    const { ports, superblock, log, rpc, send } = options;
+    const { clock, network, trace } = ports;
+    return new Agreement({
+      self: this.self,
+      incarnation: () => superblock.incarnation,
+      log,
+      clock,
+      random: ports.random.fork('agreement'),
+      trace,
+      rpc,
+      network,
+      bootstrap: options.bootstrap.map(({ peer }) => peer),
+      onApplied: (entry, result) => this.#noteApplied(entry, result),
+      onJumped: () => this.recovery.noteJump(),
+      onBroken: (error) => options.onFatal(error),
+      ...options.tuning,
+      onView: (view) => this.#adopt(view),
+      onRole: (role) => send({ type: 'role.changed', role }),
+      onExitAsked: (by) => {
+        trace.event('node.exit.asked', { by });
+        options.onExitAsked();
+      },
+      onFailing: (node, life, reason) => this.#takeLastWords(node, life, reason),
+      onAlert: ({ observer, subject, subjectIncarnation, down, refused }) =>
+        send({
+          type: 'alert.received',
+          observer,
+          subject,
+          incarnation: subjectIncarnation,
+          down,
+          refused,
+          repeats: 0,
+        }),
     });
   }
 
@@ -486,20 +492,4 @@ export class FormedNode {
       journalSeq: this.store.journalSequence,
     });
   }
-}
-
-function refusedDisk(detail: string): OperatingError {
-  return new OperatingError('refused', `the cluster does not take this node back: ${detail}`, {
-    remedy: 'start it on an empty data directory: it joins as a new node and gets its copies anew',
-  });
-}
-
-function retired(node: NodeId, how: string): OperatingError {
-  return new OperatingError('gone', `n${node} was ${how} by an operator: its identity is retired`, {
-    remedy: 'start it on an empty data directory with a new token: it joins as a new node',
-  });
-}
-
-function waitingFor(what: string): OperatingError {
-  return new OperatingError('no-quorum', `waits for ${what}`, { advice: 'retry' });
 }

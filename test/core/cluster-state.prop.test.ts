@@ -43,6 +43,7 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
   const partitions = casList(cell, d);
   const known = cell.state.members.get(nodeId(d.a))?.incarnation ?? 0;
   const incarnation = d.wild ? known + 1 : known;
+  if (d.kind > 19) return lifeBody(d, incarnation as Incarnation);
   const volume = 1 + (d.c % 2);
   const lock = [...cell.state.volumes.values()].find((one) => one.id === volume)?.lock;
   const token = (lock?.token ?? 0) + (d.wild ? 1 : 0);
@@ -103,12 +104,9 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
       return make.lockRelease({ volume, token });
     case 18:
       return make.takeover({ ...life, force: d.wild });
-    case 19:
-      return d.wild
-        ? make.volumeDelete({ volume, token })
-        : { type: 'setting', key: `k${d.a}`, value: 'x' };
     default:
-      return lifeBody(d, incarnation as Incarnation);
+      if (d.wild) return make.volumeDelete({ volume, token });
+      return { type: 'setting', key: `k${d.a}`, value: 'x' };
   }
 }
 

@@ -1,0 +1,23 @@
+// Why a node that belongs to a cluster can not go on, or waits: the words that people read.
+
+import { OperatingError } from './core/errors.ts';
+import type { NodeId } from './core/ids.ts';
+
+/** The disk is not the one that the map knows. */
+export function refusedDisk(detail: string): OperatingError {
+  return new OperatingError('refused', `the cluster does not take this node back: ${detail}`, {
+    remedy: 'start it on an empty data directory: it joins as a new node and gets its copies anew',
+  });
+}
+
+/** The map knows this identity as one that never comes back. */
+export function retired(node: NodeId, how: string): OperatingError {
+  return new OperatingError('gone', `n${node} was ${how} by an operator: its identity is retired`, {
+    remedy: 'start it on an empty data directory with a new token: it joins as a new node',
+  });
+}
+
+/** Not an end: it tries again. */
+export function waitingFor(what: string): OperatingError {
+  return new OperatingError('no-quorum', `waits for ${what}`, { advice: 'retry' });
+}
