@@ -351,6 +351,8 @@ export class Reconciler {
       this.#parts.trace.warn('cache-lost', { volume: id, index, found, acknowledged: count });
       const text = `writes of ${name} that were not flushed were lost with the memory of its replicas`;
       const remedy = 'check its file systems, then attach it again';
+      // The lock is ours still: it goes back, so that the next session gets a new token.
+      this.#parts.lock.drained(this.#open);
       this.#open.lost(new OperatingError('cache-lost', text, { remedy }));
       return true;
     }

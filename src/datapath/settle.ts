@@ -41,21 +41,36 @@ export class Settler {
     this.#fence = shared.fence;
   }
 
-  /** Settles these partitions, a few at a time; resolves with those that are settled and durable here. */
-  async run(list: readonly PartitionCfg[]): Promise<PartitionCfg[]> {
+  /** Settles these partitions; resolves with those that are settled and durable here. */
+  run(list: readonly PartitionCfg[]): Promise<readonly PartitionCfg[]> {
+    return new Promise((resolve) => this.settleAll(list, resolve));
+  }
+
+  /** The same by callback: a few at a time. */
+  settleAll(list: readonly PartitionCfg[], done: (settled: readonly PartitionCfg[]) => void): void {
     const settled: PartitionCfg[] = [];
     let next = 0;
-    const worker = async (): Promise<void> => {
-      while (next < list.length) {
-        const where = list[next] as PartitionCfg;
-        next += 1;
-        const isSettled = await new Promise<boolean>((resolve) => this.#settle(where, resolve));
-        if (isSettled) settled.push(where);
-      }
+    let working = Math.min(SETTLE_WORKERS, list.length);
+    const end = (): void => {
+      this.#parts.store.settled((error) => {
+        done(error === undefined ? settled.filter((where) => this.#isCurrent(where)) : []);
+      });
     };
-    await Promise.all(Array.from({ length: Math.min(SETTLE_WORKERS, list.length) }, worker));
-    await new Promise<void>((resolve) => this.#parts.store.settled(() => resolve()));
-    return settled.filter((where) => this.#isCurrent(where));
+    const step = (): void => {
+      const where = list[next];
+      next += 1;
+      if (where === undefined) {
+        working -= 1;
+        if (working === 0) end();
+        return;
+      }
+      this.#settle(where, (isSettled) => {
+        if (isSettled) settled.push(where);
+        this.#parts.clock.soon(step);
+      });
+    };
+    if (working === 0) end();
+    for (let i = working; i > 0; i -= 1) step();
   }
 
   #sourcesOf({ policy, p }: PartitionCfg): readonly NodeId[] | undefined {

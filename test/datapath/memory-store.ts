@@ -36,9 +36,14 @@ interface Pending {
   /** Not seen by readers before it is durable. */
   readonly isLate: boolean;
   readonly done: StoreDone;
+  /** Done when received; asks for no sync. */
+  readonly mayLag?: boolean;
 }
 
 const SYNC_MS = 2;
+/** What may lag waits this long for a sync when nobody asks for one. */
+const LAG_MS = 40;
+const RECEIVED_MS = 0.2;
 
 export class MemoryStore implements ObjectStore {
   readonly #clock: FakeClock;
@@ -138,7 +143,15 @@ export class MemoryStore implements ObjectStore {
       row.openLow = (row.openLow | touched.low) >>> 0;
       row.openHigh = (row.openHigh | touched.high) >>> 0;
     };
-    this.#push({ apply, isLate: false, done });
+    if (write.mayLag !== true) {
+      this.#push({ apply, isLate: false, done });
+      return;
+    }
+    this.#push({ apply, isLate: false, done: () => {}, mayLag: true });
+    const life = this.#life;
+    this.#clock.setTimer(RECEIVED_MS, () => {
+      if (life === this.#life) done(undefined);
+    });
   }
 
   close(generation: number, index: number, count: number): void {
@@ -334,9 +347,8 @@ export class MemoryStore implements ObjectStore {
 
   // ---------------------------------------------------------------------------------- for tests
 
-  /** Power off: what was accepted but not synced is lost, but for a random prefix. */
-  crash(): void {
-    const kept = this.#random.below(this.#pending.length + 1);
+  /** Power off: what was accepted but not synced is lost, but for a prefix, random unless it is said. */
+  crash(kept = this.#random.below(this.#pending.length + 1)): void {
     for (const { apply } of this.#pending.slice(0, kept)) apply?.(this.#durable);
     this.#pending = [];
     this.#isSyncing = false;
@@ -365,11 +377,24 @@ export class MemoryStore implements ObjectStore {
   #push(pending: Pending): void {
     if (!pending.isLate) pending.apply?.(this.#live);
     this.#pending.push(pending);
-    this.#sync();
+    if (pending.mayLag !== true) {
+      this.#sync();
+      return;
+    }
+    const life = this.#life;
+    this.#clock.setTimer(LAG_MS, () => {
+      if (life === this.#life) this.#sync(true);
+    });
   }
 
-  #sync(): void {
+  /** Operations that are accepted and not durable. */
+  get unsynced(): number {
+    return this.#pending.length;
+  }
+
+  #sync(isDue = false): void {
     if (this.#isSyncing || this.#pending.length === 0) return;
+    if (!isDue && this.#pending.every(({ mayLag }) => mayLag === true)) return;
     this.#isSyncing = true;
     const life = this.#life;
     const count = this.#pending.length;
@@ -377,6 +402,7 @@ export class MemoryStore implements ObjectStore {
       if (life !== this.#life) return;
       const batch = this.#pending.splice(0, count);
       this.#isSyncing = false;
+      if (this.#pending.length > 0) this.#clock.setTimer(LAG_MS, () => this.#sync(true));
       for (const { apply, isLate, done } of batch) {
         apply?.(this.#durable);
         if (isLate) apply?.(this.#live);

@@ -38,6 +38,7 @@ export interface WorldOptions {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly sizeBytes?: number;
+  readonly durability?: 'durable' | 'writeback';
 }
 
 export class World {
@@ -78,7 +79,7 @@ export class World {
       name: 'disk',
       policy: this.#lastPolicy(),
       sizeBytes: options.sizeBytes ?? 8 * 1024 * 1024,
-      durability: 'durable',
+      durability: options.durability ?? 'durable',
       attachMode: 'handover',
     });
     this.volumeId = made.value as VolumeId;
@@ -258,10 +259,16 @@ export class World {
     } as unknown as FakeClock;
   }
 
-  kill(node: WorldNode): void {
+  /** @param kept how many of the unsynced operations outlive it; drawn unless given */
+  kill(node: WorldNode, kept?: number): void {
     node.isAlive = false;
     node.life += 1;
-    node.store.crash();
+    node.store.crash(kept);
+  }
+
+  /** A flush of the guest: 'ok', an error's code, or 'waiting' after `ms`. */
+  flush(gateway: Gateway, ms = 20_000): string {
+    return this.#await((done) => gateway.flush(done), ms);
   }
 
   /** A new life of the process, not yet up in the map. */
@@ -458,6 +465,7 @@ export class World {
     cas: ReturnType<World['cas']>,
   ): 'whole' | (() => void) | undefined {
     const alive = (id: NodeId) => this.node(id).isAlive;
+    for (const id of config.doubtful) if (alive(id)) return () => this.#settle(this.node(id), cas);
     for (const id of config.joining) if (alive(id)) return () => this.#promote(this.node(id), cas);
     for (const id of config.targets) {
       if (config.inSync.includes(id) || config.joining.includes(id) || !alive(id)) continue;
@@ -469,6 +477,15 @@ export class World {
       return () => this.commit({ type: 'isrRelease', partitions: [cas], node: surplus });
     }
     return config.targets.every((id) => config.inSync.includes(id)) ? 'whole' : undefined;
+  }
+
+  /** What a doubtful node's recovery actor does (R8). */
+  #settle(node: WorldNode, cas: ReturnType<World['cas']>): void {
+    const { incarnation, life } = node;
+    node.datapath.settler.settleAll([cas], (partitions) => {
+      if (node.life !== life || partitions.length === 0) return;
+      this.commit({ type: 'isrSettle', partitions, node: node.id, incarnation });
+    });
   }
 
   #promote(node: WorldNode, cas: ReturnType<World['cas']>, when: () => boolean = () => true): void {
