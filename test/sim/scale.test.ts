@@ -1,0 +1,26 @@
+// A hundred whole nodes: ten that die at once go in one epoch, and with no gossip at all the verdict is the same. `npm run sim -- --scale 300` and 1000 have the rest.
+
+import '../../sim/bans.ts';
+import '../../sim/share-states.ts';
+import test from 'ava';
+import { runAtSize } from '../../sim/scale.ts';
+
+/** PROTOCOL 1.6: pings, and little else. */
+const MAX_BYTES_PER_NODE_SECOND = 2000;
+
+test('a hundred nodes: one epoch for what dies at once, and little traffic at rest', async (t) => {
+  t.timeout(300_000);
+  const { buildNode } = await import('../../src/build-node.ts');
+  const { failure, figures } = await runAtSize(buildNode, {
+    nodes: 100,
+    zones: 3,
+    partitions: 16,
+    seed: 1,
+    quietS: 5,
+    troubles: ['killed', 'silent'],
+  });
+  for (const { what, value } of figures) t.log(`${what}: ${value}`);
+  t.is(failure, undefined);
+  const traffic = figures.find(({ what }) => what.startsWith('control traffic'))?.value;
+  t.true(Number.parseFloat(traffic ?? 'none') < MAX_BYTES_PER_NODE_SECOND, traffic);
+});
