@@ -20,10 +20,12 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --api unix:PATH      where dog asks; default DIR/sheep.sock; may be given more than once
   --api HOST:PORT      the same over TCP, loopback addresses only
   --join TOKEN         the line that 'dog cluster invite' printed; ignored by a member of that cluster
-  --journal SIZE       journal of a fresh directory, default 256MiB
+  --journal SIZE       journal of a fresh directory, 8MiB to 4GiB, default 256MiB; an older one keeps its size
   --data-tls MODE      auto (between hosts only), always, never
   --quiet              log warnings only
   --print-config, --version, --help
+
+sheep unsafe-recover DIR: a majority of the voters is lost for good (sheep unsafe-recover --help)
 
 examples
   sheep --data /var/lib/sheep --listen /ip4/10.0.0.1/tcp/7001 --zone rack-1 --nbd unix:/run/nbd.sock

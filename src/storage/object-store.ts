@@ -19,6 +19,7 @@ import {
   syncFolder,
 } from './journal-head.ts';
 import {
+  HEAD_SLOT_SPACING,
   hex32,
   INCOMING_FOLDER,
   JOURNAL_PATH,
@@ -62,6 +63,7 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
   };
   const file = await openJournalFile(options);
   const found = readHead(file);
+  noteSize(options, file.sizeSync());
   const table = new PartitionTable();
   const index = openIndex(disk, found.indexGeneration, found.indexBytes, loaderOf(table));
   const cache = new ObjectCache(disk, trace);
@@ -125,6 +127,13 @@ async function openJournalFile(options: StoreOptions): Promise<DiskFile> {
   const made = disk.open(JOURNAL_PATH, { create: false });
   invariant(made !== undefined, 'the journal was made');
   return made;
+}
+
+/** The journal never changes its size: it would have to be empty, and durable, in two places at once. */
+function noteSize({ trace, journalBytes }: StoreOptions, hasBytes: number): void {
+  if (Math.abs(journalBytes - hasBytes) < HEAD_SLOT_SPACING) return;
+  const text = 'the journal keeps the size with which the directory was made';
+  trace.event('store.journal-size-kept', { hasBytes, askedBytes: journalBytes, text });
 }
 
 function loaderOf(table: PartitionTable): Parameters<typeof openIndex>[3] {

@@ -6,7 +6,7 @@ import * as path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { sumsOf } from '../../src/core/checksum.ts';
-import type { OperatingError } from '../../src/core/errors.ts';
+import { hasCode, type OperatingError } from '../../src/core/errors.ts';
 import type { FamilyId, FencingToken, GenerationId } from '../../src/core/ids.ts';
 import { MIB, OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import { openFileDisk } from '../../src/io/file-disk.ts';
@@ -172,6 +172,38 @@ test('store: the index is rewritten when it is mostly history, and nothing is lo
   t.true(names.size > 1, [...names].join());
   const left = fs.readdirSync(folder).filter((name) => name.startsWith('index.'));
   t.is(left.length, 1, 'the old index is removed');
+});
+
+test('journal: a directory keeps the size it was made with, and says so; sizes out of bounds are refused', async (t) => {
+  const folder = temporaryFolder(t);
+  const said: unknown[] = [];
+  const open = (journalBytes: number) =>
+    openObjectStore({
+      disk: openFileDisk(folder),
+      clock,
+      random: new SeededRandom(seeds++),
+      trace: { ...trace, event: (name, fields) => said.push([name, fields?.askedBytes]) },
+      journalBytes,
+      onFatal: (error) => {
+        throw error;
+      },
+    });
+  for (const [askedBytes, isSaid] of [
+    [8 * MIB, false],
+    [64 * MIB, true],
+    [8 * MIB, false],
+  ] as const) {
+    said.length = 0;
+    const store = await open(askedBytes);
+    const expected = ['store.journal-size-kept', askedBytes];
+    t.is(JSON.stringify(said).includes(JSON.stringify(expected)), isSaid, `${askedBytes}`);
+    t.is(fs.statSync(path.join(folder, 'journal')).size, 8 * MIB);
+    await finished((done) => store.stop(done));
+  }
+  for (const bytes of [8 * MIB - 1, 4096 * MIB + 1]) {
+    const error = await t.throwsAsync(open(bytes));
+    t.true(hasCode(error, 'usage'), String(error));
+  }
 });
 
 test('journal: a batch decodes to what was encoded; a flipped byte costs one body at most, and says whose', (t) => {
