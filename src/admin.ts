@@ -29,7 +29,7 @@ export async function createVolume(
     name,
     policy,
     sizeBytes,
-    durability: 'durable',
+    durability: options.mode ?? 'durable',
     attachMode: 'handover',
   });
   if (result.code === 'exists') throw exists(name);

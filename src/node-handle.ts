@@ -1,7 +1,7 @@
 // A running node as its fronts (NBD, HTTP API) and the simulator see it. build-node.ts makes one.
 
 import type { ClusterId, NodeId, VolumeId } from './core/ids.ts';
-import type { ClusterView } from './core/view.ts';
+import type { ClusterView, Durability } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
 export type NodePhase =
@@ -49,6 +49,8 @@ export interface CreateVolumeOptions {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly strict?: boolean;
+  /** What a confirmed write is (R5); 'durable' unless given. */
+  readonly mode?: Durability;
 }
 
 /** What moving a member's copies away means, before it is done. */

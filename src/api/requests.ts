@@ -13,12 +13,17 @@ import type {
 import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
+import { MODES } from '../core/volume.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
 const MAX_PARTITIONS = 65536;
 
-type Rule = 'text' | 'flag' | { readonly from: number; readonly to: number };
+type Rule =
+  | 'text'
+  | 'flag'
+  | { readonly from: number; readonly to: number }
+  | { readonly oneOf: readonly string[] };
 type Rules = Readonly<Record<string, Rule>>;
 
 const COPIES: Rule = { from: 1, to: MAX_COPIES };
@@ -35,6 +40,7 @@ const CREATE: Rules = {
   ...POLICY,
   name: 'text',
   sizeBytes: { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER },
+  mode: { oneOf: MODES },
 };
 
 /** @throws OperatingError 'usage' */
@@ -113,6 +119,10 @@ function checkValue(key: string, value: unknown, rule: Rule): void {
   } else if (rule === 'text') {
     if (typeof value !== 'string' || value.length > MAX_TEXT) {
       throw usage(`"${key}" must be a text of at most ${MAX_TEXT} characters`);
+    }
+  } else if ('oneOf' in rule) {
+    if (!rule.oneOf.includes(String(value))) {
+      throw usage(`"${key}" must be one of ${rule.oneOf.join(', ')}`);
     }
   } else if (!Number.isSafeInteger(value) || Number(value) < rule.from || Number(value) > rule.to) {
     throw usage(`"${key}" must be a whole number from ${rule.from} to ${rule.to}`);

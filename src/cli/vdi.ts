@@ -1,9 +1,9 @@
 // `dog vdi`: volumes. A volume is made by one entry of the map log; its space is taken when it is written.
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
 import { MAX_COPIES } from '../core/limits.ts';
-import { checkName, parseSize } from '../core/volume.ts';
+import { checkName, MODES, parseSize } from '../core/volume.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
@@ -12,6 +12,7 @@ interface CreateOptions {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly strict?: boolean;
+  readonly mode?: string;
 }
 
 const COLUMNS: readonly Column<VolumeData>[] = [
@@ -26,6 +27,7 @@ const COLUMNS: readonly Column<VolumeData>[] = [
   { title: 'copies', cell: (volume) => String(volume.copies), align: 'right' },
   { title: 'state', cell: (volume) => volume.state },
   { title: 'holder', cell: (volume) => volume.holder?.node ?? '-' },
+  { title: 'mode', cell: (volume) => volume.mode },
 ];
 
 export function addVdiCommands(program: Command, io: Io): void {
@@ -85,7 +87,19 @@ function addCreate(vdi: Command, io: Io): void {
       countOf('min-copies', MAX_COPIES),
     )
     .option('--strict', 'never two copies in one zone')
-    .addHelpText('after', helpTail('dog vdi create demo 10G', 'dog vdi create scratch 100G -c 2'))
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'durable: a write is answered when all copies are synced; writeback: when all have received it, as a disk ' +
+          'with a cache does: what the guest has not flushed is lost if all copies lose power at once',
+      )
+        .choices([...MODES])
+        .default('durable'),
+    )
+    .addHelpText(
+      'after',
+      helpTail('dog vdi create demo 10G', 'dog vdi create build 50G -c 2 --mode writeback'),
+    )
     .action(async (name: string, size: string, _options, command: Command) => {
       checkName(name);
       const body = { name, sizeBytes: parseSize(size), ...policyOf(command.opts<CreateOptions>()) };
@@ -93,15 +107,16 @@ function addCreate(vdi: Command, io: Io): void {
       const answer = await session.ask<VolumeDetail>('/v1/volumes', { method: 'POST', body });
       show(session, answer, 'vdi.create', {
         human: (data) =>
-          `Volume ${data.name} is made: ${formatBytes(data.sizeBytes)}, ${copiesText(data)}.\n`,
+          `Volume ${data.name} is made: ${formatBytes(data.sizeBytes)}, ${copiesText(data)}${modeText(data)}.\n`,
         raw: (data) => `${data.id}\n`,
       });
     });
 }
 
 function policyOf(options: CreateOptions): CreateOptions {
-  const { copies, minCopies, strict } = options;
+  const { copies, minCopies, strict, mode } = options;
   return {
+    ...(mode === undefined ? {} : { mode }),
     ...(copies === undefined ? {} : { copies }),
     ...(minCopies === undefined ? {} : { minCopies }),
     ...(strict === undefined ? {} : { strict }),
@@ -111,6 +126,10 @@ function policyOf(options: CreateOptions): CreateOptions {
 function volumeRoute(name: string): string {
   checkName(name);
   return `/v1/volumes/${encodeURIComponent(name)}`;
+}
+
+function modeText({ mode }: VolumeData): string {
+  return mode === 'durable' ? '' : `, ${mode}`;
 }
 
 function copiesText(data: VolumeData): string {
@@ -154,6 +173,7 @@ function detailRaw(data: VolumeDetail): string {
     ['generation', data.generation],
     ['copies', data.copies],
     ['minCopies', data.minCopies],
+    ['mode', data.mode],
     ['state', data.state],
     ['holder', data.holder?.node ?? ''],
     ['token', data.holder?.token ?? 0],

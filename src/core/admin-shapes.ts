@@ -218,6 +218,8 @@ export interface CreateRequest {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly strict?: boolean;
+  /** What a confirmed write is (R5); 'durable' unless given. */
+  readonly mode?: 'durable' | 'writeback';
 }
 
 export interface InviteRequest {

@@ -3,6 +3,7 @@
 
 import { OperatingError } from './errors.ts';
 import { alignUp, divideUp, GIB, KIB, MIB, OBJECT_BYTES, SECTOR_BYTES, TIB } from './units.ts';
+import type { Durability } from './view.ts';
 
 /** Longest name in bytes (UTF-8). */
 export const MAX_NAME_BYTES = 255;
@@ -13,6 +14,9 @@ export const MAX_VOLUME_OBJECTS = 2 ** 20;
 export const MAX_VOLUME_BYTES = MAX_VOLUME_OBJECTS * OBJECT_BYTES;
 /** Most volumes of a cluster. */
 export const MAX_VOLUMES = 65536;
+
+/** What a confirmed write of a volume is: synced, or received (R5). */
+export const MODES: readonly Durability[] = ['durable', 'writeback'];
 
 const NAME_REMEDY =
   'Use 1 to 255 bytes of printable characters, without space and without @ : / \\';

@@ -137,7 +137,10 @@ export class FakeNode implements NodeHandle {
     checkSize(options.sizeBytes);
     const policy = this.#policy(options);
     const result = this.#apply({
-      ...entryBodies.volumeCreate({ name: options.name }),
+      ...entryBodies.volumeCreate({
+        name: options.name,
+        durability: options.mode ?? 'durable',
+      }),
       sizeBytes: options.sizeBytes,
       policy,
     });

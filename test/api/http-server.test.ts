@@ -100,6 +100,7 @@ const REFUSED: readonly (readonly [string, unknown])[] = [
   ['copies 0', { name: 'a', sizeBytes: GIB, copies: 0 }],
   ['half a copy', { name: 'a', sizeBytes: GIB, copies: 1.5 }],
   ['more minCopies than copies', { name: 'a', sizeBytes: GIB, copies: 2, minCopies: 3 }],
+  ['a mode that is none', { name: 'a', sizeBytes: GIB, mode: 'fast' }],
   ['a bad name', { name: 'a/b', sizeBytes: GIB }],
   ['a long name', { name: 'x'.repeat(300), sizeBytes: GIB }],
 ];

@@ -21,10 +21,31 @@ test('from a blank node to a volume and back', async (t) => {
   t.is((await dog('cluster', 'invite')).out, `${FAKE_TOKEN}\n`);
   const made = await dog('vdi', 'create', 'demo', '1G');
   t.like(made, { code: 0, out: 'Volume demo is made: 1 GiB, 1 copy (writes need 1).\n' });
-  t.regex((await dog('vdi', 'list')).out, /^name +size +id +copies +state +holder\ndemo +1 GiB/);
+  t.regex(
+    (await dog('vdi', 'list')).out,
+    /^name +size +id +copies +state +holder +mode\ndemo +1 GiB/,
+  );
   t.regex((await dog('vdi', 'show', 'demo')).out, /holder +nobody/);
   t.is((await dog('vdi', 'delete', 'demo')).code, 0);
   t.is((await dog('vdi', 'show', 'demo')).code, 5);
+});
+
+test('a volume has a mode: durable unless another is asked for, shown everywhere', async (t) => {
+  const { dog } = await withNode(t, one());
+  await dog('vdi', 'create', 'demo', '64M');
+  const made = await dog('vdi', 'create', 'cache', '64M', '--mode', 'writeback');
+  t.like(made, {
+    code: 0,
+    out: 'Volume cache is made: 64 MiB, 1 copy (writes need 1), writeback.\n',
+  });
+  const modes = (await dog('vdi', 'list', '-r')).out
+    .split('\n')
+    .map((row) => row.split('\t').at(-1));
+  t.deepEqual(modes, ['writeback', 'durable', '']);
+  t.regex((await dog('vdi', 'show', 'cache')).out, /mode +writeback/);
+  const { data } = JSON.parse((await dog('vdi', 'show', 'cache', '--json')).out);
+  t.is(data.mode, 'writeback');
+  t.not((await dog('vdi', 'create', 'odd', '64M', '--mode', 'fast')).code, 0);
 });
 
 test('--json is one document with schema, epoch, data and warnings', async (t) => {
@@ -48,7 +69,7 @@ test('--json is one document with schema, epoch, data and warnings', async (t) =
 test('--raw is rows with tabs, no header, sizes in bytes', async (t) => {
   const { dog } = await withNode(t, one());
   await dog('vdi', 'create', 'demo', '64M');
-  t.is((await dog('vdi', 'list', '-r')).out, 'demo\t67108864\t1\t1\tok\t-\n');
+  t.is((await dog('vdi', 'list', '-r')).out, 'demo\t67108864\t1\t1\tok\t-\tdurable\n');
   t.regex((await dog('-r', 'node', 'list')).out, /^n1\t-\tz1\t1\tup\t/);
 });
 
