@@ -58,7 +58,7 @@ export class Stage {
   readonly #build: BuildNode;
   readonly #wrapPorts: WrapPorts;
   #clusterId: string | undefined;
-  readonly #viewChecker = new ViewChecker();
+  readonly viewChecker = new ViewChecker();
   readonly #traceChecker = new TraceChecker();
   readonly volumes: GuestVolume[] = [];
 
@@ -91,7 +91,7 @@ export class Stage {
         if (view.clusterId !== this.#clusterId) return;
         this.views.set(node.name, view);
         this.world.note(node.name, 'view', `e${view.epoch} i${view.index} ${stateHash}`);
-        const wrong = this.#viewChecker.note(node.name, view, stateHash);
+        const wrong = this.viewChecker.note(node.name, view, stateHash);
         if (wrong !== undefined) this.world.fail(wrong);
       },
       onTrace: (node, name, fields) => {
@@ -143,11 +143,11 @@ export class Stage {
   // ------------------------------------------------------------------------------------------- the cluster
 
   /** Starts all nodes, formats on the first, joins the others one by one, waits until all is in sync. */
-  async form(): Promise<void> {
+  async form(changes: { readonly copies?: number } = {}): Promise<void> {
     const [first, ...others] = this.nodes;
     if (first === undefined) return;
     await first.start();
-    const { copies, partitions } = this.options;
+    const { copies, partitions } = { ...this.options, ...changes };
     await this.ask(first, 'format', (handle) => handle.format({ name: 'sim', copies, partitions }));
     await this.until('the first node is up', () => isUp(first), { seconds: 30 });
     for (const node of others) await this.join(node);

@@ -4,6 +4,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import { type ApiServer, serveApi } from './api/http-server.ts';
 import { buildNode } from './build-node.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
@@ -20,6 +21,7 @@ import type { NodeHandle } from './node-handle.ts';
 import { loadOrCreateKey } from './p2p/identity.ts';
 import { createLibp2pNetwork } from './p2p/libp2p-network.ts';
 import type { Clock, Trace } from './ports/ports.ts';
+import { type Terminal, unsafeRecover } from './recover-main.ts';
 import { HELP, parseSheepFlags, type SheepOptions } from './sheep-options.ts';
 
 const EXIT_FAILED = 1;
@@ -31,11 +33,27 @@ const JOIN_PAUSE_MS = 1000;
 const STOP_LIMIT_MS = 15_000;
 
 async function main(): Promise<void> {
+  const [first, ...rest] = process.argv.slice(2);
+  if (first === 'unsafe-recover') return unsafeRecover(rest, terminal());
   const command = parseSheepFlags(process.argv.slice(2), os.hostname());
   if (command.kind === 'help') process.stdout.write(HELP);
   else if (command.kind === 'version') process.stdout.write(`sheep ${version()}\n`);
   else if (command.kind === 'print-config') print(command.options);
   else await run(command.options);
+}
+
+function terminal(): Terminal {
+  const say = (text: string): void => void process.stdout.write(text);
+  if (process.stdin.isTTY !== true) return { say, ask: undefined };
+  const ask = async (question: string): Promise<string> => {
+    const lines = createInterface({ input: process.stdin, output: process.stderr });
+    try {
+      return await lines.question(question);
+    } finally {
+      lines.close();
+    }
+  };
+  return { say, ask };
 }
 
 async function run(options: SheepOptions): Promise<void> {

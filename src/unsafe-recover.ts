@@ -1,0 +1,129 @@
+// The way on when a majority of the voters is lost for good (PROTOCOL section 6), with the daemon stopped: this node's log
+// becomes the truth, as far as it goes, and this node the only voter. What the lost voters decided beyond it is lost. The
+// running cluster never does this; a person does, who was told what it may cost.
+
+import { applyEntry, emptyState, viewOf } from './core/cluster-state.ts';
+import { OperatingError } from './core/errors.ts';
+import type { Incarnation, MapIndex, NodeId } from './core/ids.ts';
+import type { LogEntry } from './core/log-entry.ts';
+import type { ClusterState } from './core/state.ts';
+import type { ClusterView } from './core/view.ts';
+import type { RecoverPlan } from './node-handle.ts';
+import type { Clock, Disk, Random } from './ports/ports.ts';
+import { planOfRecovery } from './recover-plan.ts';
+import type { RaftLog } from './storage/raft-log.ts';
+import { openRaftLog } from './storage/raft-log-open.ts';
+import { openSuperblock } from './storage/superblock.ts';
+
+const SUPERBLOCK_PATH = 'superblock';
+
+/** A data directory, opened for this and for nothing else. */
+export interface ForcedRecovery {
+  readonly node: NodeId;
+  readonly view: ClusterView;
+  readonly plan: RecoverPlan;
+  /** Voters that are there, this node not counted. */
+  readonly others: readonly NodeId[];
+  /** Makes this node the only voter; durable when it resolves. */
+  force(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Reads what this node knows, whole log, committed or not, and asks who else is there.
+ * @param isThere whether somebody listens at one of these addresses
+ * @throws OperatingError 'not-formatted', 'refused' while a majority of the voters can be reached
+ */
+export async function openForRecovery(
+  ports: { readonly disk: Disk; readonly clock: Clock; readonly random: Random },
+  isThere: (addresses: readonly string[]) => Promise<boolean>,
+): Promise<ForcedRecovery> {
+  const { disk, clock, random } = ports;
+  checkFormed(disk);
+  const superblock = await openSuperblock(disk, random);
+  const { node } = superblock;
+  if (node === undefined) throw notFormed();
+  const log = await openRaftLog(disk, clock, (error) => {
+    throw error;
+  });
+  const close = async (): Promise<void> => {
+    await new Promise<void>((resolve) => log.stop(resolve));
+    if (superblock.wasClean) await superblock.markClean();
+  };
+  try {
+    const view = viewOf(stateOf(log));
+    const last = log.base.index + log.entries.length;
+    const others = await reachable(view, node, isThere);
+    const reached = new Map([[node, last], ...others.map((one) => [one, 0] as const)]);
+    const plan = planOfRecovery(view, node, reached);
+    checkMinority(view, node, others);
+    return { node, view, plan, others, force: () => forceVoters(log, view, node), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function checkFormed(disk: Disk): void {
+  const file = disk.open(SUPERBLOCK_PATH, { create: false });
+  if (file === undefined) throw notFormed();
+  file.close();
+}
+
+function notFormed(): OperatingError {
+  return new OperatingError('not-formatted', 'this directory belongs to no cluster', {
+    remedy: 'name the data directory of a member that is left',
+  });
+}
+
+function stateOf(log: RaftLog): ClusterState {
+  let state = log.snapshots.takeFound()?.state ?? emptyState();
+  for (const entry of log.entries) {
+    if (entry.index === state.index + 1) state = applyEntry(state, entry).state;
+  }
+  return state;
+}
+
+async function reachable(
+  view: ClusterView,
+  self: NodeId,
+  isThere: (addresses: readonly string[]) => Promise<boolean>,
+): Promise<readonly NodeId[]> {
+  const asked = view.voters
+    .filter((node) => node !== self)
+    .map(async (node) => {
+      const isUp = await isThere(view.members.get(node)?.addresses ?? []);
+      return isUp ? [node] : [];
+    });
+  return (await Promise.all(asked)).flat();
+}
+
+/** This node counts as there: its log was just read. */
+function checkMinority(view: ClusterView, self: NodeId, others: readonly NodeId[]): void {
+  const present = others.length + (view.voters.includes(self) ? 1 : 0);
+  const needed = Math.floor(view.voters.length / 2) + 1;
+  if (present < needed) return;
+  const names = [self, ...others].map((node) => `n${node}`).join(', ');
+  throw new OperatingError('refused', `a majority of the voters is there: ${names}`, {
+    remedy: 'start this node again: the cluster decides by itself',
+  });
+}
+
+async function forceVoters(log: RaftLog, view: ClusterView, node: NodeId): Promise<void> {
+  const index = (log.base.index + log.entries.length + 1) as MapIndex;
+  const term = log.hardState.term + 1;
+  const origin = { node: 0 as NodeId, incarnation: 0 as Incarnation, counter: 0 };
+  const body = { type: 'votersForced', old: view.voters, next: [node], by: `n${node}` } as const;
+  const entry: LogEntry = { index, term, origin, body };
+  await new Promise<void>((resolve) => {
+    log.append(
+      {
+        hardState: { term, vote: 0 },
+        entries: [entry],
+        commit: index,
+        ...(log.isMuted ? { unmutes: true } : {}),
+      },
+      resolve,
+    );
+  });
+}

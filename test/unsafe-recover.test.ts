@@ -1,0 +1,104 @@
+// The offline tool on simulated disks: two of three voters are lost with their disks, one goes on, and the cluster grows
+// again; it refuses while a majority is there; nothing acknowledged by the one that is left is lost.
+
+import '../sim/bans.ts';
+import test from 'ava';
+import { play, scenario } from '../sim/scenario.ts';
+import { SimClock } from '../sim/sim-clock.ts';
+import { SimDiskPort } from '../sim/sim-disk-port.ts';
+import type { SimNode } from '../sim/sim-node.ts';
+import { SimProcess } from '../sim/sim-process.ts';
+import type { Stage } from '../sim/stage.ts';
+import { hasCode } from '../src/core/errors.ts';
+import type { NodeId } from '../src/core/ids.ts';
+import { type ForcedRecovery, openForRecovery } from '../src/unsafe-recover.ts';
+
+const NOBODY = async () => false;
+
+/** Runs the tool on the disk of a host whose daemon is stopped. */
+async function onDisk<T>(
+  stage: Stage,
+  node: SimNode,
+  isThere: (addresses: readonly string[]) => Promise<boolean>,
+  act: (recovery: ForcedRecovery) => Promise<T>,
+): Promise<T> {
+  const process = new SimProcess(stage.world, `${node.name} tool`);
+  const ports = {
+    disk: new SimDiskPort(node.disk, process),
+    clock: new SimClock(stage.world, process, { offsetMs: 0, rate: 1 }),
+    random: stage.random.fork('tool'),
+  };
+  let done: Promise<T> | undefined;
+  stage.world.enter(process, () => {
+    done = openForRecovery(ports, isThere).then(async (recovery) => {
+      const result = await act(recovery);
+      await recovery.close();
+      return result;
+    });
+  });
+  try {
+    return await stage.world.wait('the tool', done as Promise<T>, { seconds: 30 });
+  } finally {
+    process.end();
+  }
+}
+
+test('unsafe-recover: one of three goes on when the others are lost with their disks', async (t) => {
+  const story = scenario('recover', { nodes: 3, copies: 3 }, async (stage) => {
+    stage.viewChecker.mayForceVoters = true;
+    await stage.form();
+    const [one, two, three] = stage.nodes as [SimNode, SimNode, SimNode];
+    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: one });
+    guest.writeForever();
+    await stage.run({ seconds: 1 });
+    await guest.stop();
+    const lost = [two, three].map((node) => stage.numberOf(node));
+    two.losePower();
+    three.losePower();
+    await stage.run({ seconds: 5 });
+    t.is(one.running().handle.status().leader, undefined);
+    const plan = await stage.ask(one, 'plan', (handle) => handle.admin().recoverPlan());
+    t.is(plan.best, stage.numberOf(one));
+    t.deepEqual(
+      plan.voters.map(({ commit }) => commit === undefined),
+      [false, true, true],
+    );
+    await one.stop();
+
+    const isOneThere = async (addresses: readonly string[]) => addresses[0] === two.host.address;
+    const refused = await onDisk(stage, one, isOneThere, async () => {}).catch((e: unknown) => e);
+    t.true(hasCode(refused, 'refused'), 'two of three are a majority');
+    await onDisk(stage, one, NOBODY, (recovery) => recovery.force());
+
+    await one.start();
+    await stage.until('it leads alone', () => one.running().handle.status().role === 'leader', {
+      seconds: 30,
+    });
+    t.deepEqual(one.running().handle.view()?.voters, [1 as NodeId]);
+    const areDown = () => [two, three].every((node) => stage.memberOf(node)?.state === 'down');
+    await stage.until('the lost ones are down', areDown, { seconds: 60 });
+    for (const node of lost) await stage.operate(one, 'forget', (admin) => admin.forget(node));
+    await stage.join(stage.addNode());
+    await stage.join(stage.addNode());
+    await stage.check.converges({ seconds: 60 });
+    t.is(one.running().handle.view()?.voters.length, 3);
+    guest.attach(one);
+    await stage.check.everyAcknowledgedWriteIsReadable(guest);
+    await stage.check.replicasAreIdentical();
+  });
+  const { buildNode } = await import('../src/build-node.ts');
+  for (const seed of [1, 2, 3]) {
+    t.is((await play(story, { build: buildNode, seed })).failure, undefined, `seed ${seed}`);
+  }
+});
+
+test('unsafe-recover: a directory of no cluster is left as it was', async (t) => {
+  const story = scenario('nothing', { nodes: 1, copies: 1 }, async (stage) => {
+    const [one] = stage.nodes as [SimNode];
+    const refused = await onDisk(stage, one, NOBODY, async () => {}).catch((e: unknown) => e);
+    t.true(hasCode(refused, 'not-formatted'));
+    t.is(one.disk.usedBytes, 0);
+  });
+  const { buildNode } = await import('../src/build-node.ts');
+  t.is((await play(story, { build: buildNode, seed: 1 })).failure, undefined);
+});
