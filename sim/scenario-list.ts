@@ -6,6 +6,7 @@ import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
+import { fullDisk } from './scenarios/full-disk.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
@@ -40,6 +41,7 @@ export const SCENARIOS: readonly Scenario[] = [
   fencedElsewhere,
   halfWritten,
   failingDisk,
+  fullDisk,
   randomFaults,
   drainUnderLoad,
   outAndBack,

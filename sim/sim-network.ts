@@ -29,6 +29,8 @@ export class Cable {
   gossipRate = 0.95;
   gossipTwiceRate = 0.05;
   tamper: Tamper = ({ bytes }) => bytes;
+  /** Sees each block frame as its receiver does. */
+  watch: (bytes: Uint8Array) => void = () => {};
   readonly #random: SimRandom;
   readonly #gossipRandom: SimRandom;
   /** Counts what goes over the cable, when set. */
@@ -78,6 +80,7 @@ export class Cable {
       const seen = this.tamper({ ...place, bytes });
       if (seen === undefined) return;
       this.world.noteDelivery(place.to, place.plane, seen);
+      if (place.plane === 'data') this.watch(seen);
       if (this.traffic !== undefined) {
         if (place.plane === 'data') this.traffic.addFrame(seen);
         else this.traffic.addControl(seen);

@@ -10,6 +10,7 @@ import type { Ports } from '../src/ports/ports.ts';
 import { checkBounds } from './checkers/bounds.ts';
 import { whatIsMissing } from './checkers/convergence.ts';
 import { History } from './checkers/history.ts';
+import { NumberChecker } from './checkers/numbers.ts';
 import {
   checkContent,
   checkPlaces,
@@ -60,6 +61,7 @@ export class Stage {
   #clusterId: string | undefined;
   readonly viewChecker = new ViewChecker();
   readonly #traceChecker = new TraceChecker();
+  readonly #numberChecker = new NumberChecker();
   readonly volumes: GuestVolume[] = [];
 
   constructor(world: World, build: BuildNode, options: StageOptions, wrapPorts: WrapPorts) {
@@ -69,6 +71,10 @@ export class Stage {
     this.#wrapPorts = wrapPorts;
     this.random = world.random.fork('story');
     this.cable = new Cable(world);
+    this.cable.watch = (bytes) => {
+      const wrong = this.#numberChecker.note(bytes);
+      if (wrong !== undefined) world.fail(wrong);
+    };
     for (let i = 0; i < options.nodes; i += 1) this.addNode();
   }
 

@@ -270,6 +270,7 @@ class SheepNode implements NodeHandle {
       random: random.fork('store'),
       trace,
       journalBytes: this.#config.journalBytes,
+      spaceRule: { nearfull: this.#config.nearfull, full: this.#config.full },
       onFatal: (error: Error) => this.#fail(error),
     });
     network.setPeers(bootstrap);

@@ -4,6 +4,7 @@
 import type { AgreementTuning } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import { MAX_WEIGHT } from './core/limits.ts';
+import { DEFAULT_SPACE_RULE, OVERWRITE_SHARE } from './core/space.ts';
 import { GIB, MIB } from './core/units.ts';
 
 export type DataTls = 'auto' | 'always' | 'never';
@@ -17,6 +18,10 @@ export interface NodeConfig {
   readonly isWitness: boolean;
   /** Size of the preallocated journal ring, in bytes. */
   readonly journalBytes: number;
+  /** Share of the data disk in use from which it takes no ring moves. */
+  readonly nearfull: number;
+  /** The same from which it takes no new data. */
+  readonly full: number;
   /** TLS on data channels: between hosts only, always, or never. */
   readonly dataTls: DataTls;
   /** When the map log is audited and compacted; the simulator has less patience than the defaults. */
@@ -26,6 +31,10 @@ export interface NodeConfig {
 export const MIN_JOURNAL_BYTES = 8 * MIB;
 export const MAX_JOURNAL_BYTES = 4 * GIB;
 const MAX_ZONE_BYTES = 64;
+/** A disk that is called full with less in use would be a mistake of its author. */
+export const MIN_FULL_SHARE = 0.1;
+const FULL_BOUNDS = `must be a share from ${MIN_FULL_SHARE} to ${OVERWRITE_SHARE}, such as 0.95`;
+const NEARFULL_BOUNDS = `must be a share from ${MIN_FULL_SHARE} to that of --full, such as 0.85`;
 
 const DEFAULTS: NodeConfig = {
   zone: '',
@@ -34,6 +43,7 @@ const DEFAULTS: NodeConfig = {
   journalBytes: 256 * MIB,
   dataTls: 'auto',
   mapLog: {},
+  ...DEFAULT_SPACE_RULE,
 };
 
 /**
@@ -56,6 +66,9 @@ export function nodeConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
     'journal',
     `must be from ${MIN_JOURNAL_BYTES / MIB}MiB to ${MAX_JOURNAL_BYTES / GIB}GiB`,
   );
+  const { nearfull, full } = config;
+  check(full >= MIN_FULL_SHARE && full <= OVERWRITE_SHARE, 'full', FULL_BOUNDS);
+  check(nearfull >= MIN_FULL_SHARE && nearfull <= full, 'nearfull', NEARFULL_BOUNDS);
   check(journalBytes % MIB === 0, 'journal', 'must be a whole number of MiB');
   check(
     ['auto', 'always', 'never'].includes(config.dataTls),

@@ -27,6 +27,7 @@ import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
 import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
+import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import type { Superblock } from './storage/superblock.ts';
@@ -74,6 +75,7 @@ export class FormedNode {
   readonly #prober: Prober;
   readonly #locks: LockDuties;
   readonly #duties: DutiesContext;
+  readonly #space: SpaceDuties;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
   /** From the first failure on nobody is answered. */
@@ -125,6 +127,7 @@ export class FormedNode {
     });
     const { agreement, downTimes } = this;
     this.#duties = { self, clock, trace, agreement, prober: this.#prober, downTimes, view };
+    this.#space = this.#spaceDuties();
     this.recovery = new RecoveryDuties({
       self,
       incarnation,
@@ -173,6 +176,17 @@ export class FormedNode {
     });
   }
 
+  #spaceDuties(): SpaceDuties {
+    const { self, agreement, store } = this;
+    const { clock, trace } = this.#options.ports;
+    const incarnation = () => this.#life();
+    const level = () => store.spaceLevel;
+    return new SpaceDuties({
+      ...{ self, agreement, clock, trace, incarnation, level },
+      view: () => this.view,
+    });
+  }
+
   get view(): ClusterView | undefined {
     return this.#views?.current();
   }
@@ -209,6 +223,7 @@ export class FormedNode {
     });
     this.agreement.start();
     this.#prober.start();
+    this.#space.start();
   }
 
   /** Whom to ask for the log while there is no view: this node adopted its place, and crashed before it heard of anybody. */
@@ -226,6 +241,7 @@ export class FormedNode {
     this.#locks.stop();
     await this.agreement.handOver();
     this.#prober.stop();
+    this.#space.stop();
     this.agreement.stop();
     this.#peers.stop();
     const { log, superblock } = this.#options;
@@ -245,6 +261,7 @@ export class FormedNode {
     this.#hasFailed = true;
     this.#locks.stop();
     this.#prober.stop();
+    this.#space.stop();
     this.#peers.stop();
     await this.agreement.sayFailing(reason, LAST_WORDS_MS);
   }
@@ -359,6 +376,7 @@ export class FormedNode {
       isAnnounced: () => this.#isAnnounced(),
       peers: this.#peers,
       pull: (index, from) => this.agreement.learner.pull(index, from),
+      noRoom: (where) => this.#space.noRoom(where),
       lock: {
         wanted: (open) => {
           this.#locks.add(open);

@@ -21,6 +21,8 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --api HOST:PORT      the same over TCP, loopback addresses only
   --join TOKEN         the line that 'dog cluster invite' printed; ignored by a member of that cluster
   --journal SIZE       journal of a fresh directory, 8MiB to 4GiB, default 256MiB; an older one keeps its size
+  --nearfull SHARE     of the data disk in use: from here on no ring moves, default 0.85
+  --full SHARE         from here on no new data, default 0.95; overwrites go on until 0.98
   --data-tls MODE      auto (between hosts only), always, never
   --quiet              log warnings only
   --print-config, --version, --help
@@ -60,6 +62,8 @@ const FLAGS = {
   api: { type: 'string', multiple: true },
   join: { type: 'string' },
   journal: { type: 'string' },
+  nearfull: { type: 'string' },
+  full: { type: 'string' },
   'data-tls': { type: 'string' },
   quiet: { type: 'boolean' },
   'print-config': { type: 'boolean' },
@@ -102,6 +106,8 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
       ...(isWitness ? { isWitness, weight: 0 } : {}),
       ...(values.weight === undefined ? {} : { weight: wholeNumber(values.weight) }),
       ...(values.journal === undefined ? {} : { journalBytes: parseBytes(values.journal) }),
+      ...(values.nearfull === undefined ? {} : { nearfull: share(values.nearfull) }),
+      ...(values.full === undefined ? {} : { full: share(values.full) }),
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
     }),
   };
@@ -111,6 +117,11 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
 /** NaN, which nodeConfig refuses, for what Number would take: '', ' 1', '0x1', '1e1'. */
 function wholeNumber(text: string): number {
   return /^\d+$/.test(text) ? Number(text) : Number.NaN;
+}
+
+/** NaN, which nodeConfig refuses, for anything but a decimal fraction. */
+function share(text: string): number {
+  return /^0?\.\d+$/.test(text) ? Number(text) : Number.NaN;
 }
 
 function parse(argv: readonly string[]) {

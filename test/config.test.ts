@@ -12,6 +12,8 @@ test('config: what is not given has a default that is legal, and the whole is fr
     isWitness: false,
     journalBytes: 256 * MIB,
     dataTls: 'auto',
+    nearfull: 0.85,
+    full: 0.95,
   });
   t.true(Object.isFrozen(config));
   t.deepEqual(nodeConfig({ weight: 3 }), { ...config, weight: 3 });
@@ -38,6 +40,9 @@ test('config: what does not fit is refused, and the flag is named', (t) => {
     ['--journal', { journalBytes: MAX_JOURNAL_BYTES + MIB }],
     ['--journal', { journalBytes: MIN_JOURNAL_BYTES + 1 }],
     ['--journal', { journalBytes: Number.NaN }],
+    ['--full', { full: 0.99 }],
+    ['--full', { full: Number.NaN }],
+    ['--nearfull', { nearfull: 0.96 }],
     ['--data-tls', { dataTls: 'sometimes' as never }],
   ] as const;
   for (const [flag, changes] of wrong) {

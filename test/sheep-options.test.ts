@@ -33,6 +33,7 @@ test('sheep-options: every flag arrives where it is used', (t) => {
   const options = optionsOf(
     ...['--listen', '/ip4/10.0.0.1/tcp/9'],
     ...['--zone', 'rack-1', '--weight', '0', '--journal', '64MiB', '--data-tls', 'always'],
+    ...['--nearfull', '0.7', '--full', '0.8'],
     ...['--nbd', 'unix:/run/nbd.sock', '--nbd', 'tcp:127.0.0.1:10809'],
     ...['--api', '127.0.0.1:7000', '--join', joinToken, '--quiet'],
   );
@@ -43,6 +44,8 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     isWitness: false,
     journalBytes: 64 * MIB,
     dataTls: 'always',
+    nearfull: 0.7,
+    full: 0.8,
   };
   t.deepEqual(options.config, config as never);
   t.is(options.nbd.length, 2);

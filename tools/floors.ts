@@ -47,6 +47,8 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
     [
       'src/io/file-disk.ts',
       'src/io/data-lock.ts',
+      'src/io/data-watch.ts',
+      'src/io/make-folders.ts',
       'src/main.ts',
       'src/cli',
       'src/api/http-server.ts',

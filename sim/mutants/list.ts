@@ -12,6 +12,7 @@ import { split } from '../scenarios/split.ts';
 import { staleGateway } from '../scenarios/stale-gateway.ts';
 import { threeNodesWrite } from '../scenarios/three-nodes-write.ts';
 import type { Stage } from '../stage.ts';
+import { refusesAfterTouching, reusesNumber } from './full-disks.ts';
 import type { Mutant } from './mutant.ts';
 import { tamperFrames } from './tamper-frames.ts';
 import { wrapSessions } from './wrap-session.ts';
@@ -203,4 +204,6 @@ export const MUTANTS: readonly Mutant[] = [
   earlyAnswer,
   staleReads,
   turnedBits,
+  refusesAfterTouching,
+  reusesNumber,
 ];

@@ -4,6 +4,7 @@
 import type { PartitionCounts, Warning } from '../core/admin-shapes.ts';
 import { formatDuration } from '../core/duration.ts';
 import type { NodeId } from '../core/ids.ts';
+import { partitionsWithoutRoom } from '../core/recovery-plan.ts';
 import type { ClusterView, Member, Policy } from '../core/view.ts';
 import type { MemberFate, NodeStatus } from '../node-handle.ts';
 
@@ -38,6 +39,7 @@ export function healthWarnings(
     nodesOut(members),
     ...down.map(failed),
     ...members.map(diskSpace),
+    recoveryNoSpace(view, partitions),
     quorumThin(view),
     zonesFew(view, members),
     deadLocks(view),
@@ -180,6 +182,18 @@ function diskSpace(member: Member): Warning | undefined {
   }
   const message = `the disk of ${name} is full: it takes no new data`;
   return warn('DISK_FULL', 'error', message, remedy, [name]);
+}
+
+/** What is to be copied, and has no place: a member that the ring wants takes nothing (4.9). */
+function recoveryNoSpace(view: ClusterView, partitions: PartitionCounts): Warning | undefined {
+  const isTight = [...view.members.values()].some((member) => member.space !== 'ok');
+  if (!isTight || partitions.settled === partitions.total) return undefined;
+  const waiting = partitionsWithoutRoom(view);
+  if (waiting.count === 0) return undefined;
+  const names = [...waiting.nodes].sort((a, b) => a - b).map(nodeLabel);
+  const message = `${waiting.count} partitions wait for a copy: no room on ${names.join(', ')}`;
+  const remedy = `free space on ${names.join(', ')}, make the disk larger, delete volumes, or add nodes`;
+  return warn('RECOVERY_NO_SPACE', 'error', message, remedy, names);
 }
 
 function quorumThin(view: ClusterView): Warning | undefined {

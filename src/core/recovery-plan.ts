@@ -66,8 +66,10 @@ export class ChangePlanner {
         const since = this.#lonelySince.get(key) ?? now;
         if (live === 1 && policy.copies > 1) lonely.set(key, since);
         const isLonely = live === 1 && policy.copies > 1 && now - since >= SPARE_AFTER_MS;
+        const mayHold: IsLive = (node) =>
+          mayJoin(node) && hasRoom(view, node, live >= policy.copies);
         const change =
-          changeOf(config, policy, isLive, mayJoin) ??
+          changeOf(config, policy, isLive, mayHold) ??
           (isLonely ? spareFor(view, policy, p) : undefined);
         if (change === undefined) continue;
         planned.push({ ...change, live, cas: { policy: policy.id, p, cfg: config.cfg } });
@@ -77,6 +79,35 @@ export class ChangePlanner {
     this.#unsureSince = unsure;
     return entriesOf(view, planned);
   }
+}
+
+/** 4.9: a full disk takes no copy, a nearly full one none that only moves. */
+export function hasRoom(view: ClusterView, node: NodeId, isMove: boolean): boolean {
+  const space = view.members.get(node)?.space ?? 'ok';
+  return space === 'ok' || (space === 'nearfull' && !isMove);
+}
+
+/** Partitions that lack a member which is up and has no room for them, and these members. */
+export function partitionsWithoutRoom(view: ClusterView): {
+  readonly count: number;
+  readonly nodes: ReadonlySet<NodeId>;
+} {
+  const nodes = new Set<NodeId>();
+  let count = 0;
+  for (const policy of view.policies.values()) {
+    for (const p of view.explicitPartitions(policy.id)) {
+      const { inSync, joining, targets } = view.partition(policy.id, p);
+      const isLive = (node: NodeId): boolean => view.members.get(node)?.state === 'up';
+      const isMove = inSync.filter(isLive).length >= policy.copies;
+      const left = targets.filter((node) => {
+        const isMissing = !inSync.includes(node) && !joining.includes(node);
+        return isMissing && isLive(node) && !hasRoom(view, node, isMove);
+      });
+      if (left.length > 0) count += 1;
+      for (const node of left) nodes.add(node);
+    }
+  }
+  return { count, nodes };
 }
 
 function partitionsToSee(view: ClusterView, policy: PolicyId): Iterable<number> {
@@ -101,7 +132,7 @@ function changeOf(
   const canShrink = liveCount(config, isLive) >= Math.max(1, policy.minCopies);
   if (down !== undefined && canShrink) return { kind: 'shrink', node: down };
   const missing = targets.find((node) => {
-    return isLive(node) && !inSync.includes(node) && !joining.includes(node);
+    return mayJoin(node) && !inSync.includes(node) && !joining.includes(node);
   });
   if (missing !== undefined) return { kind: 'join', node: missing };
   const rule = { minCopies: policy.minCopies, isLive };
@@ -140,7 +171,7 @@ function spareFor(view: ClusterView, policy: Policy, p: number): Change | undefi
   let bestScore = -1;
   for (const member of view.members.values()) {
     const canHold = member.state === 'up' && member.standing === 'in' && member.weight > 0;
-    if (!canHold || inSync.includes(member.node)) continue;
+    if (!canHold || member.space === 'full' || inSync.includes(member.node)) continue;
     const isApart = !zones.has(member.zone);
     if (policy.strict && !isApart) continue;
     const score = hash32(partitionKey(policy.id, p), member.node) + (isApart ? 2 ** 32 : 0);

@@ -24,6 +24,9 @@ export const DEFAULT_SPACE_RULE: SpaceRule = { nearfull: 0.85, full: 0.95 };
 export const OVERWRITE_SHARE = 0.98;
 /** A level is left only when so much more of the disk is free than it asks for: no flapping. */
 export const SPACE_HYSTERESIS = 0.02;
+/** The same in bytes, for small file systems: room for the copies of the way back. */
+export const SPACE_SLACK_BYTES = 16 * MIB;
+const SMALL_SLACK_SHARE = 1 / 16;
 /** Kept free for the node's own records whatever the shares say; at most a part of a small file system. */
 export const OVERWRITE_RESERVE_BYTES = 16 * MIB;
 export const FULL_RESERVE_BYTES = 32 * MIB;
@@ -56,7 +59,10 @@ export function spaceLimits(totalBytes: number, rule: SpaceRule): SpaceLimits {
 export function spaceLevel(space: DiskSpace, rule: SpaceRule, before: SpaceLevel): SpaceLevel {
   const { totalBytes, freeBytes } = space;
   const limits = spaceLimits(totalBytes, rule);
-  const slack = totalBytes * SPACE_HYSTERESIS;
+  const slack = Math.max(
+    totalBytes * SPACE_HYSTERESIS,
+    Math.min(SPACE_SLACK_BYTES, totalBytes * SMALL_SLACK_SHARE),
+  );
   if (freeBytes <= limits.full + (before === 'full' ? slack : 0)) return 'full';
   if (freeBytes <= limits.nearfull + (before === 'ok' ? 0 : slack)) return 'nearfull';
   return 'ok';

@@ -1,7 +1,7 @@
 // What the data path gets from its builder, and the one way its parts ask a replica: this node's own by direct call,
 // the others through their data channel. Replies come by callback, exactly once each.
 
-import type { MapIndex, NodeId, VolumeId } from '../core/ids.ts';
+import type { MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
 import type { Clock, Random, Trace } from '../ports/ports.ts';
@@ -33,6 +33,8 @@ export interface DatapathContext {
   isAnnounced(): boolean;
   /** Asks the learner for the log up to `index`, first from this node; `views` changes later. Never waits. */
   pull(index: MapIndex, from: NodeId): void;
+  /** The own replica had no room for a change of this partition (4.9). */
+  readonly noRoom?: (where: PartitionId) => void;
   /** The lock actor's ears. */
   readonly lock: {
     wanted(open: OpenVolume): void;

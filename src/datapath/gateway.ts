@@ -21,7 +21,7 @@ import { SessionLife } from './session-life.ts';
 import { flushAtHolder, HOLDER_WAIT_MS, readFromHolder, StandbyWrites } from './standby.ts';
 import { type Change, type ObjectPipe, PipeTable } from './version-pipe.ts';
 import type { Done, VolumeSession } from './volume-session.ts';
-import { ReplicaWriter } from './write-replicas.ts';
+import { noSpace, ReplicaWriter } from './write-replicas.ts';
 import { type ZeroHooks, type ZeroRange, zeroRange } from './zero-range.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
@@ -89,6 +89,7 @@ export class Gateway implements VolumeSession {
       whenTouched,
       isTouched,
       lookUp: (pipe, then) => lookUpVersion(parts, open, pipe, then),
+      onHang: (pipe) => pipe.ranges.cancelWaiting(),
       onAcked: (pipe) => this.#flusher?.note(pipe.index, pipe.p, pipe.acked.count),
       onQuiet: (pipe) => this.#closer.note(pipe.index, pipe.p, pipe.durable),
     });
@@ -359,16 +360,16 @@ export class Gateway implements VolumeSession {
 
   #writeSlice(slice: Slice, { bytes: data, isForced }: SliceData, done: Done): void {
     const range = widenToSectors(slice.offset, slice.length);
-    this.#withRange(slice.index, range, done, (pipe, finish) => {
+    this.#withRange(slice.index, range, done, (pipe, finish, early) => {
       const isWhole = range.offset === slice.offset && range.count === slice.length;
-      if (isWhole) {
-        return this.#submitWrite(pipe, range.offset, { bytes: data, isForced }, finish);
-      }
+      const write = (whole: Uint8Array): void =>
+        this.#submitWrite(pipe, range.offset, { bytes: whole, isForced }, { done: finish, early });
+      if (isWhole) return write(data);
       const bytes = new Uint8Array(range.count);
       this.#readEdges(pipe, slice, bytes, (error) => {
         if (error !== undefined) return finish(error);
         bytes.set(data, slice.offset - range.offset);
-        this.#submitWrite(pipe, range.offset, { bytes, isForced }, finish);
+        write(bytes);
       });
     });
   }
@@ -390,10 +391,16 @@ export class Gateway implements VolumeSession {
     }
   }
 
-  #submitWrite(pipe: ObjectPipe, offset: number, what: SliceData, done: Done): void {
+  #submitWrite(
+    pipe: ObjectPipe,
+    offset: number,
+    what: SliceData,
+    answers: Pick<Change, 'done' | 'early'>,
+  ): void {
     const { bytes: data, isForced } = what;
     const sums = sumsOf(this.open.volume.head, pipe.index, offset, data);
-    this.#submit(pipe, { kind: 'write', offset, count: data.length, data, sums, isForced, done });
+    const bytes = { data, sums, isForced };
+    this.#submit(pipe, { kind: 'write', offset, count: data.length, ...bytes, ...answers });
   }
 
   #submit(pipe: ObjectPipe, change: Change): void {
@@ -406,17 +413,32 @@ export class Gateway implements VolumeSession {
     index: number,
     range: { readonly offset: number; readonly count: number },
     done: Done,
-    fn: (pipe: ObjectPipe, finish: Done) => void,
+    fn: (pipe: ObjectPipe, finish: Done, early: Done) => void,
   ): void {
     const pipe = this.#pipes.get(index);
-    pipe.ranges.acquire({ ...range, isExclusive: true }, (ticket: RangeTicket) => {
-      const finish: Done = (error) => {
-        pipe.ranges.release(ticket);
-        done(error);
-      };
-      if (!this.open.isHeld) return finish(this.#lossOf());
-      fn(pipe, finish);
-    });
+    // Before the range: one that a hanging write holds would make this one hang, too (R2).
+    if (pipe.isHanging) {
+      done(noSpace());
+      return;
+    }
+    let isAnswered = false;
+    const early: Done = (error) => {
+      if (isAnswered) return;
+      isAnswered = true;
+      done(error);
+    };
+    pipe.ranges.acquire(
+      { ...range, isExclusive: true },
+      (ticket: RangeTicket) => {
+        const finish: Done = (error) => {
+          pipe.ranges.release(ticket);
+          early(error);
+        };
+        if (!this.open.isHeld) return finish(this.#lossOf());
+        fn(pipe, finish, early);
+      },
+      () => early(noSpace()),
+    );
   }
 
   #zeroRange(range: ZeroRange, isForced: boolean, finish: Done): void {
@@ -425,9 +447,9 @@ export class Gateway implements VolumeSession {
         this.#writeSlice(slice, { bytes: new Uint8Array(slice.length), isForced }, done);
       },
       zeroSectors: (index, whole, done) => {
-        this.#withRange(index, whole, done, (pipe, ended) => {
+        this.#withRange(index, whole, done, (pipe, ended, early) => {
           const bytes = { data: NO_BYTES, sums: NO_BYTES, isForced };
-          this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: ended });
+          this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: ended, early });
         });
       },
       soon: (fn) => this.#parts.clock.soon(fn),

@@ -234,7 +234,10 @@ export class PeerCopies {
     }
     const row: RowImage = { ...rest, verToken: version.token, verCount: version.count };
     const order = { source, cfg: frame.cfg, row, isValid: () => judge() === STATUS.OK };
-    copyObject(this.#parts, this.#fence, order, finish);
+    copyObject(this.#parts, this.#fence, order, (error) => {
+      if (error?.code === 'no-space') this.#parts.noRoom?.(partitionOfKey(item.partition));
+      finish(error);
+    });
   }
 
   /** A joiner that was made equal is synced: no drain may shorten it (Trap 1). */

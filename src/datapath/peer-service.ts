@@ -223,10 +223,15 @@ export class PeerService {
     };
     const done = (error: OperatingError | undefined): void => {
       const own = error === undefined ? at.next : undefined;
+      if (error?.code === 'no-space') this.#noRoom(at.place);
       reply(answerTo(this.#parts, frame, statusOfWrite(error), own));
     };
     if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
     else this.#parts.store.write(write, frame.payload, frame.sums, done);
+  }
+
+  #noRoom({ volume, p }: ObjectPlace): void {
+    this.#parts.noRoom?.({ policy: volume.policy, p });
   }
 
   /** It is in the chain; the answer says durable, so it waits for the journal. */
@@ -246,7 +251,14 @@ export class PeerService {
         return this.#gates.leave(key, () => this.handleFrame(from, frame, reply));
       }
       this.#parts.trace.count('recover.failed');
-      reply(answerTo(this.#parts, frame, STATUS.BUSY));
+      if (error.code === 'no-space') this.#noRoom(place);
+      reply(
+        answerTo(
+          this.#parts,
+          frame,
+          statusOfWrite(error) === STATUS.NOSPC ? STATUS.NOSPC : STATUS.BUSY,
+        ),
+      );
       this.#gates.leave(key);
     });
   }

@@ -9,6 +9,8 @@ export interface RangeTicket {
   readonly isExclusive: boolean;
   isGranted: boolean;
   readonly fn: () => void;
+  /** Told instead of `fn` when the wait is ended. */
+  readonly onCancel: (() => void) | undefined;
 }
 
 export class RangeLock {
@@ -32,6 +34,7 @@ export class RangeLock {
   acquire(
     range: { readonly offset: number; readonly count: number; readonly isExclusive: boolean },
     fn: (ticket: RangeTicket) => void,
+    onCancel?: () => void,
   ): void {
     const { offset, count, isExclusive } = range;
     const ticket: RangeTicket = {
@@ -40,6 +43,7 @@ export class RangeLock {
       isExclusive,
       isGranted: false,
       fn: () => fn(ticket),
+      onCancel,
     };
     this.#tickets.push(ticket);
     if (this.#isBlocked(this.#tickets.length - 1)) {
@@ -54,6 +58,20 @@ export class RangeLock {
     const at = this.#tickets.indexOf(ticket);
     if (at < 0) return;
     this.#tickets.splice(at, 1);
+    this.#grantFrom(at);
+  }
+
+  /** Ends the wait of all who can be told so; who holds a range keeps it. */
+  cancelWaiting(): void {
+    const cancelled = this.#tickets.filter((one) => !one.isGranted && one.onCancel !== undefined);
+    if (cancelled.length === 0) return;
+    for (const one of cancelled) this.#tickets.splice(this.#tickets.indexOf(one), 1);
+    this.#waiting -= cancelled.length;
+    for (const one of cancelled) one.onCancel?.();
+    this.#grantFrom(0);
+  }
+
+  #grantFrom(at: number): void {
     if (this.#waiting === 0) return;
     const granted: RangeTicket[] = [];
     for (let i = at; i < this.#tickets.length; i += 1) {

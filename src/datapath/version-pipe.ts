@@ -28,6 +28,8 @@ export interface Change {
   /** Confirmed by nobody before it is synced, whatever the volume's mode (FUA, R5). */
   readonly isForced: boolean;
   readonly done: Done;
+  /** Answers the guest, and no more: the range stays held until `done`, for the change may yet happen (R2). */
+  readonly early: Done;
 }
 
 /** A change with its number. Same bytes for ever (I10). */
@@ -42,6 +44,8 @@ export interface NumberedWrite {
   /** Requests that may still refer to the guest's bytes. */
   outstanding: number;
   isAnswered: boolean;
+  /** The guest was told ENOSPC; the write goes on. */
+  isGivenUp: boolean;
   readonly issuedAt: number;
 }
 
@@ -102,6 +106,7 @@ export class ObjectPipe {
       answers: 0,
       outstanding: 0,
       isAnswered: false,
+      isGivenUp: false,
       issuedAt: now,
     };
     this.last = next;

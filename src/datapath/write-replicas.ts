@@ -5,6 +5,7 @@
 import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import { shrink } from '../core/partition.ts';
 import { isAcknowledged, planWrite, type WritePlan, withAnswer } from '../core/write-plan.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import { configOf, isUp, type Parts, requestFrame } from './context.ts';
@@ -24,6 +25,8 @@ export const RESEND_MIN_MS = 10;
 export const RESEND_MAX_MS = 1000;
 /** Pause after a member had no room. */
 export const NO_SPACE_RETRY_MS = 1000;
+/** How long a member without room has to leave the in-sync set before the guest is told ENOSPC (4.9). */
+export const NO_SPACE_LEAVE_MS = 4000;
 /** A write that hangs this long for want of room is answered ENOSPC; its number stays. */
 export const NO_SPACE_ANSWER_MS = 5000;
 
@@ -39,6 +42,8 @@ export interface WriterHooks {
   readonly onAcked: (pipe: ObjectPipe) => void;
   /** Everything of this object is acknowledged: its close may go out. */
   readonly onQuiet: (pipe: ObjectPipe) => void;
+  /** The object hangs for want of room: what waits for a range of it is to be refused (R2). */
+  readonly onHang: (pipe: ObjectPipe) => void;
 }
 
 export class ReplicaWriter {
@@ -262,7 +267,7 @@ export class ReplicaWriter {
         break;
       case STATUS.NOSPC:
         pauseMs = NO_SPACE_RETRY_MS;
-        this.#hang(pipe);
+        this.#hang(pipe, link.node);
         break;
       case STATUS.DIVERGED:
       case STATUS.BAD:
@@ -287,16 +292,32 @@ export class ReplicaWriter {
   }
 
   /** A member has no room: waiting writes get ENOSPC before a number, old numbered ones after a while (R2, 4.9). */
-  #hang(pipe: ObjectPipe): void {
+  #hang(pipe: ObjectPipe, node: NodeId): void {
+    // Where minCopies others hold the partition the full one leaves, and the guest is told nothing (4.9).
+    const front = pipe.inFlight[0];
+    const waitedMs = this.#parts.clock.now() - (front?.issuedAt ?? 0);
+    if (this.#mayLeave(pipe, node) && waitedMs < NO_SPACE_LEAVE_MS) return;
     pipe.isHanging = true;
     for (const change of pipe.waiting.splice(0)) change.done(noSpace());
+    this.#hooks.onHang(pipe);
     const now = this.#parts.clock.now();
     for (const write of pipe.inFlight) {
-      if (write.isAnswered || now - write.issuedAt < NO_SPACE_ANSWER_MS) continue;
+      if (write.isGivenUp || now - write.issuedAt < NO_SPACE_ANSWER_MS) continue;
       if (write.outstanding > 0) continue;
       write.data = write.data.slice();
-      this.#answer(write, noSpace());
+      write.isGivenUp = true;
+      write.change.early(noSpace());
     }
+  }
+
+  #mayLeave(pipe: ObjectPipe, node: NodeId): boolean {
+    const view = this.#parts.views.current();
+    const { volume } = this.#open;
+    const config = configOf(view, volume, pipe.p);
+    if (config.joining.includes(node)) return true;
+    const minCopies = view.policies.get(volume.policy)?.minCopies ?? 0;
+    const isLive = (one: NodeId): boolean => isUp(view, one);
+    return typeof shrink(config, node, { minCopies, isLive }) !== 'string';
   }
 
   #answer(write: NumberedWrite, error: OperatingError | undefined): void {
@@ -339,6 +360,7 @@ function hasAnswered(pipe: ObjectPipe, write: NumberedWrite, node: NodeId): bool
   return plan !== undefined && withAnswer(plan, write.answers, node) === write.answers;
 }
 
-function noSpace(): OperatingError {
+/** A replica is full, and the in-sync set can not do without it. */
+export function noSpace(): OperatingError {
   return new OperatingError('no-space', 'a replica has no room for this write');
 }

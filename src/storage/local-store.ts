@@ -5,6 +5,7 @@
 import { OperatingError } from '../core/errors.ts';
 import { NO_VERSION, type ObjectId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import type { SpaceLevel, SpaceRule } from '../core/space.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Clock, Disk, Random, TimerHandle, Trace } from '../ports/ports.ts';
 import type { Applier } from './apply.ts';
@@ -34,8 +35,8 @@ import {
   rowFieldsOf,
 } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
-import { SpaceGuard } from './space-guard.ts';
-import { STAGED_SLOT, Staging } from './staging.ts';
+import { needOf, SpaceGuard } from './space-guard.ts';
+import { STAGED_SLOT, Staging, stagedState } from './staging.ts';
 import type {
   CheckFound,
   ObjectImage,
@@ -65,11 +66,7 @@ export interface StoreParts {
   readonly cache: ObjectCache;
   readonly reader: ObjectReader;
   readonly applier: Applier;
-}
-
-interface Waiter {
-  readonly ticket: number;
-  readonly done: StoreDone;
+  readonly spaceRule?: SpaceRule;
 }
 
 export class LocalObjectStore implements ObjectStore {
@@ -80,14 +77,19 @@ export class LocalObjectStore implements ObjectStore {
   #extents: ExtentWriter | undefined;
   #accepted = 0;
   #applied = 0;
-  #waiters: Waiter[] = [];
+  #waiters: { readonly ticket: number; readonly done: StoreDone }[] = [];
   #staged = 0;
   #isStopping = false;
   #punchTimer: TimerHandle | undefined;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
-    this.#space = new SpaceGuard(parts.disk, parts.clock);
+    this.#space = new SpaceGuard(parts.disk, parts.clock, parts.spaceRule);
+  }
+
+  /** How full the disk is (4.9). */
+  get spaceLevel(): SpaceLevel {
+    return this.#space.level;
   }
 
   /** Gives the store those parts that need the store's own callbacks. Once. */
@@ -162,7 +164,9 @@ export class LocalObjectStore implements ObjectStore {
     checkRange(write);
     invariant(data.length === write.count, 'data is as long as the write says');
     invariant(sums.length === (write.count / SECTOR_BYTES) * 4, 'there is one sum per sector');
-    const refusal = this.#refusal(write.count) ?? this.#space.refusal(write.count);
+    const refusal =
+      this.#refusal(write.count) ??
+      this.#space.admit(write.count, needOf(this.#parts.table, write));
     if (refusal !== undefined) {
       this.#refuse(refusal, done);
       return;
@@ -285,10 +289,12 @@ export class LocalObjectStore implements ObjectStore {
     const { generation, index, version } = repair;
     const state = this.#parts.table.find(generation, index);
     const isSame = state?.verToken === version.token && state.verCount === version.count;
-    const refusal = this.#refusal(repair.count) ?? this.#space.refusal(repair.count);
     if (state === undefined || !isSame || state.kind === 'zero') {
       this.#refuse(new OperatingError('changed', 'the copy has another version now'), done);
-    } else if (refusal !== undefined) this.#refuse(refusal, done);
+      return;
+    }
+    const refusal = this.#refusal(repair.count) ?? this.#space.admit(repair.count, 'owned space');
+    if (refusal !== undefined) this.#refuse(refusal, done);
     else {
       const { family, partition } = state;
       const same = { family, partition, prev: version, next: version, cfg: 0, closed: 0 };
@@ -300,16 +306,12 @@ export class LocalObjectStore implements ObjectStore {
     if (this.#staged >= MAX_STAGED_OBJECTS) {
       throw new OperatingError('busy', `${this.#staged} copies are in the making already`);
     }
+    const isNew = this.#parts.table.find(image.generation, image.index) === undefined;
+    const bytes = image.kind === 'data' ? OBJECT_BYTES : 0;
+    const refusal = this.#space.refusal(bytes, isNew ? 'new space' : 'owned space');
+    if (refusal !== undefined) throw refusal;
     this.#staged += 1;
-    const state = new ObjectState(image);
-    state.verToken = image.version.token;
-    state.verCount = image.version.count;
-    state.kind = image.kind;
-    state.ownLow = image.ownLow;
-    state.ownHigh = image.ownHigh;
-    state.closed = image.closed;
-    state.openLow = image.openLow;
-    state.openHigh = image.openHigh;
+    const state = stagedState(image);
     return new Staging({
       disk: this.#parts.disk,
       state,
@@ -482,8 +484,10 @@ export class LocalObjectStore implements ObjectStore {
   #finish(record: PendingRecord): void {
     invariant(record.ticket === this.#applied + 1, 'records are done in the order of acceptance');
     this.#applied = record.ticket;
+    const isData = record.kind === RECORD_WRITE || record.kind === RECORD_EXTENT;
+    if (isData) this.#space.applied(record.count);
     if (!record.mayLag) record.done(undefined);
-    while (this.#waiters.length > 0 && (this.#waiters[0] as Waiter).ticket <= this.#applied) {
+    while ((this.#waiters[0]?.ticket ?? Infinity) <= this.#applied) {
       this.#waiters.shift()?.done(undefined);
     }
   }

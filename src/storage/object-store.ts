@@ -4,6 +4,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
+import type { SpaceRule } from '../core/space.ts';
 import type { Clock, Disk, DiskFile, Random, Trace } from '../ports/ports.ts';
 import { Applier } from './apply.ts';
 import { Checkpointer } from './checkpoint.ts';
@@ -44,6 +45,8 @@ export interface StoreOptions {
   readonly journalBytes: number;
   /** Smallest write that may go past the journal; MIN_EXTENT_BYTES unless a test or a measurement says so. */
   readonly extentBytes?: number;
+  /** When the disk is nearfull, and full; the defaults unless given. */
+  readonly spaceRule?: SpaceRule;
   /** The disk failed under confirmed data: end the process at once, nothing more is confirmed. */
   readonly onFatal: (error: OperatingError) => void;
 }

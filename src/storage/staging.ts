@@ -10,8 +10,8 @@ import type { Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
 import { INCOMING_FOLDER, stagedPath } from './layout.ts';
 import { setSums, writeData, writeSlot } from './object-file.ts';
-import { emptyPage, type ObjectState } from './object-state.ts';
-import type { StagedObject, StoreDone } from './store-types.ts';
+import { emptyPage, ObjectState } from './object-state.ts';
+import type { ObjectImage, StagedObject, StoreDone } from './store-types.ts';
 
 /** First sums slot of a staged file. */
 export const STAGED_SLOT = 1;
@@ -24,6 +24,20 @@ export interface StagingParts {
   /** The copy is durable under its staged name (or needs no file): make it the object. */
   readonly accept: (staging: Staging, done: StoreDone) => void;
   readonly onEnd: () => void;
+}
+
+/** The state that a copy with this image will have. */
+export function stagedState(image: ObjectImage): ObjectState {
+  const state = new ObjectState(image);
+  state.verToken = image.version.token;
+  state.verCount = image.version.count;
+  state.kind = image.kind;
+  state.ownLow = image.ownLow;
+  state.ownHigh = image.ownHigh;
+  state.closed = image.closed;
+  state.openLow = image.openLow;
+  state.openHigh = image.openHigh;
+  return state;
 }
 
 export class Staging implements StagedObject {

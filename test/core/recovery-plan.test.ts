@@ -127,3 +127,40 @@ test('plan: a joiner reads its work from the view, a former member what it may d
   t.is(surplus.length, wanted.length);
   t.deepEqual(joinsOf(viewOf(cell.state), nodeId(4)), []);
 });
+
+function say(cell: StateCell, node: number, level: 'ok' | 'nearfull' | 'full'): void {
+  const life = cell.state.members.get(nodeId(node))?.incarnation ?? (0 as never);
+  cell.apply({ type: 'nodeSpace', node: nodeId(node), incarnation: life, level });
+}
+
+test('plan: a full member is not joined, a joiner that became full leaves; better again, it comes back (4.9)', (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  say(cell, 3, 'full');
+  const partitions = [casOf(cell, 0)];
+  cell.apply(entryBodies.isrShrink({ partitions, node: 3 }));
+  t.deepEqual(textOf(new ChangePlanner().plan(viewOf(cell.state), 0)), []);
+  say(cell, 3, 'nearfull');
+  t.deepEqual(
+    textOf(new ChangePlanner().plan(viewOf(cell.state), 0)),
+    ['isrJoin n3'],
+    'nearfull takes what a partition lacks',
+  );
+  cell.apply(entryBodies.isrJoin({ partitions: [casOf(cell, 0)], node: 3, incarnation: 1 }));
+  say(cell, 3, 'full');
+  t.deepEqual(textOf(new ChangePlanner().plan(viewOf(cell.state), 0)), ['isrShrink n3']);
+});
+
+test('plan: a nearly full member takes no ring moves, and a full one is no spare (4.9)', (t) => {
+  const cell = clusterOf({ nodes: 2, copies: 2 });
+  cell.apply(entryBodies.nodeJoin({ peer: 3 }));
+  cell.apply(entryBodies.nodeUp({ node: 3, incarnation: 1 }));
+  const moves = () => textOf(new ChangePlanner().plan(viewOf(cell.state), 0));
+  t.true(moves().includes('isrJoin n3'));
+  say(cell, 3, 'nearfull');
+  t.deepEqual(moves(), []);
+  say(cell, 3, 'full');
+  down(cell, 2);
+  const planner = new ChangePlanner();
+  planner.plan(viewOf(cell.state), 0);
+  t.deepEqual(textOf(planner.plan(viewOf(cell.state), SPARE_AFTER_MS)), []);
+});
