@@ -3,6 +3,7 @@
 import test from 'ava';
 import { hasCode } from '../../src/core/errors.ts';
 import type { ClusterId, NodeId, PeerKey } from '../../src/core/ids.ts';
+import { BLOCK_BYTES, DISK_FORMAT_VERSION, sealBlock } from '../../src/storage/layout.ts';
 import { openSuperblock, type Superblock } from '../../src/storage/superblock.ts';
 import { CrashWorld, PowerLoss } from './crash-world.ts';
 
@@ -93,7 +94,7 @@ test('superblock: a crash at any operation of a start leaves it readable, the in
   }
 });
 
-test('superblock: a stranger, damage and a newer format are refused with a cure', async (t) => {
+test('superblock: a stranger and damage are refused with a cure', async (t) => {
   const world = new CrashWorld(3);
   const superblock = await opened(world);
   await done(world, superblock.adopt({ clusterId: CLUSTER }));
@@ -106,4 +107,18 @@ test('superblock: a stranger, damage and a newer format are refused with a cure'
   const damaged = await t.throwsAsync(opened(world));
   t.true(hasCode(damaged, 'corrupt') && damaged.message.includes('superblock'));
   t.true(hasCode(damaged, 'corrupt') && damaged.remedy !== '');
+});
+
+test('superblock: a newer format is refused by name, with the cure', async (t) => {
+  const world = new CrashWorld(4);
+  await opened(world);
+  const file = world.disk().open('superblock', { create: false });
+  const block = new Uint8Array(BLOCK_BYTES);
+  file?.readSync(block, 0, BLOCK_BYTES, 0);
+  block[4] = DISK_FORMAT_VERSION + 1;
+  sealBlock(block);
+  file?.writeSync(block, 0);
+  const error = await t.throwsAsync(opened(world));
+  t.true(hasCode(error, 'newer-format') && error.message.includes('superblock has format 2'));
+  t.true(hasCode(error, 'newer-format') && error.remedy.includes('newer version'));
 });
