@@ -1,6 +1,7 @@
 // Every story that `npm run sim` and the smoke test run.
 
 import type { Scenario } from './scenario.ts';
+import { cacheLost } from './scenarios/cache-lost.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
@@ -21,9 +22,13 @@ import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
+import { swarm } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
+import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
+import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
+import { writebackPowerLoss } from './scenarios/writeback-power-loss.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   threeNodesWrite,
@@ -40,9 +45,14 @@ export const SCENARIOS: readonly Scenario[] = [
   staleGateway,
   fencedElsewhere,
   halfWritten,
+  writebackPowerLoss,
+  writebackNodeCrash,
+  writebackFlushBeside,
+  cacheLost,
   failingDisk,
   fullDisk,
   randomFaults,
+  swarm,
   drainUnderLoad,
   outAndBack,
   voterReplaced,

@@ -4,7 +4,7 @@
 import type { NodeConfig } from '../src/config.ts';
 import type { NodeId } from '../src/core/ids.ts';
 import { MIB, OBJECT_BYTES } from '../src/core/units.ts';
-import type { ClusterView, Member } from '../src/core/view.ts';
+import type { ClusterView, Durability, Member } from '../src/core/view.ts';
 import type { ClusterAdmin } from '../src/node-handle.ts';
 import type { Ports } from '../src/ports/ports.ts';
 import { checkBounds } from './checkers/bounds.ts';
@@ -239,15 +239,17 @@ export class Stage {
     readonly name: string;
     readonly sizeMiB: number;
     readonly at?: SimNode;
+    readonly mode?: Durability;
   }): Promise<Guest> {
     const node = options.at ?? this.running[0];
     if (node === undefined) throw new RunFailure('no node runs');
-    const { name } = options;
+    const { name, mode = 'durable' } = options;
     const sizeBytes = options.sizeMiB * MIB;
     const id = await this.ask(node, 'create volume', (handle) =>
-      handle.createVolume({ name, sizeBytes }),
+      handle.createVolume({ name, sizeBytes, mode }),
     );
-    const volume: GuestVolume = { id, name, sizeBytes, history: new History(), nextValue: 1 };
+    const history = new History();
+    const volume: GuestVolume = { id, name, sizeBytes, mode, history, nextValue: 1 };
     this.volumes.push(volume);
     const guest = this.guestOf(volume);
     guest.attach(node);
@@ -257,6 +259,14 @@ export class Stage {
   /** One more guest of a volume, not attached yet. */
   guestOf(volume: GuestVolume): Guest {
     return new Guest(this.world, volume, this.world.random.fork(`guest ${volume.name}`));
+  }
+
+  /** C-flush: what no flush covers may be gone from here on. */
+  cachesAreLost(): void {
+    for (const { name, mode, history } of this.volumes) {
+      const wrong = mode === 'writeback' ? history.loseCache() : undefined;
+      if (wrong !== undefined) throw new RunFailure(`${name}: ${wrong}`);
+    }
   }
 
   // ------------------------------------------------------------------------------------------- time
