@@ -100,6 +100,8 @@ interface Confirmed {
 
 function check(t: ExecutionContext, log: RaftLog, confirmed: Confirmed): void {
   const { base, entries, commit, snapshots } = log;
+  t.is(log.damage, undefined, 'a crash is no damage');
+  t.is(log.hardState.term, commit > 0 ? 1 : log.hardState.term);
   t.true(commit >= confirmed.commit, `commit ${commit} of ${confirmed.commit}`);
   t.true((snapshots.head?.index ?? 0) >= confirmed.snapshot);
   t.true(base.index <= (snapshots.head?.index ?? 0), 'the snapshot reaches the log');
