@@ -410,13 +410,13 @@ export class Agreement {
     this.#options.onView(view);
   }
 
-  /** C2.6: what this life was called up by comes after all that an earlier one could have promised. */
-  #considerUnmute({ members, voters, nextVoters }: ClusterView): void {
-    const { self, incarnation } = this.#options;
+  /** C2.6: the entry that called this life up was proposed after the damage. */
+  #considerUnmute({ members }: ClusterView): void {
+    const { self, incarnation, trace } = this.#options;
     const me = members.get(self);
     const isUp = me?.state === 'up' && me.incarnation === incarnation();
     if (!this.driver.isMuted || !isUp) return;
-    if (voters.includes(self) || nextVoters.includes(self)) return;
+    trace.event('raft.unmuted');
     this.#options.clock.soon(() => this.driver.unmute());
   }
 

@@ -177,7 +177,7 @@ export class RaftDriver {
     this.#feed({ type: 'installed', base });
   }
 
-  /** C2.6: the map says that this life is up, and no voter. */
+  /** C2.6: the map says that this life, which began after the damage, is up. */
   unmute(): void {
     this.#feed({ type: 'unmute' });
   }

@@ -21,7 +21,7 @@ export type RaftMessage =
   /** "Do I still lead?" Answered with the same round by who follows in this term (C2.3). */
   | { readonly type: 'confirm'; readonly term: number; readonly round: number }
   | { readonly type: 'confirmReply'; readonly term: number; readonly round: number }
-  /** Answer of a voter that lost part of its log: it takes no part until it was replaced (C2.6). */
+  /** Answer of a voter that lost part of its log: it takes no part until it caught up (C2.6). */
   | { readonly type: 'unable'; readonly term: number };
 
 export interface PreVoteRequest {

@@ -99,7 +99,7 @@ export type RaftEvent =
   | { readonly type: 'compact'; readonly index: number }
   /** A snapshot from elsewhere is durable here. What it holds is committed. */
   | { readonly type: 'installed'; readonly base: LogBase }
-  /** This node, whose log was damaged, is no voter any more: it may become one again (C2.6). */
+  /** This node, whose log was damaged, knows an entry as committed that was proposed after the damage (C2.6). */
   | { readonly type: 'unmute' }
   /** Entries up to `commit` are known to be committed (pulled, gossiped). Others in the list are left out. */
   | {

@@ -58,7 +58,7 @@ import {
   type RaftState,
   type Turn,
 } from './state.ts';
-import { isLegalChange, isVoter } from './voters.ts';
+import { isLegalChange } from './voters.ts';
 
 /**
  * Takes one event. The state is changed in place and returned; effects are to be carried out in their order.
@@ -120,13 +120,16 @@ function install(turn: Turn, base: LogBase): void {
   resetLog(state, base);
 }
 
-/** C2.6: a voter set without this node is committed, so that nobody waits for a vote which it may have forgotten. */
+/**
+ * C2.6: an entry is committed here that was proposed after the damage, so without this node's help (decision 0029). Who
+ * got a vote that it forgot can win no later term with it; in the present term it gives none.
+ */
 function unmute(state: RaftState): void {
-  const set = voterSet(state);
-  const isOut = set !== undefined && set.index <= state.commit && !isVoter(set, state.self);
-  if (!state.isMuted || !isOut) return;
+  if (!state.isMuted) return;
   state.isMuted = false;
   state.isUnmuteDirty = true;
+  state.vote = state.self;
+  state.isHardStateDirty = true;
 }
 
 function setLearners(state: RaftState, nodes: readonly NodeId[]): void {

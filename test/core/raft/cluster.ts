@@ -76,7 +76,7 @@ export interface SimNode {
   persisting: PersistEffect | undefined;
   /** A snapshot is on its way. */
   isFetching: boolean;
-  /** What was committed when its log was damaged: with more it knows all that it had promised (C2.6). */
+  /** The last proposal before its log was damaged: who knows a later one as committed may vote again (C2.6). */
   damagedAt: number;
 }
 
@@ -284,13 +284,15 @@ export class RaftCluster {
     disk.commit = kept;
     disk.hardState = { term: disk.entries.at(-1)?.term ?? disk.base.term, vote: 0 };
     disk.isMuted = true;
-    this.node(id).damagedAt = this.committed.length;
+    this.node(id).damagedAt = this.counter;
   }
 
-  /** What FormedNode does once this life is up in the map, and no voter. */
+  /** What Agreement does once the map says that this life is up. */
   unmuteWhoMay(): void {
     for (const node of this.nodes.values()) {
-      if (node.state?.isMuted === true && node.state.commit > node.damagedAt)
+      if (node.state?.isMuted !== true) continue;
+      const known = this.committed.slice(0, node.state.commit);
+      if (known.some((entry) => entry.origin.counter > node.damagedAt))
         this.feed(node, { type: 'unmute' });
     }
   }
