@@ -1,6 +1,7 @@
 // Every story that `npm run sim` and the smoke test run.
 
 import type { Scenario } from './scenario.ts';
+import { backForGood } from './scenarios/back-for-good.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
@@ -19,12 +20,14 @@ import { outAndBack } from './scenarios/out-and-back.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
+import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
 import { swarm } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
+import { twoOut } from './scenarios/two-out.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
@@ -41,6 +44,8 @@ export const SCENARIOS: readonly Scenario[] = [
   gossipSilent,
   oneWayCut,
   lostChannel,
+  shortCutLink,
+  backForGood,
   cutGatewayReturns,
   staleGateway,
   fencedElsewhere,
@@ -59,6 +64,7 @@ export const SCENARIOS: readonly Scenario[] = [
   twoAndWitness,
   strangerKnocks,
   growAndShrink,
+  twoOut,
 ];
 
 /** Finds a story by name. */

@@ -1,0 +1,48 @@
+// Mutants of the source itself: rules of the state machine can not be broken from outside of the product, since every
+// node applies them. Each replaces one text of one file while it is loaded, in a process of its own, and names the story
+// that must catch it.
+
+export interface SourceMutant {
+  readonly name: string;
+  /** The rule that it breaks. */
+  readonly breaks: string;
+  readonly story: string;
+  /** Seeds from 1 within which the story must fail. */
+  readonly seeds: number;
+  readonly file: string;
+  /** Must be in the file, once. */
+  readonly from: string;
+  readonly to: string;
+}
+
+export const SOURCE_MUTANTS: readonly SourceMutant[] = [
+  {
+    name: 'out-below-min-copies',
+    breaks:
+      'I6: a member that is called out stays in the in-sync sets that would sink below minCopies',
+    story: 'two-out',
+    seeds: 6,
+    file: 'src/core/apply-life.ts',
+    from: "  return placed(state, { ...found, standing: 'out', outBy: body.reason });",
+    to: `  const outside = placed(state, { ...found, standing: 'out', outBy: body.reason });
+  return { ...outside, state: withPolicies(outside.state, (policy) => withoutLost(policy, body.node)) };`,
+  },
+  {
+    name: 'released-early',
+    breaks: 'I5: nobody is released before the successors are in sync',
+    story: 'drain-under-load',
+    seeds: 2,
+    file: 'src/core/partition.ts',
+    from: 'config.targets.length === 0 || !containsAll(config.inSync, config.targets)',
+    to: 'config.targets.length === 0',
+  },
+  {
+    name: 'voters-sink',
+    breaks: '1.3: the number of voters never sinks because of failures',
+    story: 'one-node-lost',
+    seeds: 3,
+    file: 'src/core/voter-choice.ts',
+    from: "return member.state !== 'joined' && (member",
+    to: "return member.state === 'up' && (member",
+  },
+];
