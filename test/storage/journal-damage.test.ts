@@ -198,14 +198,16 @@ test('journal: damage behind the last end named as synced is a torn tail, cut as
   t.deepEqual(await suspectWrites(world, next, WRITES - 1), []);
 });
 
-test('journal: one head rots at any byte, and everything is there; the space of the old one was used again', async (t) => {
+// The head before would name space that is used again by the time: it must not be the one that is left.
+test('journal: both heads say the same after a checkpoint; one may rot at any byte', async (t) => {
   for (let i = 0; i < 24; i += 1) {
     const world = await journalled(6);
     const store = await opened(world);
     await finished(world, (done) => store.checkpoint(done));
-    await finished(world, (done) => store.checkpoint(done));
-    world.crash(100);
+    world.crash(0);
     world.restart();
+    const heads = bytesOf(world, JOURNAL_PATH);
+    t.deepEqual(heads.slice(22, 508), heads.slice(4096 + 22, 4096 + 508));
     const random = world.random.fork(`head ${i}`);
     const at = (i % 2) * 4096 + random.below(BLOCK_BYTES);
     world.damage(JOURNAL_PATH, at, (byte) => byte ^ (1 << random.below(8)));
