@@ -12,6 +12,7 @@ import { split } from '../scenarios/split.ts';
 import { staleGateway } from '../scenarios/stale-gateway.ts';
 import { threeNodesWrite } from '../scenarios/three-nodes-write.ts';
 import type { Stage } from '../stage.ts';
+import { countedTwice, ignoresIncarnation, silentObserver } from './detector.ts';
 import { refusesAfterTouching, reusesNumber } from './full-disks.ts';
 import type { Mutant } from './mutant.ts';
 import { tamperFrames } from './tamper-frames.ts';
@@ -206,4 +207,7 @@ export const MUTANTS: readonly Mutant[] = [
   turnedBits,
   refusesAfterTouching,
   reusesNumber,
+  silentObserver,
+  countedTwice,
+  ignoresIncarnation,
 ];

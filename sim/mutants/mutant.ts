@@ -1,5 +1,5 @@
-// A mutant breaks one rule on purpose, from outside of the product: through its ports, its wire, or the sessions that
-// its guests hold. Each names the story that must catch it; a judge that lets it pass is blind (SIMULATOR.md, 5).
+// A mutant breaks one rule on purpose, from outside of the product: through its ports, its wire, the sessions that its
+// guests hold, or a method of one of its classes. Each names the story that must catch it; a judge that lets it pass is blind (SIMULATOR.md, 5).
 
 import type { Outcome, Scenario } from '../scenario.ts';
 import { play } from '../scenario.ts';
@@ -15,6 +15,8 @@ export interface Mutant {
   readonly seeds: number;
   /** Breaks disks or the wire before the story begins. */
   readonly prepare?: (stage: Stage) => void;
+  /** Replaces a method of a product class for the time of one seed; returns what puts it back. */
+  readonly patch?: (stage: Stage) => () => void;
   /** Breaks what a built node hands out. */
   readonly wrapBuild?: (build: BuildNode) => BuildNode;
 }
@@ -22,11 +24,16 @@ export interface Mutant {
 /** @returns the outcome of the first seed that caught it, or undefined when none did */
 export async function hunt(mutant: Mutant, build: BuildNode): Promise<Outcome | undefined> {
   for (let seed = 1; seed <= mutant.seeds; seed += 1) {
+    let undo = (): void => {};
     const outcome = await play(mutant.story, {
       build: mutant.wrapBuild?.(build) ?? build,
       seed,
-      prepare: mutant.prepare ?? (() => {}),
+      prepare: (stage) => {
+        mutant.prepare?.(stage);
+        undo = mutant.patch?.(stage) ?? undo;
+      },
     });
+    undo();
     if (outcome.failure !== undefined) return outcome;
   }
   return undefined;
