@@ -2,6 +2,7 @@
 // was acknowledged, what was seen, and what stayed unresolved. When its gateway dies it can be attached through another.
 
 import type { OperatingError } from '../src/core/errors.ts';
+import type { Durability } from '../src/core/view.ts';
 import type { VolumeSession } from '../src/datapath/volume-session.ts';
 import type { BlockOp, History } from './checkers/history.ts';
 import { BLOCK_BYTES, blockValue, fillBlock } from './guest-block.ts';
@@ -16,6 +17,7 @@ export interface GuestVolume {
   readonly name: string;
   readonly sizeBytes: number;
   readonly history: History;
+  readonly mode: Durability;
   /** Gives the next unique value. */
   nextValue: number;
 }
@@ -44,10 +46,14 @@ const STOP_LIMIT_SECONDS = 60;
 const READ_BACK_BLOCKS = 64;
 
 interface Request {
-  readonly kind: 'write' | 'zero' | 'read';
+  readonly kind: 'write' | 'zero' | 'read' | 'flush';
   readonly block: number;
   readonly count: number;
+  /** FUA. */
+  readonly isForced?: boolean;
 }
+
+const FLUSH: Request = { kind: 'flush', block: 0, count: 0 };
 
 export class Guest {
   readonly volume: GuestVolume;
@@ -141,6 +147,11 @@ export class Guest {
     await this.#one({ kind: 'write', block, count });
   }
 
+  /** One flush that must be acknowledged. */
+  async flush(): Promise<void> {
+    await this.#one(FLUSH);
+  }
+
   /** Starts one write and does not wait. */
   startWrite(block: number, count = 1, done: (isOk: boolean) => void = () => {}): void {
     this.#issue({ kind: 'write', block, count }, done);
@@ -198,17 +209,27 @@ export class Guest {
     const count = this.#random.between(1, maxBlocks);
     const block = this.#random.between(0, workingSet - count);
     const dice = this.#random.unit();
+    if (this.volume.mode === 'writeback') return this.#drawWriteback({ block, count }, dice);
     return { kind: dice < 0.65 ? 'write' : dice < 0.95 ? 'read' : 'zero', block, count };
   }
 
+  /** A guest that knows of the cache: a flush now and then, and writes that are forced through. */
+  #drawWriteback(range: Pick<Request, 'block' | 'count'>, dice: number): Request {
+    if (dice < 0.06) return FLUSH;
+    if (dice < 0.34) return { kind: 'read', ...range };
+    const isForced = this.#random.unit() < 0.05;
+    return { kind: dice < 0.4 ? 'zero' : 'write', ...range, isForced };
+  }
+
   #issue(request: Request, onAnswer: (isOk: boolean) => void): void {
-    const { kind, block, count } = request;
+    const { kind, block, count, isForced = false } = request;
     const session = this.#session;
     const process = this.#process;
     if (session === undefined || process === undefined)
       throw new RunFailure('guest is not attached');
     const buffer = new Uint8Array(count * BLOCK_BYTES);
     const ops = this.#begin(request, buffer);
+    const flush = kind === 'flush' ? this.volume.history.beginFlush() : undefined;
     const attachment = this.#attachment;
     const askedMs = this.#world.nowMs;
     let isAnswered = false;
@@ -218,13 +239,16 @@ export class Guest {
       isAnswered = true;
       this.#world.schedule(0, undefined, () => {
         if (attachment === this.#attachment) this.#count(kind, -1);
+        if (flush !== undefined) this.volume.history.endFlush(flush, error === undefined);
         this.#finish(request, ops, buffer, error, askedMs);
         onAnswer(error === undefined);
       });
     };
     this.#world.enter(process, () => {
-      if (kind === 'write') session.write(block * BLOCK_BYTES, buffer, done);
-      else if (kind === 'zero') session.trim(block * BLOCK_BYTES, count * BLOCK_BYTES, done);
+      const offset = block * BLOCK_BYTES;
+      if (kind === 'write') session.write(offset, buffer, done, isForced);
+      else if (kind === 'zero') session.trim(offset, count * BLOCK_BYTES, done, isForced);
+      else if (kind === 'flush') session.flush(done);
       else readInto(session, block * BLOCK_BYTES, buffer, done);
     });
   }
@@ -234,15 +258,18 @@ export class Guest {
     if (kind === 'write') this.#writesInFlight += by;
   }
 
-  #begin({ kind, block, count }: Request, buffer: Uint8Array): readonly BlockOp[] {
+  #begin(request: Request, buffer: Uint8Array): readonly BlockOp[] {
+    const { kind, block, count, isForced = false } = request;
     const ops: BlockOp[] = [];
+    if (kind === 'flush') return ops;
     for (let i = 0; i < count; i += 1) {
       const value = kind === 'write' ? this.volume.nextValue++ : 0;
       if (kind === 'write') {
         fillBlock(buffer, i * BLOCK_BYTES, { volume: this.volume.id, block: block + i, value });
       }
       const { history } = this.volume;
-      ops.push(history.begin({ kind, block: block + i, value, session: this.#sessionNumber }));
+      const session = this.#sessionNumber;
+      ops.push(history.begin({ kind, block: block + i, value, session, isForced }));
     }
     return ops;
   }

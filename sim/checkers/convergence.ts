@@ -1,5 +1,5 @@
 // C-conv: what must become true once the trouble is over: every running node is up and has applied the same log, there
-// is one leader, every in-sync set is what the ring wants of those that live, and nobody is joining.
+// is one leader, every in-sync set is what the ring wants of those that live, and nobody is joining or doubtful.
 
 import type { ClusterView } from '../../src/core/view.ts';
 import type { NodeStatus } from '../../src/node-handle.ts';
@@ -56,11 +56,12 @@ function partitionMissing(view: ClusterView): string | undefined {
     [...view.members.values()].some((member) => member.node === node && member.state === 'up');
   for (const policy of view.policies.values()) {
     for (let p = 0; p < view.partitions; p += 1) {
-      const { inSync, joining, targets } = view.partition(policy.id, p);
+      const { inSync, joining, targets, doubtful } = view.partition(policy.id, p);
       const wanted = targets.filter(isUp);
       const absent = wanted.filter((node) => !inSync.includes(node));
       const name = `partition ${policy.id}/${p}`;
       if (joining.length > 0) return `${name}: ${joining.join(',')} still joining`;
+      if (doubtful.length > 0) return `${name}: ${doubtful.join(',')} not settled`;
       if (absent.length > 0) return `${name}: ${absent.join(',')} not in sync`;
       if (wanted.length === targets.length && inSync.length !== targets.length) {
         return `${name}: in sync ${inSync.join(',')}, the ring wants ${targets.join(',')}`;

@@ -2,6 +2,8 @@
 // written block has a value of its own, so a check by zones (Gibbons and Korach) is linear after a sort. Zeroes have no
 // value of their own: a read of zeroes only has to have some zeroing, or the beginning, that it can have seen.
 // Times are places in the order of the run, not milliseconds: no two are equal.
+// C-flush: when all copies lose their memory at once, what a writeback volume holds then is, per block, what was written
+// before the last acknowledged flush began, or any of what came later; from there on it is a register again.
 
 /** One request, for one block. `value` 0 = zeroes. */
 export interface BlockOp {
@@ -14,6 +16,13 @@ export interface BlockOp {
   /** Infinity = never answered, or answered with an error: it may have happened or not. */
   end: number;
   isOk: boolean;
+  /** FUA: durable when acknowledged. */
+  readonly isForced?: boolean;
+}
+
+/** A flush on its way. */
+export interface FlushOp {
+  readonly start: number;
 }
 
 interface SessionNote {
@@ -32,7 +41,10 @@ export class History {
   acknowledgedWrites = 0;
   unresolvedWrites = 0;
   reads = 0;
+  flushes = 0;
   #place = 0;
+  /** Where the last acknowledged flush began: what had ended before is durable. */
+  #flushedUpTo = 0;
   readonly #sessions: SessionNote[] = [];
   readonly #blocks = new Map<number, BlockOp[]>();
 
@@ -42,7 +54,7 @@ export class History {
     return this.#sessions.length - 1;
   }
 
-  begin(op: Pick<BlockOp, 'kind' | 'block' | 'value' | 'session'>): BlockOp {
+  begin(op: Pick<BlockOp, 'kind' | 'block' | 'value' | 'session' | 'isForced'>): BlockOp {
     this.#place += 1;
     const started: BlockOp = {
       ...op,
@@ -68,6 +80,39 @@ export class History {
     for (const older of this.#sessions.slice(0, op.session)) {
       older.supersededAt = Math.min(older.supersededAt, this.#place);
     }
+  }
+
+  beginFlush(): FlushOp {
+    this.#place += 1;
+    return { start: this.#place };
+  }
+
+  endFlush(op: FlushOp, isOk: boolean): void {
+    this.#place += 1;
+    if (!isOk) return;
+    this.flushes += 1;
+    this.#flushedUpTo = Math.max(this.#flushedUpTo, op.start);
+  }
+
+  /**
+   * All copies of a writeback volume lost their memory now. Judges what was until here, then lets everything be undone
+   * that no acknowledged flush covers, write by write (C-flush).
+   */
+  loseCache(): string | undefined {
+    const wrong = this.check();
+    if (wrong !== undefined) return wrong;
+    this.#place += 1;
+    for (const [block, ops] of this.#blocks) {
+      const writes = ops.filter((op) => op.kind !== 'read');
+      this.#blocks.set(
+        block,
+        writes.map((op) => {
+          if (op.isOk && (op.isForced === true || op.end < this.#flushedUpTo)) return op;
+          return { ...op, isOk: false, end: Number.POSITIVE_INFINITY };
+        }),
+      );
+    }
+    return undefined;
   }
 
   /** Blocks that anybody ever wrote, sorted. */

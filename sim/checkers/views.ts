@@ -62,7 +62,8 @@ export class ViewChecker {
           before?.policies.has(policy.id) === true ? before.partition(policy.id, p) : undefined;
         if (old === config) continue;
         const key = `${partitionKey(policy.id, p)} cfg ${config.cfg}`;
-        const sets = `I=${config.inSync.join(',')} J=${config.joining.join(',')}`;
+        const { inSync, joining, doubtful } = config;
+        const sets = `I=${inSync.join(',')} J=${joining.join(',')} D=${doubtful.join(',')}`;
         const wrong =
           contradiction(this.#configs, key, sets, `I11: partition ${key}`) ??
           changeIsIllegal(key, old, config, { view, minCopies: policy.minCopies });
