@@ -174,6 +174,16 @@ export class Guest {
     return this.#answerTo({ kind: 'write', block, count: 1 });
   }
 
+  /** One read that must be answered with bytes. */
+  async read(block: number, count = 1): Promise<void> {
+    await this.#one({ kind: 'read', block, count });
+  }
+
+  /** One read; undefined when it was answered with bytes, else the code of its error. */
+  async tryRead(block: number, count: number): Promise<string | undefined> {
+    return this.#answerTo({ kind: 'read', block, count });
+  }
+
   async #one(request: Request): Promise<void> {
     const code = await this.#answerTo(request);
     if (code === undefined) return;

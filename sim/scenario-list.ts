@@ -2,6 +2,7 @@
 
 import type { Scenario } from './scenario.ts';
 import { backForGood } from './scenarios/back-for-good.ts';
+import { bitRot } from './scenarios/bit-rot.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
@@ -56,6 +57,7 @@ export const SCENARIOS: readonly Scenario[] = [
   cacheLost,
   failingDisk,
   fullDisk,
+  bitRot,
   randomFaults,
   swarm,
   drainUnderLoad,

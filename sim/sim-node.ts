@@ -1,6 +1,7 @@
 // A host with its disk, its place on the cable, its clock, and the lives of the node that runs there.
 
 import type { NodeConfig } from '../src/config.ts';
+import type { NodeCondition } from '../src/core/condition.ts';
 import type { PeerKey } from '../src/core/ids.ts';
 import type { ClusterView } from '../src/core/view.ts';
 import type { NodeHandle } from '../src/node-handle.ts';
@@ -22,6 +23,7 @@ export interface Inspection {
   readonly store: ObjectStore | undefined;
   readonly view: ClusterView | undefined;
   readonly stateHash: string;
+  readonly condition: NodeCondition | undefined;
 }
 
 export type NodeUnderTest = NodeHandle & { inspect(): Inspection };

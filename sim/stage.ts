@@ -355,6 +355,19 @@ export class Checks {
     this.bounds();
   }
 
+  /** Nothing is known to be damaged on any node that runs. */
+  async noCopyIsSuspect(limit: { readonly seconds: number } = { seconds: 60 }): Promise<void> {
+    await this.#stage.until('all damage is healed', () => this.#suspects(), limit);
+  }
+
+  #suspects(): string | undefined {
+    for (const node of this.#stage.running) {
+      const count = node.running().handle.inspect().store?.suspects.size ?? 0;
+      if (count > 0) return `${node.name} has ${count} damaged copies`;
+    }
+    return undefined;
+  }
+
   bounds(): void {
     const nodes = this.#stage.running.map((node) => ({
       name: node.name,

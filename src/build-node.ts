@@ -5,10 +5,12 @@ import { type Actor, createActor } from 'xstate';
 import { noticeUnexpected } from './actors/inspect.ts';
 import { nodeMachine } from './actors/node.ts';
 import { createVolume, deleteVolume } from './admin.ts';
-import type { NodeConfig } from './config.ts';
+import { type NodeConfig, scrubSettings } from './config.ts';
 import { hashOf } from './core/cluster-state.ts';
+import type { NodeCondition } from './core/condition.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { VolumeId } from './core/ids.ts';
+import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import { decodeToken } from './core/token.ts';
 import type { ClusterView } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
@@ -49,6 +51,7 @@ export interface Inspection {
   readonly view: ClusterView | undefined;
   /** Of the state behind `view`; '' without one (A4). */
   readonly stateHash: string;
+  readonly condition: NodeCondition | undefined;
 }
 
 /** Wires a node on these ports. Nothing happens before `start`. */
@@ -153,6 +156,7 @@ class SheepNode implements NodeHandle {
     const view = formed?.view;
     return {
       store: formed?.store,
+      condition: formed?.care.condition(),
       view,
       stateHash:
         formed === undefined || view === undefined ? '' : hashOf(formed.agreement.learner.state),
@@ -281,6 +285,7 @@ class SheepNode implements NodeHandle {
       store,
       rpc: this.#rpc,
       tuning: this.#config.mapLog,
+      scrub: scrubSettings(this.#config),
       bootstrap,
       onFatal: (error) => this.#fail(error),
       onExitAsked: () => this.#onExitAsked?.(),
@@ -326,6 +331,16 @@ class SheepNode implements NodeHandle {
   async createVolume(options: CreateVolumeOptions): Promise<VolumeId> {
     const { agreement, view } = this.#serving();
     return createVolume(agreement, view, options);
+  }
+
+  async conditions(): Promise<readonly NodeCondition[]> {
+    return this.#serving().formed.care.conditions();
+  }
+
+  scrub(command?: ScrubCommand): ScrubStatus {
+    const { scrub } = this.#serving().formed.care;
+    if (command !== undefined) scrub.command(command);
+    return scrub.status();
   }
 
   async deleteVolume(name: string): Promise<void> {

@@ -4,8 +4,18 @@
 import type { AgreementTuning } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import { MAX_WEIGHT } from './core/limits.ts';
+import type { ScrubSettings } from './core/scrub.ts';
 import { DEFAULT_SPACE_RULE, OVERWRITE_SHARE } from './core/space.ts';
-import { GIB, MIB } from './core/units.ts';
+import { GIB, MIB, MINUTE_MS } from './core/units.ts';
+
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** A period that never ends: that scrub runs only when it is asked for. */
+export const NEVER_MS = Number.POSITIVE_INFINITY;
+export const MIN_SCRUB_PERIOD_MS = MINUTE_MS;
+export const MAX_SCRUB_PERIOD_MS = 365 * DAY_MS;
+export const MIN_SCRUB_BYTES_PER_SECOND = MIB;
+export const MAX_SCRUB_BYTES_PER_SECOND = 16 * GIB;
 
 export type DataTls = 'auto' | 'always' | 'never';
 
@@ -22,6 +32,11 @@ export interface NodeConfig {
   readonly nearfull: number;
   /** The same from which it takes no new data. */
   readonly full: number;
+  /** Between two light and two deep scrubs; NEVER_MS = only when asked for. */
+  readonly scrubLightMs: number;
+  readonly scrubDeepMs: number;
+  /** What a scrub reads at most. */
+  readonly scrubBytesPerSecond: number;
   /** TLS on data channels: between hosts only, always, or never. */
   readonly dataTls: DataTls;
   /** When the map log is audited and compacted; the simulator has less patience than the defaults. */
@@ -41,6 +56,9 @@ const DEFAULTS: NodeConfig = {
   weight: 1,
   isWitness: false,
   journalBytes: 256 * MIB,
+  scrubLightMs: DAY_MS,
+  scrubDeepMs: 7 * DAY_MS,
+  scrubBytesPerSecond: 32 * MIB,
   dataTls: 'auto',
   mapLog: {},
   ...DEFAULT_SPACE_RULE,
@@ -70,12 +88,32 @@ export function nodeConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
   check(full >= MIN_FULL_SHARE && full <= OVERWRITE_SHARE, 'full', FULL_BOUNDS);
   check(nearfull >= MIN_FULL_SHARE && nearfull <= full, 'nearfull', NEARFULL_BOUNDS);
   check(journalBytes % MIB === 0, 'journal', 'must be a whole number of MiB');
+  checkScrub(config);
   check(
     ['auto', 'always', 'never'].includes(config.dataTls),
     'data-tls',
     'is auto, always or never',
   );
   return config;
+}
+
+function checkScrub({ scrubLightMs, scrubDeepMs, scrubBytesPerSecond }: NodeConfig): void {
+  for (const [option, ms] of [
+    ['scrub-light', scrubLightMs],
+    ['scrub-deep', scrubDeepMs],
+  ] as const) {
+    const isFine = ms === NEVER_MS || (ms >= MIN_SCRUB_PERIOD_MS && ms <= MAX_SCRUB_PERIOD_MS);
+    check(isFine, option, 'must be from 1m to 365d, or never');
+  }
+  const rate = scrubBytesPerSecond;
+  const isFine = rate >= MIN_SCRUB_BYTES_PER_SECOND && rate <= MAX_SCRUB_BYTES_PER_SECOND;
+  check(isFine, 'scrub-rate', 'must be from 1MiB to 16GiB');
+}
+
+/** The scrub options as the parts want them. */
+export function scrubSettings(config: NodeConfig): ScrubSettings {
+  const periods = { lightMs: config.scrubLightMs, deepMs: config.scrubDeepMs };
+  return { periods, bytesPerSecond: config.scrubBytesPerSecond };
 }
 
 function check(isFine: boolean, option: string, rule: string): void {

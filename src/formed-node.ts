@@ -7,11 +7,13 @@ import { Agreement, type AgreementTuning } from './agreement/agreement.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
+import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import { DownTimes } from './core/life-plan.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
+import type { ScrubSettings } from './core/scrub.ts';
 import type { ClusterView } from './core/view.ts';
 import { createDatapath, type Datapath } from './datapath/datapath.ts';
 import { ViewCell } from './datapath/view-cell.ts';
@@ -56,6 +58,7 @@ export interface FormedOptions {
   /** Whom to ask while there is no view. */
   readonly bootstrap: readonly PeerAddress[];
   readonly send: (event: NodeEvent) => void;
+  readonly scrub: ScrubSettings;
   readonly onView: (view: ClusterView) => void;
   /** Another member, in an operator's name, asks this process to end in order. */
   readonly onExitAsked: () => void;
@@ -68,6 +71,7 @@ export class FormedNode {
   readonly store: LocalObjectStore;
   readonly agreement: Agreement;
   readonly recovery: RecoveryDuties;
+  readonly care: CopyCare;
   /** How long members have been down, as this node saw it. */
   readonly downTimes = new DownTimes();
   readonly #options: FormedOptions;
@@ -137,6 +141,7 @@ export class FormedNode {
       view,
       datapath: () => this.#datapath,
     });
+    this.care = this.#makeCare(options);
   }
 
   #makeAgreement(options: FormedOptions): Agreement {
@@ -187,6 +192,13 @@ export class FormedNode {
     });
   }
 
+  #makeCare({ ports, store, scrub: settings, send }: FormedOptions): CopyCare {
+    const isFree = (): boolean => this.isUp && this.recovery.partitionsLeft === 0;
+    const look = { view: () => this.view, datapath: () => this.#datapath, isFree };
+    const told = { settings, changed: () => send({ type: 'scrub.changed' }) };
+    return makeCopyCare({ ...look, ...told, self: this.self, ports, store, peers: this.#peers });
+  }
+
   get view(): ClusterView | undefined {
     return this.#views?.current();
   }
@@ -210,6 +222,7 @@ export class FormedNode {
       ring: ringDuties(this.#duties),
       replicator: replicatorDuties(this.#duties),
       recovery: this.recovery.input,
+      scrub: this.care.scrub.input,
       lockOf: (session) => this.#locks.inputOf(session),
       onLockEnded: (session) => this.#locks.ended(session),
     };
@@ -236,6 +249,7 @@ export class FormedNode {
 
   /** Sessions first (drain, give back), then everything that talks, then the disk. */
   async stop(): Promise<void> {
+    this.care.scrub.stop();
     await this.#datapath?.stop();
     await this.#locks.releaseAll(RELEASE_ALL_MS);
     this.#locks.stop();
@@ -307,7 +321,8 @@ export class FormedNode {
       const pong = replyTo(frame, STATUS.OK);
       pong.payload = this.#pingInfo();
       reply(pong);
-    } else if (this.#datapath === undefined || this.#isForgetful()) {
+    } else if (frame.op === OP.CONDITION) this.care.answer(frame, reply);
+    else if (this.#datapath === undefined || this.#isForgetful()) {
       reply(replyTo(frame, STATUS.BUSY));
     } else this.#datapath.handleFrame(from, frame, reply);
   }

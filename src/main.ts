@@ -176,7 +176,14 @@ function end(error: unknown, trace?: Trace): never {
 
 function print(options: SheepOptions): void {
   const { data, listen, nbd, api, config } = options;
-  process.stdout.write(`${JSON.stringify({ data, listen, nbd, api, ...config }, undefined, 2)}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ data, listen, nbd, api, ...config }, neverIsText, 2)}\n`,
+  );
+}
+
+/** JSON has no infinity. */
+function neverIsText(_key: string, value: unknown): unknown {
+  return value === Number.POSITIVE_INFINITY ? 'never' : value;
 }
 
 function version(): string {

@@ -1,6 +1,8 @@
 // A running node as its fronts (NBD, HTTP API) and the simulator see it. build-node.ts makes one.
 
+import type { NodeCondition } from './core/condition.ts';
 import type { ClusterId, NodeId, VolumeId } from './core/ids.ts';
+import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import type { ClusterView, Durability } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
@@ -140,6 +142,11 @@ export interface NodeHandle {
   onView(fn: (view: ClusterView) => void): () => void;
   /** Called once when the node can not go on (disk failure, broken invariant): the process must end. */
   onFatal(fn: (error: Error) => void): void;
+
+  /** How the copies of all members are that answer, asked now. Throws 'not-formatted'. */
+  conditions(): Promise<readonly NodeCondition[]>;
+  /** How this node's scrubs are, after a command if there is one. Throws 'not-formatted', 'busy'. */
+  scrub(command?: ScrubCommand): ScrubStatus;
 
   /** Makes a cluster of this one node. Throws 'already-formatted'. */
   format(options: FormatOptions): Promise<void>;

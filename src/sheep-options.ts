@@ -2,7 +2,8 @@
 
 import { parseArgs } from 'node:util';
 import { type ApiAddress, parseApiAddress } from './api/http-server.ts';
-import { type DataTls, type NodeConfig, nodeConfig } from './config.ts';
+import { type DataTls, NEVER_MS, type NodeConfig, nodeConfig } from './config.ts';
+import { parseDuration } from './core/duration.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import { decodeToken } from './core/token.ts';
 import { parseBytes } from './core/volume.ts';
@@ -23,6 +24,9 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --journal SIZE       journal of a fresh directory, 8MiB to 4GiB, default 256MiB; an older one keeps its size
   --nearfull SHARE     of the data disk in use: from here on no ring moves, default 0.85
   --full SHARE         from here on no new data, default 0.95; overwrites go on until 0.98
+  --scrub-light TIME   compare copies with other nodes this often, default 1d; never = only when asked
+  --scrub-deep TIME    read and check every byte this often, default 7d; never = only when asked
+  --scrub-rate SIZE    bytes that a scrub reads per second, default 32MiB
   --data-tls MODE      auto (between hosts only), always, never
   --quiet              log warnings only
   --print-config, --version, --help
@@ -64,6 +68,9 @@ const FLAGS = {
   journal: { type: 'string' },
   nearfull: { type: 'string' },
   full: { type: 'string' },
+  'scrub-light': { type: 'string' },
+  'scrub-deep': { type: 'string' },
+  'scrub-rate': { type: 'string' },
   'data-tls': { type: 'string' },
   quiet: { type: 'boolean' },
   'print-config': { type: 'boolean' },
@@ -108,10 +115,25 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
       ...(values.journal === undefined ? {} : { journalBytes: parseBytes(values.journal) }),
       ...(values.nearfull === undefined ? {} : { nearfull: share(values.nearfull) }),
       ...(values.full === undefined ? {} : { full: share(values.full) }),
+      ...scrubOptions(values),
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
     }),
   };
   return { kind: values['print-config'] === true ? 'print-config' : 'run', options };
+}
+
+function scrubOptions(values: {
+  readonly 'scrub-light'?: string;
+  readonly 'scrub-deep'?: string;
+  readonly 'scrub-rate'?: string;
+}): Partial<NodeConfig> {
+  const { 'scrub-light': light, 'scrub-deep': deep, 'scrub-rate': rate } = values;
+  const period = (text: string): number => (text === 'never' ? NEVER_MS : parseDuration(text));
+  return {
+    ...(light === undefined ? {} : { scrubLightMs: period(light) }),
+    ...(deep === undefined ? {} : { scrubDeepMs: period(deep) }),
+    ...(rate === undefined ? {} : { scrubBytesPerSecond: parseBytes(rate) }),
+  };
 }
 
 /** NaN, which nodeConfig refuses, for what Number would take: '', ' 1', '0x1', '1e1'. */

@@ -34,6 +34,7 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     ...['--listen', '/ip4/10.0.0.1/tcp/9'],
     ...['--zone', 'rack-1', '--weight', '0', '--journal', '64MiB', '--data-tls', 'always'],
     ...['--nearfull', '0.7', '--full', '0.8'],
+    ...['--scrub-light', '12h', '--scrub-deep', 'never', '--scrub-rate', '8MiB'],
     ...['--nbd', 'unix:/run/nbd.sock', '--nbd', 'tcp:127.0.0.1:10809'],
     ...['--api', '127.0.0.1:7000', '--join', joinToken, '--quiet'],
   );
@@ -43,6 +44,9 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     weight: 0,
     isWitness: false,
     journalBytes: 64 * MIB,
+    scrubLightMs: 12 * 3_600_000,
+    scrubDeepMs: Number.POSITIVE_INFINITY,
+    scrubBytesPerSecond: 8 * MIB,
     dataTls: 'always',
     nearfull: 0.7,
     full: 0.8,

@@ -9,6 +9,7 @@
  *   member's children:  membership (peer actors)   suspicions out
  *                       voter, ring, replicator    duties of the leader
  *                       recovery                   this node's own catch-up
+ *                       scrub                      this node's own copies
  *                       vdi-lock, one per session
  */
 import { assign, enqueueActions, fromPromise, sendTo, setup } from 'xstate';
@@ -18,6 +19,7 @@ import { type MembershipInput, membershipMachine } from './membership.ts';
 import { type RecoveryInput, recoveryMachine } from './recovery.ts';
 import { type ReplicatorInput, replicatorMachine } from './replicator.ts';
 import { type RingInput, ringMachine } from './ring.ts';
+import { type ScrubChanged, type ScrubInput, scrubMachine } from './scrub.ts';
 import { type VdiLockInput, vdiLockMachine } from './vdi-lock.ts';
 import { type VoterInput, voterMachine } from './voter.ts';
 
@@ -38,6 +40,7 @@ export interface NodeInput {
   readonly ring: RingInput;
   readonly replicator: ReplicatorInput;
   readonly recovery: RecoveryInput;
+  readonly scrub: ScrubInput;
   readonly lockOf: (session: SessionId) => VdiLockInput;
   /** The lock actor of this session is final. */
   readonly onLockEnded: (session: SessionId) => void;
@@ -51,6 +54,7 @@ export type NodeEvent =
   | ViewChanged
   | RoleChanged
   | LockEnded
+  | ScrubChanged
   | { readonly type: 'stop' }
   | ({ readonly type: 'alert.received'; readonly observer: NodeId } & Suspicion)
   | { readonly type: 'edge.lost'; readonly node: NodeId }
@@ -72,6 +76,7 @@ export const nodeMachine = setup({
       ring: 'ring';
       replicator: 'replicator';
       recovery: 'recovery';
+      scrub: 'scrub';
     } & Record<string, 'vdiLock' | 'announce' | 'close'>,
   },
   actors: {
@@ -82,6 +87,7 @@ export const nodeMachine = setup({
     ring: ringMachine,
     replicator: replicatorMachine,
     recovery: recoveryMachine,
+    scrub: scrubMachine,
     vdiLock: vdiLockMachine,
   },
   guards: {
@@ -135,6 +141,7 @@ export const nodeMachine = setup({
     'edge.regained': {},
     'peer.refused': {},
     'lock.wanted': {},
+    'scrub.changed': {},
     // Also while stopping: sessions drain then, and their locks are given back.
     'session.drained': { actions: 'sessionDrained' },
     'lock.ended': {
@@ -178,6 +185,12 @@ export const nodeMachine = setup({
           input: ({ context }) => context.recovery,
           onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
         },
+        {
+          id: 'scrub',
+          src: 'scrub',
+          input: ({ context }) => context.scrub,
+          onError: { actions: { type: 'failed', params: ({ event }) => ({ error: event.error }) } },
+        },
       ],
       on: {
         'view.changed': { actions: 'tellView' },
@@ -187,6 +200,7 @@ export const nodeMachine = setup({
         'edge.regained': { actions: sendTo('membership', ({ event }) => event) },
         'peer.refused': { actions: sendTo('membership', ({ event }) => event) },
         'lock.wanted': { actions: 'wantLock' },
+        'scrub.changed': { actions: sendTo('scrub', ({ event }) => event) },
       },
       initial: 'announcing',
       states: {

@@ -8,10 +8,18 @@ import type { NodeId } from '../core/ids.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 import type { FormatOptions, NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
+import { copyWarnings } from './copy-health.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
 import { addMemberRoutes } from './member-routes.ts';
-import { clusterData, clusterPartitions, statusData, volumeData, volumeDetail } from './report.ts';
-import { parseCreate, parseFormat } from './requests.ts';
+import {
+  clusterData,
+  clusterPartitions,
+  scrubData,
+  statusData,
+  volumeData,
+  volumeDetail,
+} from './report.ts';
+import { parseCreate, parseFormat, parseScrub } from './requests.ts';
 
 /** Copies of a cluster formatted without -c. */
 const DEFAULT_COPIES = 3;
@@ -32,9 +40,14 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   });
   app.get('/v1/health', async () => {
     await look();
-    const warnings = warningsOf(handle);
+    const warnings = await allWarnings(handle);
     const status = warnings[0]?.severity ?? 'fine';
     return say('health', { status }, warnings);
+  });
+  app.get('/v1/scrub', async () => say('scrub', scrubData(handle.status(), handle.scrub())));
+  app.post('/v1/scrub', async (request) => {
+    const command = parseScrub(request.body);
+    return say('scrub', scrubData(handle.status(), handle.scrub(command)));
   });
   addMemberRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
@@ -92,6 +105,14 @@ function warningsOf(handle: NodeHandle): readonly Warning[] {
   const admin = handle.admin();
   const fateOf = (node: NodeId) => admin.fate(node);
   return healthWarnings(view, handle.status(), clusterPartitions(view), fateOf);
+}
+
+/** With what the members say of their copies, errors first. */
+async function allWarnings(handle: NodeHandle): Promise<readonly Warning[]> {
+  const copies = copyWarnings(viewOf(handle), await handle.conditions(), Date.now());
+  const all = [...warningsOf(handle), ...copies];
+  const isError = ({ severity }: Warning): boolean => severity === 'error';
+  return [...all.filter(isError), ...all.filter((warning) => !isError(warning))];
 }
 
 function volumeNamed(view: ClusterView, name: string): Volume {

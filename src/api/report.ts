@@ -6,12 +6,14 @@ import type {
   HolderData,
   NodeData,
   PartitionCounts,
+  ScrubData,
   StatusData,
   VolumeData,
   VolumeDetail,
 } from '../core/admin-shapes.ts';
 import type { NodeId } from '../core/ids.ts';
 import { partitionOf } from '../core/partition.ts';
+import type { ScrubStatus } from '../core/scrub.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
 import type { ClusterView, Member, PartitionConfig, Policy, Volume } from '../core/view.ts';
 import { voterTarget } from '../core/voter-choice.ts';
@@ -38,6 +40,37 @@ export function statusData(status: NodeStatus, pid: number): StatusData {
     objects: status.objects,
     catchUp: status.catchUp,
   };
+}
+
+export function scrubData(status: NodeStatus, scrub: ScrubStatus): ScrubData {
+  const { run, periods } = scrub;
+  const period = (ms: number): number | null => (Number.isFinite(ms) ? ms : null);
+  return {
+    name: nodeName(status.node),
+    isPaused: scrub.isPaused,
+    run:
+      run === undefined
+        ? null
+        : {
+            kind: run.kind,
+            startedAt: isoDate(run.startedMs),
+            doneBytes: run.doneBytes,
+            totalBytes: run.totalBytes,
+          },
+    lastLightAt: isoDate(scrub.lightMs),
+    lastDeepAt: isoDate(scrub.deepMs),
+    lightPeriodMs: period(periods.lightMs),
+    deepPeriodMs: period(periods.deepMs),
+    bytesPerSecond: scrub.bytesPerSecond,
+    late: scrub.late,
+    badSectors: scrub.badSectors,
+    skippedObjects: scrub.skippedObjects,
+    lastError: scrub.lastError?.message ?? '',
+  };
+}
+
+function isoDate(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 export function clusterData(view: ClusterView, status: NodeStatus): ClusterData {

@@ -13,6 +13,7 @@ import type {
 import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
+import type { ScrubCommand } from '../core/scrub.ts';
 import { MODES } from '../core/volume.ts';
 
 /** Longest text of any field, in UTF-16 units. */
@@ -36,6 +37,7 @@ const FORMAT: Rules = {
 };
 const DURATION: Rule = { from: 1, to: MAX_INVITE_MS };
 const INVITE: Rules = { ttlMs: DURATION, isSingleUse: 'flag' };
+const SCRUB: Rules = { action: 'text', kind: 'text' };
 const CREATE: Rules = {
   ...POLICY,
   name: 'text',
@@ -57,6 +59,17 @@ export function parseCreate(body: unknown): CreateRequest {
   if (request.sizeBytes === undefined) throw usage('the field "sizeBytes" is missing');
   checkMinCopies(request);
   return request;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseScrub(body: unknown): ScrubCommand {
+  const { action, kind } = checked(body, SCRUB);
+  if (action === 'start') {
+    if (kind === 'light' || kind === 'deep') return { action, kind };
+    throw usage('"kind" must be light or deep');
+  }
+  if ((action === 'pause' || action === 'resume') && kind === undefined) return { action };
+  throw usage('"action" must be start with a kind, pause or resume');
 }
 
 /** @throws OperatingError 'usage' */

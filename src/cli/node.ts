@@ -6,6 +6,7 @@ import { formatDuration } from '../core/duration.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { addNodeLifeCommands } from './node-life.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
+import { addScrubCommands } from './scrub.ts';
 
 const COLUMNS: readonly Column<NodeData>[] = [
   { title: 'id', cell: (node) => node.name },
@@ -45,6 +46,7 @@ export function addNodeCommands(program: Command, io: Io): void {
       const answer = await session.ask<StatusData>('/v1/status');
       show(session, answer, 'node.info', { human: infoText, raw: infoRaw });
     });
+  addScrubCommands(node, io);
 }
 
 /** One word for scripts: what counts most. */

@@ -164,6 +164,36 @@ export interface ClusterData {
   readonly next: readonly string[];
 }
 
+/** How the answering node's scrubs are. Dates are ISO 8601. */
+export interface ScrubData {
+  readonly name: string;
+  readonly isPaused: boolean;
+  /** Bytes of a total that was fixed at the start. */
+  readonly run: {
+    readonly kind: 'light' | 'deep';
+    readonly startedAt: string;
+    readonly doneBytes: number;
+    readonly totalBytes: number;
+  } | null;
+  /** End of the last complete one; before the first, when the node began to count. */
+  readonly lastLightAt: string;
+  readonly lastDeepAt: string;
+  /** Null: only when asked for. */
+  readonly lightPeriodMs: number | null;
+  readonly deepPeriodMs: number | null;
+  readonly bytesPerSecond: number;
+  readonly late: readonly string[];
+  readonly badSectors: number;
+  readonly skippedObjects: number;
+  /** Of the last round that failed; empty when none did. */
+  readonly lastError: string;
+}
+
+export interface ScrubRequest {
+  readonly action: 'start' | 'pause' | 'resume';
+  readonly kind?: 'light' | 'deep';
+}
+
 export interface HealthData {
   readonly status: 'fine' | 'warning' | 'error';
 }

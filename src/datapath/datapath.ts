@@ -13,6 +13,7 @@ import { OpenVolume } from './open-volume.ts';
 import { PeerCopies } from './peer-copies.ts';
 import { PeerService } from './peer-service.ts';
 import { Repairer } from './repairer.ts';
+import { Scrubber } from './scrub-partition.ts';
 import { Settler } from './settle.ts';
 import { Surplus } from './surplus.ts';
 
@@ -36,6 +37,7 @@ export interface Datapath {
   readonly surplus: Surplus;
   readonly settler: Settler;
   readonly repairer: Repairer;
+  readonly scrubber: Scrubber;
   readonly stats: DatapathStats;
 }
 
@@ -58,6 +60,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   const surplus = new Surplus(parts, gates);
   const settler = new Settler(parts, { gates, fence });
   const repairer = new Repairer(parts, { gates, fence });
+  const scrubber = new Scrubber(parts);
   const copies = new PeerCopies(parts, { gates, marks, fence });
   const sessions = new Sessions(parts);
   const sessionOf = (volume: VolumeId): Gateway | undefined => sessions.holderOf(volume);
@@ -75,6 +78,7 @@ export function createDatapath(context: DatapathContext): Datapath {
     surplus,
     settler,
     repairer,
+    scrubber,
     get stats() {
       const { objectsCopied, bytesCopied } = catchUp;
       return { sessions: sessions.all().length, objectsCopied, bytesCopied };

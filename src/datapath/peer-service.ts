@@ -137,8 +137,11 @@ export class PeerService {
       case OP.FETCH:
         this.#source.fetch(frame, reply);
         return;
+      case OP.HASHES:
+        this.#source.hashes(frame, reply);
+        return;
       default: {
-        // HANDOVER, DIRTY, HASHES come with later releases, whose senders know who understands them.
+        // HANDOVER, DIRTY come with later releases, whose senders know who understands them.
         reply(answerTo(this.#parts, frame, STATUS.BAD));
         return;
       }

@@ -105,6 +105,29 @@ export class PeerSource {
     });
   }
 
+  /** All sums of an object at the named version, as the disk has them: for light scrub. */
+  hashes(frame: Frame, reply: Reply): void {
+    const { store } = this.#parts;
+    const { generation, index } = frame;
+    const judge: Judge = () => this.#judgeFetch(frame);
+    const own = () => versionOfRow(store.row(generation, index));
+    const status = judge();
+    if (status !== STATUS.OK) {
+      reply(answerTo(this.#parts, frame, status, own()));
+      return;
+    }
+    store.settled((failed) => {
+      if (failed !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO));
+      store.readSums(generation, index, (sums) => {
+        const now = judge();
+        const found = now === STATUS.OK && sums === undefined ? STATUS.SUSPECT : now;
+        const made = answerTo(this.#parts, frame, found, own());
+        if (found === STATUS.OK && sums !== undefined) made.payload = sums;
+        reply(made);
+      });
+    });
+  }
+
   #judgeFetch(frame: Frame): Status {
     const { store, views } = this.#parts;
     const row = store.row(frame.generation, frame.index);

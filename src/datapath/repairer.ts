@@ -76,6 +76,11 @@ export class Repairer {
     return found;
   }
 
+  /** Objects that are damaged here now. */
+  get damagedCount(): number {
+    return this.#parts.store.suspects.size;
+  }
+
   #wake(ms: number): void {
     if (this.#timer !== undefined || this.#isStopped) return;
     this.#timer = this.#parts.clock.setTimer(ms, () => {

@@ -31,6 +31,7 @@ export const OP = {
   HELLO: 48,
   PING: 49,
   MAP: 50,
+  CONDITION: 51,
 } as const;
 /** Added to the op in a reply. */
 export const REPLY_BIT = 128;

@@ -61,6 +61,7 @@ function startNode() {
       warn: () => {},
     },
     replicator: { changeDue: () => false, proposeChanges: none, warn: () => {} },
+    scrub: { workDue: () => false, work: none, warn: () => {} },
     recovery: { workDue: () => false, work: none, warn: () => {} },
     lockOf: (id) => lockInput(id, log, release.run),
     onLockEnded: (id) => log.push(`lock ended ${id}`),

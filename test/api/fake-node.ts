@@ -2,11 +2,13 @@
 // them may share one cell and are then nodes of one cluster.
 
 import { viewOf } from '../../src/core/cluster-state.ts';
+import type { NodeCondition } from '../../src/core/condition.ts';
 import { OperatingError } from '../../src/core/errors.ts';
 import type { NodeId, PolicyId, VolumeId } from '../../src/core/ids.ts';
 import { INVITE_PREFIX, inviteValue } from '../../src/core/invite.ts';
 import { DownTimes } from '../../src/core/life-plan.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
+import { freshMemo, type ScrubCommand, type ScrubStatus } from '../../src/core/scrub.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 import { checkName, checkSize } from '../../src/core/volume.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
@@ -35,6 +37,17 @@ export class FakeNode implements NodeHandle {
   readonly downTimes = new DownTimes();
   /** Set to make every call that proposes fail like this. */
   failure: Error | undefined;
+  conditionsNow: readonly NodeCondition[] = [];
+  scrubNow: ScrubStatus = {
+    ...freshMemo(0),
+    periods: { lightMs: 1000, deepMs: Number.POSITIVE_INFINITY },
+    bytesPerSecond: 1 << 20,
+    late: [],
+    skippedObjects: 0,
+    badSectors: 0,
+    lastError: undefined,
+  };
+  readonly scrubCommands: ScrubCommand[] = [];
   /** Set to make calls hang until it resolves. */
   gate: Promise<void> | undefined;
 
@@ -45,6 +58,16 @@ export class FakeNode implements NodeHandle {
 
   async start(): Promise<void> {}
   async stop(): Promise<void> {}
+
+  async conditions(): Promise<readonly NodeCondition[]> {
+    return this.conditionsNow;
+  }
+
+  scrub(command?: ScrubCommand): ScrubStatus {
+    if (this.failure !== undefined) throw this.failure;
+    if (command !== undefined) this.scrubCommands.push(command);
+    return this.scrubNow;
+  }
 
   status(): NodeStatus {
     const isBlank = this.number === 0;

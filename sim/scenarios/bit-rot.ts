@@ -1,0 +1,128 @@
+// Goal: damage of copies is never seen by a guest and does not last. Under load, round by round, one node's copies rot:
+// bits of data or sums turn, sectors become unreadable, object files vanish. The guest sees no error; a scrub finds what
+// nobody read; every copy is whole in the end. Then a sector rots on all copies: its read fails, nothing else does, the
+// nodes say so, and an overwrite heals it. The seed picks victims, places and kinds.
+
+import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import type { Guest } from '../guest.ts';
+import { scenario } from '../scenario.ts';
+import type { SimNode } from '../sim-node.ts';
+import type { Stage } from '../stage.ts';
+import { RunFailure } from '../world.ts';
+
+const ROUNDS = 4;
+const HARMS_PER_ROUND = 6;
+const DATA_OFFSET = 4 * SECTOR_BYTES;
+const SLOT_OFFSET = 2 * SECTOR_BYTES;
+/** Written before anything rots: two objects. */
+const WORKING_SET = 1100;
+const OBJECT_SECTORS = OBJECT_BYTES / SECTOR_BYTES;
+const WORKLOAD = { workingSet: WORKING_SET, thinkMs: 20 };
+const HARMS = ['bit', 'bit', 'unreadable', 'sums', 'file'] as const;
+
+function harm(stage: Stage, victim: SimNode): void {
+  const { random } = stage;
+  const files = victim.disk.filePaths('objects');
+  if (files.length === 0) return;
+  const path = random.pick(files);
+  const kind = random.pick(HARMS);
+  const sector = random.between(0, OBJECT_SECTORS - 1);
+  const position = DATA_OFFSET + sector * SECTOR_BYTES + random.between(0, SECTOR_BYTES - 1);
+  if (kind === 'bit') victim.disk.rot(path, position);
+  else if (kind === 'unreadable') victim.disk.makeUnreadable(path, position);
+  else if (kind === 'file') victim.disk.loseEntry(path);
+  else for (const slot of [0, 1]) victim.disk.rot(path, slot * SLOT_OFFSET + 100);
+  stage.world.note('stage', 'harm', `${kind} ${victim.name} ${path} ${sector}`);
+}
+
+/** Asks every node for a scrub and waits until it is over and nothing is damaged any more. */
+async function scrubbed(stage: Stage, kind: 'light' | 'deep'): Promise<void> {
+  for (const node of stage.running) {
+    const { process, handle } = node.running();
+    stage.world.enter(process, () => handle.scrub({ action: 'start', kind }));
+  }
+  await stage.until(
+    `${kind} scrub and repairs are over`,
+    () => {
+      for (const node of stage.running) {
+        const { handle } = node.running();
+        const { run, late } = handle.scrub();
+        if (run !== undefined || late.length > 0) return `${node.name} scrubs`;
+      }
+      return true;
+    },
+    { seconds: 120 },
+  );
+  await stage.check.noCopyIsSuspect();
+}
+
+export const bitRot = scenario(
+  'bit-rot',
+  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  async (stage) => {
+    const { random } = stage;
+    await stage.form();
+    const gateway = stage.anyRunning();
+    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
+    await guest.fill(WORKING_SET);
+    guest.writeForever(WORKLOAD);
+    await stage.run({ seconds: 1 });
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const victim = stage.anyRunning();
+      for (let i = 0; i < HARMS_PER_ROUND; i += 1) {
+        harm(stage, victim);
+        await stage.run({ seconds: random.exponential(0.2) });
+      }
+      // Some rounds with the guest, some in silence; a node may have died with its rot.
+      if (victim !== gateway && random.chance(0.4)) {
+        victim.kill();
+        await stage.run({ seconds: random.unit() });
+        await victim.start();
+        await stage.check.converges({ seconds: 120 });
+      }
+      await scrubbed(stage, 'deep');
+    }
+    await guest.stop();
+    if (guest.errors.length > 0)
+      throw new RunFailure(`guest saw errors: ${guest.errors.join(', ')}`);
+    await stage.run({ seconds: 1 });
+    await scrubbed(stage, 'light');
+    await scrubbed(stage, 'deep');
+    await rotOnAllCopies(stage, guest);
+    await stage.check.everyAcknowledgedWriteIsReadable(guest);
+    await stage.check.noCopyIsSuspect();
+    await stage.check.replicasAreIdentical();
+  },
+);
+
+/** One sector of all copies: an error for it alone, told by every node, healed by an overwrite. */
+async function rotOnAllCopies(stage: Stage, guest: Guest): Promise<void> {
+  const block = stage.random.between(1, OBJECT_SECTORS - 2);
+  const [path] = stage.running[0]?.disk.filePaths('objects').filter(isFirstObject) ?? [];
+  if (path === undefined) throw new RunFailure('the first object has no file');
+  // Nothing is in memory only: the bytes that rot are those of the file.
+  await stage.run({ seconds: 1 });
+  for (const node of stage.running) node.disk.rot(path, DATA_OFFSET + block * SECTOR_BYTES + 7);
+  const code = await guest.tryRead(block, 1);
+  if (code !== 'corrupt') throw new RunFailure(`a read of what all copies lost: ${code ?? 'ok'}`);
+  for (const near of [block - 1, block + 1]) await guest.read(near);
+  await stage.until('all nodes tell of the lost sector', () => whoIsSilent(stage, block), {
+    seconds: 60,
+  });
+  await guest.write(block);
+  await stage.check.noCopyIsSuspect();
+  guest.errors.length = 0;
+}
+
+function isFirstObject(path: string): boolean {
+  return path.endsWith('00000000');
+}
+
+function whoIsSilent(stage: Stage, sector: number): string | true {
+  for (const node of stage.running) {
+    const { condition } = node.running().handle.inspect();
+    const isTold = condition?.damaged.some(({ lost }) => lost.includes(sector)) === true;
+    if (!isTold) return `${node.name} is silent`;
+  }
+  return true;
+}

@@ -1,0 +1,124 @@
+// CORRUPTION and SCRUB_LATE: what the members say of their copies, as checks with remedies. Pure.
+
+import type { Warning } from '../core/admin-shapes.ts';
+import type { NodeCondition } from '../core/condition.ts';
+import type { GenerationId } from '../core/ids.ts';
+import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import type { ClusterView } from '../core/view.ts';
+
+/** A repair is told for so long. */
+export const REPAIR_TOLD_MS = 24 * 60 * 60 * 1000;
+/** Ranges and objects named in one message; the rest is counted. */
+const MAX_NAMED = 8;
+
+/** Every check of copies that is on. `dateMs`: now, ms since 1970. */
+export function copyWarnings(
+  view: ClusterView,
+  conditions: readonly NodeCondition[],
+  dateMs: number,
+): readonly Warning[] {
+  return [
+    ...lostRanges(view, conditions),
+    ...conditions.map((condition) => unrepaired(view, condition)),
+    ...conditions.map((condition) => differing(view, condition)),
+    ...conditions.map((condition) => repaired(condition, dateMs)),
+    scrubLate(conditions),
+  ].filter((warning) => warning !== undefined);
+}
+
+/** Sectors that no copy can give, by volume: reads of them are answered with an error. */
+function lostRanges(view: ClusterView, conditions: readonly NodeCondition[]): Warning[] {
+  const sectors = new Map<string, Set<number>>();
+  for (const { damaged } of conditions) {
+    for (const { generation, index, lost } of damaged) {
+      if (lost.length === 0) continue;
+      const volume = volumeOf(view, generation);
+      const found = sectors.get(volume) ?? new Set();
+      sectors.set(volume, found);
+      for (const sector of lost) found.add((index * OBJECT_BYTES) / SECTOR_BYTES + sector);
+    }
+  }
+  return [...sectors].map(([volume, found]) => {
+    const ranges = rangesOf([...found].sort((a, b) => a - b));
+    const named = ranges.slice(0, MAX_NAMED).map(([from, to]) => `${from}-${to}`);
+    const more = ranges.length > MAX_NAMED ? ` and ${ranges.length - MAX_NAMED} more ranges` : '';
+    const message = `not repaired: no copy of volume ${volume} passes its checksums at bytes ${named.join(', ')}${more}; reads there fail`;
+    const remedy = `restore or overwrite these ranges of ${volume}; replace the disks that lost them`;
+    return corruption('error', message, remedy, [volume]);
+  });
+}
+
+/** From-to in bytes, both inclusive. */
+function rangesOf(sectors: readonly number[]): (readonly [number, number])[] {
+  const ranges: [number, number][] = [];
+  for (const sector of sectors) {
+    const from = sector * SECTOR_BYTES;
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] + 1 === from) last[1] = from + SECTOR_BYTES - 1;
+    else ranges.push([from, from + SECTOR_BYTES - 1]);
+  }
+  return ranges;
+}
+
+/** Damaged here, right elsewhere, or so it is hoped. */
+function unrepaired(view: ClusterView, condition: NodeCondition): Warning | undefined {
+  const { node, damaged, damagedCount } = condition;
+  const waiting = damaged.filter(({ lost }) => lost.length === 0);
+  const count = damagedCount - (damaged.length - waiting.length);
+  const [first] = waiting;
+  if (count <= 0 || first === undefined) return undefined;
+  const volumes = [...new Set(waiting.map(({ generation }) => volumeOf(view, generation)))];
+  const copies = count === 1 ? '1 copy is' : `${count} copies are`;
+  const message = `not repaired: ${copies} damaged on n${node} (${volumes.join(', ')}): ${first.reason}`;
+  const remedy = 'wait for the repair; if it lasts, bring the other copies back: dog node list';
+  return corruption('error', message, remedy, [`n${node}`, ...volumes]);
+}
+
+/** Nobody can say which one is right. */
+function differing(view: ClusterView, condition: NodeCondition): Warning | undefined {
+  const { node, differences, differenceCount } = condition;
+  if (differenceCount === 0) return undefined;
+  const named = differences.slice(0, MAX_NAMED).map(({ generation, index, peer, what }) => {
+    return `object ${index} of ${volumeOf(view, generation)} on n${node} and n${peer} (${what})`;
+  });
+  const message = `copies differ though each passes its checksums: ${named.join(', ')}`;
+  const remedy = 'compare with a backup and overwrite what is wrong; please report this';
+  return corruption('error', message, remedy, [`n${node}`]);
+}
+
+function repaired(condition: NodeCondition, dateMs: number): Warning | undefined {
+  const { node, sectorsRepaired, objectsRepaired, lastRepairMs } = condition;
+  if (sectorsRepaired === 0 || dateMs - lastRepairMs > REPAIR_TOLD_MS) return undefined;
+  const sectors = sectorsRepaired === 1 ? '1 sector' : `${sectorsRepaired} sectors`;
+  const whole = objectsRepaired === 0 ? '' : `, ${objectsRepaired} whole objects among them`;
+  const at = new Date(lastRepairMs).toISOString();
+  const message = `repaired: ${sectors} failed their checksums on n${node} and were copied from other nodes${whole}; last at ${at}`;
+  const remedy = `look for more: dog node scrub start deep; replace the disk of n${node} if it goes on`;
+  return corruption('warning', message, remedy, [`n${node}`]);
+}
+
+function scrubLate(conditions: readonly NodeCondition[]): Warning | undefined {
+  const late = conditions.filter(({ scrubLate: kinds }) => kinds.length > 0);
+  if (late.length === 0) return undefined;
+  const names = late.map(({ node, scrubLate: kinds }) => `n${node} (${kinds.join(', ')})`);
+  return {
+    code: 'SCRUB_LATE',
+    severity: 'warning',
+    message: `not all copies were looked at within twice the period: ${names.join(', ')}`,
+    remedy: 'end a pause: dog node scrub resume; or raise sheep --scrub-rate',
+    affected: late.map(({ node }) => `n${node}`),
+  };
+}
+
+function corruption(
+  severity: Warning['severity'],
+  message: string,
+  remedy: string,
+  affected: readonly string[],
+): Warning {
+  return { code: 'CORRUPTION', severity, message, remedy, affected };
+}
+
+function volumeOf(view: ClusterView, generation: GenerationId): string {
+  return view.volumeOfGeneration(generation)?.name ?? `generation ${generation}`;
+}

@@ -1,0 +1,39 @@
+// What a node says of its copies when it is asked: what was repaired, what is not, what differs, how its scrubs are.
+// Health (api/health.ts) is made of it.
+
+import type { NodeId, ObjectId } from './ids.ts';
+import type { ScrubKind } from './scrub.ts';
+
+/** Objects named by one node at most; the counts tell of all. */
+export const MAX_TOLD_OBJECTS = 32;
+/** Sectors named per object at most. */
+export const MAX_TOLD_SECTORS = 64;
+
+/** A copy that is damaged and not healed yet. */
+export interface DamagedCopy extends ObjectId {
+  /** Numbers of sectors that no copy can give; empty = a repair waits. */
+  readonly lost: readonly number[];
+  /** Why it is not healed, for people. */
+  readonly reason: string;
+}
+
+/** Two copies that differ though each passes its sums. */
+export interface CopyDifference extends ObjectId {
+  readonly peer: NodeId;
+  readonly what: 'version' | 'regions' | 'sums';
+}
+
+export interface NodeCondition {
+  readonly node: NodeId;
+  /** Since the node's start. */
+  readonly sectorsRepaired: number;
+  readonly objectsRepaired: number;
+  /** Date of the last repair, ms since 1970; 0 = none. */
+  readonly lastRepairMs: number;
+  /** Objects that are damaged now; `damaged` names the first of them. */
+  readonly damagedCount: number;
+  readonly damaged: readonly DamagedCopy[];
+  readonly differenceCount: number;
+  readonly differences: readonly CopyDifference[];
+  readonly scrubLate: readonly ScrubKind[];
+}
