@@ -17,6 +17,7 @@ import { refusesAfterTouching, reusesNumber } from './full-disks.ts';
 import type { Mutant } from './mutant.ts';
 import { tamperFrames } from './tamper-frames.ts';
 import { wrapSessions } from './wrap-session.ts';
+import { WRITEBACK_MUTANTS } from './writeback-mutants.ts';
 
 /** Written in the map log's own file name: storage/layout.ts. */
 const MAP_LOG = /map\.log|raft/;
@@ -210,4 +211,5 @@ export const MUTANTS: readonly Mutant[] = [
   silentObserver,
   countedTwice,
   ignoresIncarnation,
+  ...WRITEBACK_MUTANTS,
 ];
