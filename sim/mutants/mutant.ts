@@ -1,5 +1,6 @@
 // A mutant breaks one rule on purpose, from outside of the product: through its ports, its wire, the sessions that its
-// guests hold, or a method of one of its classes. Each names the story that must catch it; a judge that lets it pass is blind (SIMULATOR.md, 5).
+// guests hold, or a method of one of its classes. Each names the story that must catch it; a judge that lets it pass is
+// blind (SIMULATOR.md, 5).
 
 import type { Outcome, Scenario } from '../scenario.ts';
 import { play } from '../scenario.ts';

@@ -29,6 +29,7 @@ import { ControlLink } from './control-link.ts';
 import { exchange, receiveMessages, receiveOne, sendLast } from './control-stream.ts';
 import { DataPlane, type DataTls } from './data-channel.ts';
 import { createGatedNode, type GatedNode } from './gated-node.ts';
+import { LinkUse, neighboursOf } from './kept-links.ts';
 import { hostAndPort, isLoopback } from './multiaddr-parts.ts';
 
 const CONTROL_PROTOCOL = '/sheep/control/1';
@@ -46,8 +47,6 @@ const KNOCK_TIMEOUT_MS = 15_000;
 /** Control streams that one peer may have open towards us: an old one may linger beside its successor. */
 const MAX_CONTROL_STREAMS = 8;
 const MAX_CHANNEL_STREAMS = 32;
-/** Links kept up without being asked, so that rumours find a mesh: to the next peers in the order of keys. */
-const MAX_KEPT_LINKS = 16;
 const KEEP_INTERVAL_MS = 1000;
 
 export interface Libp2pNetworkOptions {
@@ -79,6 +78,7 @@ class Libp2pNetwork implements Network {
   #peers: ReadonlyMap<PeerKey, PeerAddress> = new Map();
   #gated: GatedNode | undefined;
   #isStopped = false;
+  readonly #use = new LinkUse();
   #knocks = 0;
   #keepTimer: TimerHandle | undefined;
   #message: ((peer: PeerKey, message: Uint8Array) => void) | undefined;
@@ -164,6 +164,7 @@ class Libp2pNetwork implements Network {
   send(peer: PeerKey, message: Uint8Array): boolean {
     invariant(message.length <= MAX_MESSAGE_BYTES, 'a control message is at most 1 MiB');
     if (this.#isStopped || this.#gated === undefined || !this.#peers.has(peer)) return false;
+    this.#noteUse(peer);
     return this.#linkTo(peer).send(message);
   }
 
@@ -337,12 +338,18 @@ class Libp2pNetwork implements Network {
       (serve: (stream: Stream, connection: Connection, peer: PeerKey) => Promise<void>) =>
       (stream: Stream, connection: Connection) => {
         const peer = keyOf(connection.remotePeer);
-        if (!this.#peers.has(peer)) stream.abort(unreachable('not a member'));
-        else this.#guard(stream, peer, serve(stream, connection, peer));
+        if (!this.#peers.has(peer)) {
+          stream.abort(unreachable('not a member'));
+          return;
+        }
+        this.#noteUse(peer);
+        this.#guard(stream, peer, serve(stream, connection, peer));
       };
     const control = (stream: Stream, _connection: Connection, peer: PeerKey) =>
       receiveMessages(stream, MAX_MESSAGE_BYTES, (message) => {
-        if (this.#peers.has(peer)) this.#message?.(peer, message);
+        if (!this.#peers.has(peer)) return;
+        this.#noteUse(peer);
+        this.#message?.(peer, message);
       });
     await node.handle(CONTROL_PROTOCOL, forMembers(control), {
       maxInboundStreams: MAX_CONTROL_STREAMS,
@@ -372,22 +379,40 @@ class Libp2pNetwork implements Network {
     const gated = this.#gated;
     const known = this.#peers.get(peer);
     if (gated === undefined || known === undefined) throw unreachable(`${peer} is no member`);
+    this.#noteUse(peer);
     const connection =
       gated.connectionTo(peer) ?? (await gated.node.dial(targetsOf(known), { signal }));
     return connection.newStream(protocol, { signal });
   }
 
-  /** Dials the next members in the order of keys, so that the links form one ring at least. */
+  /** Dials the neighbours, and closes what nobody needs. */
   #keepLinks(): void {
     if (this.#keepTimer !== undefined) this.#options.clock.clearTimer(this.#keepTimer);
     if (this.#isStopped) return;
-    const sorted = [...this.#peers.keys()].sort();
-    const after = sorted.filter((peer) => peer > this.self);
-    const before = sorted.filter((peer) => peer < this.self);
-    for (const peer of [...after, ...before].slice(0, MAX_KEPT_LINKS)) {
+    const neighbours = neighboursOf(this.self, this.#peers.keys());
+    for (const peer of neighbours.after) {
       if (this.#gated?.connectionTo(peer) === undefined) this.#linkTo(peer).connect();
     }
+    this.#closeIdle(new Set([...neighbours.after, ...neighbours.before]));
     this.#keepTimer = this.#options.clock.setTimer(KEEP_INTERVAL_MS, () => this.#keepLinks());
+  }
+
+  #closeIdle(kept: Set<string>): void {
+    const gated = this.#gated;
+    if (gated === undefined) return;
+    for (const topic of TOPICS) {
+      for (const peer of gated.meshOf(TOPIC_PREFIX + topic)) kept.add(peer);
+    }
+    const connected = new Set(gated.node.getPeers().map(keyOf));
+    for (const peer of this.#use.idle(connected, kept, this.#options.clock.now())) {
+      this.#links.get(peer)?.stop();
+      this.#links.delete(peer);
+      gated.hangUp(peer);
+    }
+  }
+
+  #noteUse(peer: PeerKey): void {
+    this.#use.note(peer, this.#options.clock.now());
   }
 }
 

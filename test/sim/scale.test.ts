@@ -1,4 +1,5 @@
-// A hundred whole nodes: ten that die at once go in one epoch, and with no gossip at all the verdict is the same. `npm run sim -- --scale 300` and 1000 have the rest.
+// A hundred whole nodes: ten that die at once go in one epoch, and with no gossip at all the verdict is the same.
+// `npm run sim -- --scale 300` and 1000 have the rest.
 
 import '../../sim/bans.ts';
 import '../../sim/share-states.ts';
