@@ -176,7 +176,8 @@ export async function knockWith(network: Network, token: string, place: Place): 
   });
 }
 
-async function knockAt(
+/** One knock. Rejects when nobody answers. */
+export async function knockAt(
   network: Network,
   address: string,
   token: JoinToken,
@@ -230,6 +231,11 @@ async function admit(door: Doorkeeper, peerKey: PeerKey, bytes: Uint8Array): Pro
   const knock = decodeJoinRequest(bytes);
   checkKnock(view, knock);
   const { inviteId, secret, addresses, zone, weight, isWitness } = knock;
+  const former = [...view.retired.values()].find((one) => one.peerKey === peerKey);
+  if (former !== undefined) {
+    const why = `n${former.node} was ${former.how} by an operator: its identity is retired`;
+    throw new OperatingError('gone', `${why}; an empty data directory joins as a new node`);
+  }
   const secretHash = hashOfSecret(secret);
   const dateMs = clock.date();
   const invite = parseInvite(view.settings.get(INVITE_PREFIX + inviteId));
@@ -238,14 +244,18 @@ async function admit(door: Doorkeeper, peerKey: PeerKey, bytes: Uint8Array): Pro
   if (bar !== undefined && view.memberByKey(peerKey) === undefined) {
     throw new OperatingError('refused', `${bar}: make one with dog cluster invite`);
   }
-  const who = { peerKey, addresses, zone, weight, isWitness };
-  const body: EntryBody = { type: 'nodeAdmit', ...who, inviteId, secretHash, dateMs };
-  const result = await agreement.propose(body, JOIN_PROPOSE_MS);
-  if (result.value === 0) throw new OperatingError('refused', result.detail);
   const members = [...view.members.values()].map((m) => ({
     peer: m.peerKey,
     addresses: m.addresses,
   }));
+  const known = view.memberByKey(peerKey);
+  if (known !== undefined && inviteId === '') {
+    return { type: 'joined', node: known.node, clusterId: view.clusterId, members };
+  }
+  const who = { peerKey, addresses, zone, weight, isWitness };
+  const body: EntryBody = { type: 'nodeAdmit', ...who, inviteId, secretHash, dateMs };
+  const result = await agreement.propose(body, JOIN_PROPOSE_MS);
+  if (result.value === 0) throw new OperatingError('refused', result.detail);
   return { type: 'joined', node: result.value as NodeId, clusterId: view.clusterId, members };
 }
 

@@ -8,6 +8,7 @@ import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
+import { OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import { DownTimes } from './core/life-plan.ts';
@@ -29,6 +30,7 @@ import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
 import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
+import { Retirement } from './retirement.ts';
 import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
@@ -82,6 +84,7 @@ export class FormedNode {
   readonly #space: SpaceDuties;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
+  readonly #retirement: Retirement;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -98,6 +101,7 @@ export class FormedNode {
     const { self } = this;
     const incarnation = () => superblock.incarnation;
     this.#firstLife = superblock.incarnation;
+    this.#retirement = new Retirement(network, clock);
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
       network,
@@ -458,7 +462,11 @@ export class FormedNode {
     const { superblock, ports } = this.#options;
     const isCaughtUp = await this.agreement.catchUp();
     if (this.agreement.driver.leader === undefined) await this.lookForVoters();
-    if (!isCaughtUp && !this.#isSoleVoter()) throw waitingFor('another member to answer');
+    if (!isCaughtUp && !this.#isSoleVoter()) {
+      const reason = await this.#retirement.ask(this.view, this.self);
+      if (reason !== undefined) this.#options.onFatal(new OperatingError('gone', reason));
+      throw waitingFor('another member to answer');
+    }
     const me = this.view?.members.get(this.self);
     if (me === undefined) throw waitingFor('the map log');
     if (!this.#isDisowned()) return;

@@ -11,6 +11,7 @@ import type { EntryBody } from '../src/core/log-entry.ts';
 import { decodeToken, encodeToken } from '../src/core/token.ts';
 import { answerKnock, formatEntry, knockWith, makeInvite } from '../src/formation.ts';
 import type { Network } from '../src/ports/ports.ts';
+import { Retirement } from '../src/retirement.ts';
 import { decodeJoinReply, encodeJoinRequest, MAX_REFUSAL_CHARS } from '../src/wire/messages.ts';
 import { SeededRandom } from './datapath/fake-clock.ts';
 import { CLUSTER_ID, clusterOf, entryBodies } from './fixtures.ts';
@@ -89,7 +90,7 @@ function member() {
         return answerKnock(door(), 'stranger' as PeerKey, request);
       },
     }) as unknown as Network;
-  return { state, proposed, answer, invite, network, view, refusals, clock };
+  return { state, proposed, answer, invite, network, view, refusals, clock, cell };
 }
 
 test('formation: who knocks with an invite gets a place and hears of all members', async (t) => {
@@ -191,6 +192,27 @@ test('formation: a knock of the first format names no versions and is let in', a
   const bytes = encodeJoinRequest({ ...knock, oldest: 1, newest: 1 });
   const first = new Uint8Array([1, ...bytes.subarray(1, bytes.length - 5)]);
   t.is((await answer(first)).type, 'joined');
+});
+
+test('formation: who was retired hears it, whatever it has in its hand; a member does not become another', async (t) => {
+  const { network, cell, proposed, view } = member();
+  const asked = network();
+  const self = 4 as NodeId;
+  const memory = viewOf(clusterOf({ nodes: 4, partitions: 1, settled: false }).state);
+  const known = new Map(
+    [...memory.members].map(([node, one]) => [
+      node,
+      { ...one, addresses: ['/ip4/10.0.0.1/tcp/7001'] },
+    ]),
+  );
+  const before = { ...memory, clusterId: view().clusterId, members: known };
+  const ask = () => new Retirement(asked, { now: () => 0 }).ask(before, self);
+  t.is(await ask(), undefined, 'a stranger is no former member');
+  cell.apply({ ...entryBodies.nodeJoin({ peer: 9 }), peerKey: 'stranger' as PeerKey });
+  t.is(await ask(), undefined);
+  t.is(proposed.length, 0, 'nothing is proposed for a member that only asks');
+  cell.apply({ type: 'nodeLost', node: 4 as NodeId, by: 'test' });
+  t.regex((await ask()) ?? '', /n4 was forgotten by an operator/);
 });
 
 test('formation: an invite that has ended opens nothing', async (t) => {
