@@ -2,13 +2,15 @@
 
 import type { AgreementTuning } from '../src/agreement/agreement.ts';
 import { nodeConfig } from '../src/config.ts';
-import { MIB } from '../src/core/units.ts';
+import { KIB, MIB } from '../src/core/units.ts';
 import type { BuildNode } from './sim-node.ts';
 import { Stage, type WrapPorts } from './stage.ts';
 import { RunFailure, type TraceRecord, World } from './world.ts';
 
 /** Smallest journal that a node accepts: it wraps and checkpoints often. */
 const SIM_JOURNAL_BYTES = 8 * MIB;
+/** Two blocks: many a guest's write goes past the journal. */
+const SIM_EXTENT_BYTES = 8 * KIB;
 /** Audited and compacted often, so that every story has snapshots, and nodes that need them. */
 const SIM_MAP_LOG: AgreementTuning = {
   auditEvery: 10,
@@ -63,7 +65,11 @@ export interface PlayOptions {
 export async function play(story: Scenario, options: PlayOptions): Promise<Outcome> {
   const world = new World(options.seed);
   const { nodes, copies, partitions = 16 } = story.options;
-  const config = nodeConfig({ journalBytes: SIM_JOURNAL_BYTES, mapLog: SIM_MAP_LOG });
+  const config = nodeConfig({
+    journalBytes: SIM_JOURNAL_BYTES,
+    extentBytes: SIM_EXTENT_BYTES,
+    mapLog: SIM_MAP_LOG,
+  });
   const stage = new Stage(
     world,
     options.build,

@@ -268,12 +268,14 @@ class SheepNode implements NodeHandle {
   ): Promise<FormedNode> {
     const { disk, clock, random, trace, network } = this.#ports;
     const log = opened ?? (await this.#openLog());
+    const { extentBytes } = this.#config;
     const store = await openObjectStore({
       disk,
       clock,
       random: random.fork('store'),
       trace,
       journalBytes: this.#config.journalBytes,
+      ...(extentBytes === undefined ? {} : { extentBytes }),
       spaceRule: { nearfull: this.#config.nearfull, full: this.#config.full },
       onFatal: (error: Error) => this.#fail(error),
     });

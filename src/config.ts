@@ -39,6 +39,8 @@ export interface NodeConfig {
   readonly scrubBytesPerSecond: number;
   /** TLS on data channels: between hosts only, always, or never. */
   readonly dataTls: DataTls;
+  /** Smallest write that may go past the journal; the store's own bound unless the simulator asks for a small one. */
+  readonly extentBytes?: number;
   /** When the map log is audited and compacted; the simulator has less patience than the defaults. */
   readonly mapLog: AgreementTuning;
 }
