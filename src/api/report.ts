@@ -212,7 +212,8 @@ function count(tally: Tally, view: ClusterView, config: PartitionConfig, policy:
   const isUp = (node: NodeId) => view.members.get(node)?.state === 'up';
   const live = config.inSync.filter(isUp);
   const isPlaced = config.targets.every((node) => live.includes(node));
-  const isAtRest = config.joining.length === 0 && isPlaced && config.targets.length > 0;
+  const isQuiet = config.joining.length === 0 && config.doubtful.length === 0;
+  const isAtRest = isQuiet && isPlaced && config.targets.length > 0;
   tally.total += 1;
   if (isAtRest) tally.settled += 1;
   if (live.length < policy.minCopies) tally.halted += 1;
