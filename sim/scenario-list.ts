@@ -1,10 +1,13 @@
 // Every story that `npm run sim` and the smoke test run.
 
 import type { Scenario } from './scenario.ts';
+import { awayTooLong } from './scenarios/away-too-long.ts';
 import { backForGood } from './scenarios/back-for-good.ts';
 import { bitRot } from './scenarios/bit-rot.ts';
+import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
+import { damagedLog } from './scenarios/damaged-log.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
@@ -14,6 +17,7 @@ import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
 import { halfWritten } from './scenarios/half-written.ts';
+import { leaderStops } from './scenarios/leader-stops.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
@@ -22,6 +26,7 @@ import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
+import { slowLeader } from './scenarios/slow-leader.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
@@ -29,6 +34,7 @@ import { swarm } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
 import { twoOut } from './scenarios/two-out.ts';
+import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
@@ -65,6 +71,12 @@ export const SCENARIOS: readonly Scenario[] = [
   voterReplaced,
   twoAndWitness,
   strangerKnocks,
+  awayTooLong,
+  damagedLog,
+  slowLeader,
+  leaderStops,
+  voterLosesDisk,
+  brokenState,
   growAndShrink,
   twoOut,
 ];

@@ -60,7 +60,7 @@ export class Stage {
   readonly #wrapPorts: WrapPorts;
   #clusterId: string | undefined;
   readonly viewChecker = new ViewChecker();
-  readonly #traceChecker = new TraceChecker();
+  readonly traceChecker = new TraceChecker();
   readonly #numberChecker = new NumberChecker();
   readonly volumes: GuestVolume[] = [];
 
@@ -102,7 +102,7 @@ export class Stage {
       },
       onTrace: (node, name, fields) => {
         if (this.#isOfAnotherCluster(node)) return;
-        const wrong = this.#traceChecker.note(node.name, name, fields);
+        const wrong = this.traceChecker.note(node.name, name, fields);
         if (wrong !== undefined) this.world.fail(wrong);
       },
     };
@@ -139,6 +139,19 @@ export class Stage {
   /** The newest that any node has published. */
   get epoch(): number {
     return Math.max(0, ...[...this.views.values()].map((view) => view.epoch));
+  }
+
+  /** Who leads the map log, by its own word. */
+  get leader(): SimNode | undefined {
+    return this.running.find((node) => node.running().handle.status().role === 'leader');
+  }
+
+  /** `count` entries in the map log, by an operator's settings through any node. */
+  async fillLog(count: number): Promise<void> {
+    for (let at = 0; at < count; at += 1) {
+      const value = `${700 + (at % 100)}s`;
+      await this.operate(this.anyRunning(), 'set', (admin) => admin.set('out-after', value));
+    }
   }
 
   /** Any node that runs, by a draw. */

@@ -38,6 +38,7 @@ function become(state: RaftState, role: RaftRole): void {
   if (role === 'leader') return;
   state.progress.clear();
   state.isHandingOver = false;
+  state.heir = undefined;
 }
 
 /**
@@ -242,6 +243,7 @@ function checkQuorum(turn: Turn): void {
   }
   for (const progress of state.progress.values()) progress.active = false;
   state.isHandingOver = false;
+  state.heir = undefined;
   armTimer(turn, ELECTION_MIN_MS, ELECTION_MIN_MS);
 }
 

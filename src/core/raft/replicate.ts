@@ -176,7 +176,8 @@ export function offerLead(turn: Turn, to: NodeId): void {
   const { state } = turn;
   const progress = state.progress.get(to);
   if (progress === undefined || !progress.active || progress.match < lastIndex(state)) return;
-  if (!isHeir(voterSet(state), to)) return;
+  if (state.heir !== undefined || !isHeir(voterSet(state), to)) return;
+  state.heir = to;
   sendNow(turn, to, { type: 'timeoutNow', term: state.term });
 }
 

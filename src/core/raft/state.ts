@@ -247,6 +247,8 @@ export interface RaftState {
   readonly progress: Map<NodeId, Progress>;
   /** Gives the lead away: takes no proposals until the next quorum check (C2.7). */
   isHandingOver: boolean;
+  /** Who was asked to take over: two would split the vote. */
+  heir: NodeId | undefined;
   /** Waiting reads, oldest first, at most MAX_WAITING_READS; their last round. */
   reads: WaitingRead[];
   readRound: number;
@@ -315,6 +317,7 @@ export function createRaft(options: {
     votes: new Set(),
     progress: new Map(),
     isHandingOver: false,
+    heir: undefined,
     reads: [],
     readRound: 0,
   };

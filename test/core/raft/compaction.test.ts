@@ -182,6 +182,11 @@ test('raft: a leader that hands over asks who has all of its log, and takes no p
   const refused = leader.feed({ type: 'propose', items: [{ origin: origin(1, 1), body }] });
   t.like(refused[0], { type: 'refusedProposals' });
   t.deepEqual(sent(leader.hear(N3, replyOf(term, 102))).at(-1), { type: 'timeoutNow', term });
+  t.deepEqual(
+    sent(leader.hear(N2, replyOf(term, 102))),
+    [],
+    'one is asked, not two: votes would split',
+  );
   leader.feed({ type: 'electionTimeout' });
   t.false(leader.state.isHandingOver, 'after a time-out it goes on');
 });
