@@ -9,7 +9,7 @@ import { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import { OperatingError } from './core/errors.ts';
-import type { Incarnation, NodeId } from './core/ids.ts';
+import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import { DownTimes } from './core/life-plan.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
@@ -35,7 +35,7 @@ import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import type { Superblock } from './storage/superblock.ts';
-import { membershipDuties, ringDuties, subjectsNow } from './watch-duties.ts';
+import { membershipDuties, ringDuties, Watch } from './watch-duties.ts';
 import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
 import { encodePingInfo, type Hello } from './wire/payloads.ts';
 
@@ -79,6 +79,7 @@ export class FormedNode {
   readonly #options: FormedOptions;
   readonly #peers: PeerClients;
   readonly #prober: Prober;
+  readonly #watch: Watch;
   readonly #locks: LockDuties;
   readonly #duties: DutiesContext;
   readonly #space: SpaceDuties;
@@ -125,6 +126,8 @@ export class FormedNode {
       onEdge: (type, node) => send({ type, node }),
     });
     const view = () => this.view;
+    const onLater = () => send({ type: 'view.changed', epoch: this.view?.epoch ?? (0 as Epoch) });
+    this.#watch = new Watch({ self, clock, view, prober: this.#prober, onLater });
     this.#locks = new LockDuties({
       self,
       incarnation: () => this.#life(),
@@ -221,7 +224,7 @@ export class FormedNode {
     return {
       announce: () => this.#announce(),
       isDisowned: () => this.#isDisowned(),
-      membership: membershipDuties(this.#duties),
+      membership: membershipDuties(this.#duties, this.#watch),
       voter: voterDuties(this.#duties),
       ring: ringDuties(this.#duties),
       replicator: replicatorDuties(this.#duties),
@@ -258,6 +261,7 @@ export class FormedNode {
     await this.#locks.releaseAll(RELEASE_ALL_MS);
     this.#locks.stop();
     await this.agreement.handOver();
+    this.#watch.stop();
     this.#prober.stop();
     this.#space.stop();
     this.agreement.stop();
@@ -278,6 +282,7 @@ export class FormedNode {
     if (this.#hasFailed) return;
     this.#hasFailed = true;
     this.#locks.stop();
+    this.#watch.stop();
     this.#prober.stop();
     this.#space.stop();
     this.#peers.stop();
@@ -366,7 +371,7 @@ export class FormedNode {
     const former = view.retired.get(this.self);
     if (former !== undefined) this.#options.onFatal(retired(this.self, former.how));
     this.downTimes.note(view, this.#options.ports.clock.now());
-    if (areNew) this.#prober.observe(subjectsNow(this.#duties).map(({ node }) => node));
+    if (areNew) this.#watch.noteMembers();
     this.#locks.sweep();
     this.#options.send({ type: 'view.changed', epoch: view.epoch });
     this.#options.onView(view);

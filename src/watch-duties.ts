@@ -3,21 +3,83 @@
 
 import type { MembershipInput, Subject } from './actors/membership.ts';
 import type { RingInput } from './actors/ring.ts';
+import type { Prober } from './agreement/prober.ts';
 import type { NodeId } from './core/ids.ts';
-import { subjectsOf } from './core/membership.ts';
+import { MAX_OBSERVERS, subjectsOf, upCount } from './core/membership.ts';
 import { Tally, type Victim } from './core/tally.ts';
+import type { ClusterView } from './core/view.ts';
 import { DUTY_PROPOSE_MS, type DutiesContext } from './duties.ts';
+import type { TimerHandle } from './ports/ports.ts';
 
 /** A suspicion goes to the voters; after this many repetitions that the map did not answer, also by gossip (C1.4). */
 export const GOSSIP_AFTER_REPEATS = 2;
 /** Longest wait between two rumours of one suspicion, in repetitions: who is cut off for long is no news. */
 export const MAX_GOSSIP_GAP = 32;
 
+/** In a large cluster rings that were drawn anew are adopted at most this often: each adoption is ten dials. */
+export const ADOPT_EVERY_MS = 1000;
+
+export interface WatchContext extends Pick<DutiesContext, 'self' | 'clock' | 'view'> {
+  readonly prober: Prober;
+  /** The subjects changed later than the view that changed them. */
+  readonly onLater: () => void;
+}
+
+/** Whom this node observes. Where everybody observes everybody it follows each view at once. */
+export class Watch {
+  readonly #context: WatchContext;
+  #nodes: readonly NodeId[] = [];
+  #adoptedAt = Number.NEGATIVE_INFINITY;
+  #timer: TimerHandle | undefined;
+
+  constructor(context: WatchContext) {
+    this.#context = context;
+  }
+
+  /** Subjects with the life that the map knows; nobody who is not up. */
+  get subjects(): readonly Subject[] {
+    const members = this.#context.view()?.members;
+    return this.#nodes.flatMap((node) => {
+      const member = members?.get(node);
+      return member?.state === 'up' ? [{ node, incarnation: member.incarnation }] : [];
+    });
+  }
+
+  /** The members changed: the rings are drawn anew (C1.2). */
+  noteMembers(): void {
+    const { clock, view } = this.#context;
+    const now = view();
+    if (now === undefined || this.#timer !== undefined) return;
+    const waitMs = this.#adoptedAt + ADOPT_EVERY_MS - clock.now();
+    if (upCount(now) <= MAX_OBSERVERS + 1 || waitMs <= 0) this.#adopt(now);
+    else {
+      this.#timer = clock.setTimer(waitMs, () => {
+        this.#timer = undefined;
+        const later = view();
+        if (later !== undefined) this.#adopt(later);
+        this.#context.onLater();
+      });
+    }
+  }
+
+  stop(): void {
+    if (this.#timer !== undefined) this.#context.clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #adopt(view: ClusterView): void {
+    const { clock, prober, self } = this.#context;
+    this.#adoptedAt = clock.now();
+    this.#nodes = subjectsOf(view, self);
+    prober.observe(this.#nodes);
+  }
+}
+
 /** The observer's part (C1.1, C1.3, C1.4). */
-export function membershipDuties(context: DutiesContext): MembershipInput {
+export function membershipDuties(context: DutiesContext, watch: Watch): MembershipInput {
   const { self, agreement, prober, trace } = context;
   return {
-    subjects: () => subjectsNow(context),
+    subjects: () => watch.subjects,
     report: (suspicion) => {
       const view = context.view();
       const { subject, incarnation, down, refused, repeats } = suspicion;
@@ -45,16 +107,6 @@ function isRumour(repeats: number): boolean {
   return (
     repeats % MAX_GOSSIP_GAP === 0 || (repeats < MAX_GOSSIP_GAP && (repeats & (repeats - 1)) === 0)
   );
-}
-
-/** Subjects of this observer with the life that the map knows. */
-export function subjectsNow(context: Pick<DutiesContext, 'self' | 'view'>): readonly Subject[] {
-  const view = context.view();
-  if (view === undefined) return [];
-  return subjectsOf(view, context.self).map((node) => ({
-    node,
-    incarnation: view.members.get(node)?.incarnation ?? (0 as Subject['incarnation']),
-  }));
 }
 
 /** The leader's judgement of who is down (C1.5, C1.6). */

@@ -8,7 +8,7 @@ import type { Incarnation, NodeId } from '../src/core/ids.ts';
 import { DownTimes } from '../src/core/life-plan.ts';
 import type { EntryBody } from '../src/core/log-entry.ts';
 import { CANDIDATE_LAG_ENTRIES, replicatorDuties, voterDuties } from '../src/duties.ts';
-import { membershipDuties, ringDuties } from '../src/watch-duties.ts';
+import { ADOPT_EVERY_MS, membershipDuties, ringDuties, Watch } from '../src/watch-duties.ts';
 import type { Alert } from '../src/wire/messages.ts';
 import { FakeClock } from './datapath/fake-clock.ts';
 import { clusterOf, entryBodies, type StateCell } from './fixtures.ts';
@@ -60,6 +60,17 @@ function world(cell: StateCell | undefined, self = 1) {
   return { context, alerts, rumours, probed, proposed, state, learners };
 }
 
+const watchOf = (context: ReturnType<typeof world>['context'], onLater = () => {}) => {
+  const prober = { observe: () => {} } as unknown as Prober;
+  return new Watch({
+    self: context.self,
+    clock: context.clock,
+    view: context.view,
+    prober,
+    onLater,
+  });
+};
+
 const cluster = (nodes: number) => clusterOf({ nodes, partitions: 8, copies: Math.min(3, nodes) });
 const word = (down: boolean, refused: boolean) => ({
   subject: 2 as NodeId,
@@ -71,7 +82,7 @@ const word = (down: boolean, refused: boolean) => ({
 
 test('duties: an observer that was late itself accuses nobody (C1.3), but takes its word back', (t) => {
   const { context, alerts, state } = world(cluster(3));
-  const { report } = membershipDuties(context);
+  const { report } = membershipDuties(context, watchOf(context));
   report(word(true, false));
   t.is(alerts.length, 1);
   state.isDistrustful = true;
@@ -90,7 +101,9 @@ test('duties: an observer that was late itself accuses nobody (C1.3), but takes 
 
 test('duties: without a view nobody is observed, judged or proposed', (t) => {
   const { context } = world(undefined);
-  t.deepEqual(membershipDuties(context).subjects(), []);
+  const watch = watchOf(context);
+  watch.noteMembers();
+  t.deepEqual(membershipDuties(context, watch).subjects(), []);
   t.false(ringDuties(context).verdictReady());
   t.false(replicatorDuties(context).changeDue());
   t.false(voterDuties(context).votersDue());
@@ -169,7 +182,7 @@ test('duties: a cluster at rest asks for nothing', (t) => {
 
 test('duties: a suspicion is a rumour only when the map does not answer it, and seldom then (C1.4)', (t) => {
   const { context, rumours } = world(cluster(3));
-  const { report } = membershipDuties(context);
+  const { report } = membershipDuties(context, watchOf(context));
   for (let repeats = 0; repeats < 70; repeats += 1) report({ ...word(true, false), repeats });
   const told = rumours.flatMap((isRumour, at) => (isRumour ? [at] : []));
   t.deepEqual(told, [2, 4, 8, 16, 32, 64]);
@@ -198,4 +211,32 @@ test('duties: the leader tries to reach whom few accuse, and gives up who does n
   t.is(proposed.length, 1);
   ring.rest();
   t.deepEqual(probed.at(-1), []);
+});
+
+test('duties: in a large cluster new rings are adopted once a second, in a small one at once', (t) => {
+  for (const [nodes, isSmall] of [
+    [6, true],
+    [40, false],
+  ] as const) {
+    const cell = cluster(nodes);
+    const { context } = world(cell);
+    let later = 0;
+    const watch = watchOf(context, () => {
+      later += 1;
+    });
+    watch.noteMembers();
+    const first = watch.subjects.map(({ node }) => Number(node));
+    t.true(first.length >= 5);
+    const victim = first[0] as number;
+    cell.apply(entryBodies.nodesDown({ nodes: [[victim, 1]], baseEpoch: cell.state.epoch }));
+    watch.noteMembers();
+    const now = watch.subjects.map(({ node }) => Number(node));
+    t.false(now.includes(victim), 'who is down is no subject, whatever was adopted');
+    t.is(later, 0);
+    context.clock.run(ADOPT_EVERY_MS);
+    t.is(later, isSmall ? 0 : 1);
+    const then = watch.subjects.map(({ node }) => Number(node));
+    if (isSmall) t.deepEqual(then, now);
+    else t.notDeepEqual(then, now);
+  }
 });
