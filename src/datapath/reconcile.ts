@@ -10,7 +10,7 @@
 //    └───────────── new cfg, or any failure ─────────────┘
 
 import { messageOf, OperatingError } from '../core/errors.ts';
-import type { Incarnation, MapIndex, NodeId } from '../core/ids.ts';
+import type { MapIndex, NodeId } from '../core/ids.ts';
 import { partitionKey } from '../core/ids.ts';
 import { partitionOf, writeSetOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
@@ -66,9 +66,9 @@ export class Reconciler {
   /** 1 = touched, by hash part; and under which cfg. */
   readonly #touched: Uint8Array;
   readonly #touchedCfg: Uint32Array;
-  /** Map index of the last look for members that started anew, and the lives that it saw. */
+  /** Map index of the last look for members that started anew, and the members that it saw. */
   #lookedAt: number;
-  #lives: ReadonlyMap<NodeId, Incarnation>;
+  #members: ClusterView['members'];
   readonly #touches = new Map<number, Touch>();
   /** Members with a SEAL of this session in flight. */
   readonly #sealing = new Set<NodeId>();
@@ -82,7 +82,7 @@ export class Reconciler {
     this.#touched = new Uint8Array(view.partitions);
     this.#touchedCfg = new Uint32Array(view.partitions);
     this.#lookedAt = view.index;
-    this.#lives = livesOf(view);
+    this.#members = view.members;
   }
 
   isTouched(p: number): boolean {
@@ -137,13 +137,15 @@ export class Reconciler {
   #lookForDoubt(view: ClusterView): void {
     if (view.index === this.#lookedAt) return;
     this.#lookedAt = view.index;
-    const before = this.#lives;
-    this.#lives = livesOf(view);
+    const before = this.#members;
+    this.#members = view.members;
+    const isNew = (node: NodeId): boolean =>
+      view.members.get(node)?.incarnation !== before.get(node)?.incarnation;
     for (let p = 0; p < this.#touched.length; p += 1) {
       if (this.#touched[p] !== 1) continue;
       const { cfg, inSync, doubtful } = configOf(view, this.#open.volume, p);
       if (cfg === this.#touchedCfg[p]) continue;
-      const isAnew = inSync.some((node) => this.#lives.get(node) !== before.get(node));
+      const isAnew = inSync.some(isNew);
       if (doubtful.length === 0 && !isAnew) {
         this.#touchedCfg[p] = cfg;
         continue;
@@ -419,8 +421,4 @@ export class Reconciler {
       this.#parts.trace.count('touch.retried');
     }
   }
-}
-
-function livesOf(view: ClusterView): ReadonlyMap<NodeId, Incarnation> {
-  return new Map([...view.members.values()].map(({ node, incarnation }) => [node, incarnation]));
 }

@@ -2,7 +2,7 @@
 // overtaken alive and dead, frames are lost and maps lag. Afterwards everything heals, and then every acknowledged write
 // is readable and the replicas are identical. A failure names its seed: `SEED=n npx ava test/datapath/random.test.ts`.
 
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { Gateway } from '../../src/datapath/gateway.ts';
 import { Oracle } from './oracle.ts';
 import { World, type WorldNode } from './world.ts';
@@ -13,6 +13,7 @@ const SEEDS = process.env['SEED']
 const STEPS = 150;
 const SECTORS_PER_OBJECT = 6;
 const OBJECT = 4 * 1024 * 1024;
+const EVERYTHING = Number.MAX_SAFE_INTEGER;
 
 class Walk {
   readonly world: World;
@@ -23,8 +24,11 @@ class Walk {
   readonly busy = new Set<number>();
   lossPercent = 0;
 
-  constructor(seed: number) {
-    this.world = new World({ seed, nodes: 5, copies: 3 });
+  readonly isWriteback: boolean;
+
+  constructor(seed: number, durability: 'durable' | 'writeback') {
+    this.isWriteback = durability === 'writeback';
+    this.world = new World({ seed, nodes: 5, copies: 3, durability });
     this.world.tamper = () => (this.below(100) < this.lossPercent ? 'lose' : 'pass');
   }
 
@@ -53,6 +57,7 @@ class Walk {
       ],
       [1, () => this.lag()],
       [1, () => this.storeTrouble()],
+      ...(this.isWriteback ? this.#cacheActions() : []),
     ];
     let dice = this.below(actions.reduce((sum, [weight]) => sum + weight, 0));
     for (const [weight, act] of actions) {
@@ -63,6 +68,13 @@ class Walk {
       dice -= weight;
     }
     this.world.clock.run(this.below(4) === 0 ? this.below(400) : this.below(12));
+  }
+
+  #cacheActions(): [number, () => void][] {
+    return [
+      [2, () => this.guest?.flush(() => {})],
+      [2, () => this.forget()],
+    ];
   }
 
   // ---------------------------------------------------------------------------------- guests
@@ -146,12 +158,37 @@ class Walk {
     const dead = this.world.nodes.filter((node) => !node.isAlive).length;
     const node = this.world.nodes[this.below(5)] as WorldNode;
     if (!node.isAlive || dead >= 2 || (dead === 1 && this.below(4) > 0)) return;
-    this.world.kill(node);
-    if (node.id === this.guestNode) this.guest = undefined;
+    this.#end(node);
     const { life } = node;
     this.world.clock.setTimer(this.below(300), () => {
       if (node.life === life) this.world.down(node);
     });
+  }
+
+  /** A durable store forgets a drawn part of what it did not confirm. */
+  #end(node: WorldNode): void {
+    this.world.kill(node, this.isWriteback && !this.#mayForget(node) ? EVERYTHING : undefined);
+    if (node.id === this.guestNode) this.guest = undefined;
+  }
+
+  /** Somebody else who forgot nothing is there for every object (within the budget: not all forget at once). */
+  #mayForget(node: WorldNode): boolean {
+    return [0, 1].every((object) => {
+      const { inSync, doubtful } = this.world.config(object);
+      return inSync.some(
+        (id) => id !== node.id && !doubtful.includes(id) && this.world.node(id).isAlive,
+      );
+    });
+  }
+
+  /** Dies and is back before anybody noticed: still in sync, with a part of what it confirmed. */
+  forget(): void {
+    const node = this.world.nodes[this.below(5)] as WorldNode;
+    if (!node.isAlive || !this.#isUp(node) || this.world.nodes.some(({ isAlive }) => !isAlive)) {
+      return;
+    }
+    this.#end(node);
+    this.world.restart(node);
   }
 
   restart(): void {
@@ -235,10 +272,10 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-test('random walks: acknowledged writes are readable, replicas identical, old tokens powerless', (t) => {
+function walkAll(t: ExecutionContext, durability: 'durable' | 'writeback'): void {
   let acknowledged = 0;
   for (const seed of SEEDS) {
-    const walk = new Walk(seed);
+    const walk = new Walk(seed, durability);
     walk.attach();
     for (let i = 0; i < STEPS; i += 1) walk.step();
     const wrong = walk.finish();
@@ -247,4 +284,12 @@ test('random walks: acknowledged writes are readable, replicas identical, old to
   }
   t.log(`${SEEDS.length} seeds, ${acknowledged} writes acknowledged`);
   if (SEEDS.length > 1) t.true(acknowledged > SEEDS.length * 5, 'the walks did some work');
+}
+
+test('random walks: acknowledged writes are readable, replicas identical, old tokens powerless', (t) => {
+  walkAll(t, 'durable');
+});
+
+test('random walks, writeback: the same while members forget what they confirmed, one at a time (R8)', (t) => {
+  walkAll(t, 'writeback');
 });
