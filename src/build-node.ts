@@ -188,7 +188,7 @@ class SheepNode implements NodeHandle {
   }
 
   admin(): ClusterAdmin {
-    return this.#serving().formed.admin(() => this.#serving().view);
+    return this.#serving().formed.desk.admin(() => this.#serving().view);
   }
 
   onExitAsked(fn: () => void): void {

@@ -8,10 +8,8 @@ import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
-import { OperatingError } from './core/errors.ts';
 import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
-import { DownTimes } from './core/life-plan.ts';
 import type { ApplyResult, LogEntry } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
 import type { ScrubSettings } from './core/scrub.ts';
@@ -22,15 +20,13 @@ import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { refusedDisk, retired, waitingFor } from './formed-errors.ts';
 import { LockDuties } from './lock-duties.ts';
-import { memberAdmin } from './member-admin.ts';
-import type { ClusterAdmin } from './node-handle.ts';
+import { MemberDesk } from './member-desk.ts';
 import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
 import type { ControlRpc } from './p2p/control-rpc.ts';
 import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
 import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
-import { Retirement } from './retirement.ts';
 import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
@@ -45,8 +41,6 @@ export const RELEASE_ALL_MS = 2000;
 export const LAST_WORDS_MS = 1000;
 /** A pong has room for no more. */
 const MAX_LAG_TOLD_MS = 0xffff;
-/** Between the request to end and the end: its answer is on the way. */
-export const EXIT_PAUSE_MS = 100;
 /** One try to be called up by the map. */
 export const ANNOUNCE_PROPOSE_MS = 5000;
 
@@ -74,8 +68,7 @@ export class FormedNode {
   readonly agreement: Agreement;
   readonly recovery: RecoveryDuties;
   readonly care: CopyCare;
-  /** How long members have been down, as this node saw it. */
-  readonly downTimes = new DownTimes();
+  readonly desk: MemberDesk;
   readonly #options: FormedOptions;
   readonly #peers: PeerClients;
   readonly #prober: Prober;
@@ -85,12 +78,10 @@ export class FormedNode {
   readonly #space: SpaceDuties;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
-  readonly #retirement: Retirement;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
   #datapath: Datapath | undefined;
-  #missingVoters: readonly NodeId[] = [];
 
   constructor(options: FormedOptions) {
     const { ports, superblock, send, store } = options;
@@ -102,7 +93,6 @@ export class FormedNode {
     const { self } = this;
     const incarnation = () => superblock.incarnation;
     this.#firstLife = superblock.incarnation;
-    this.#retirement = new Retirement(network, clock);
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
       network,
@@ -136,7 +126,13 @@ export class FormedNode {
       agreement: this.agreement,
       view,
     });
-    const { agreement, downTimes } = this;
+    const { agreement } = this;
+    this.desk = new MemberDesk({
+      ...{ self, clock, network, agreement, view, onExitAsked: options.onExitAsked },
+      usedBytes: () => store.usedBytes,
+      onRetired: options.onFatal,
+    });
+    const { downTimes } = this.desk;
     this.#duties = { self, clock, trace, agreement, prober: this.#prober, downTimes, view };
     this.#space = this.#spaceDuties();
     this.recovery = new RecoveryDuties({
@@ -370,7 +366,7 @@ export class FormedNode {
     else this.#views.set(view);
     const former = view.retired.get(this.self);
     if (former !== undefined) this.#options.onFatal(retired(this.self, former.how));
-    this.downTimes.note(view, this.#options.ports.clock.now());
+    this.desk.note(view);
     if (areNew) this.#watch.noteMembers();
     this.#locks.sweep();
     this.#options.send({ type: 'view.changed', epoch: view.epoch });
@@ -422,41 +418,6 @@ export class FormedNode {
     return me?.state !== 'up' || me.incarnation !== this.#options.superblock.incarnation;
   }
 
-  /** Voters that did not answer when they were asked last; nobody while a leader is known. */
-  get missingVoters(): readonly NodeId[] {
-    return this.agreement.driver.leader === undefined ? this.#missingVoters : [];
-  }
-
-  /** Asks the voters who is there, for people: a node that waits says for whom. */
-  async lookForVoters(): Promise<void> {
-    const voters = this.view?.voters ?? [];
-    const reached = await this.agreement.reachOf(voters);
-    this.#missingVoters = voters.filter((voter) => !reached.has(voter));
-  }
-
-  /** What an operator decides of the members. */
-  admin(view: () => ClusterView): ClusterAdmin {
-    const { agreement, downTimes, store } = this;
-    return memberAdmin({
-      self: this.self,
-      clock: this.#options.ports.clock,
-      downTimes,
-      view,
-      propose: (body) => agreement.propose(body),
-      askToExit: (node) => (node === this.self ? this.#exitSoon() : agreement.askToExit(node)),
-      usedBytes: () => store.usedBytes,
-      reachOf: (nodes) => agreement.reachOf(nodes),
-      lookForVoters: () => this.lookForVoters(),
-      hasLeader: () => agreement.driver.leader !== undefined,
-    });
-  }
-
-  /** After the answer to whoever asked. */
-  async #exitSoon(): Promise<void> {
-    const { ports, onExitAsked } = this.#options;
-    ports.clock.setTimer(EXIT_PAUSE_MS, onExitAsked);
-  }
-
   /** True once this node has applied that its present process is up, also while a later life of it is announced. */
   #isAnnounced(): boolean {
     return (this.view?.members.get(this.self)?.incarnation ?? 0) >= this.#firstLife;
@@ -466,10 +427,9 @@ export class FormedNode {
   async #announce(): Promise<void> {
     const { superblock, ports } = this.#options;
     const isCaughtUp = await this.agreement.catchUp();
-    if (this.agreement.driver.leader === undefined) await this.lookForVoters();
+    await this.desk.lookForVoters();
     if (!isCaughtUp && !this.#isSoleVoter()) {
-      const reason = await this.#retirement.ask(this.view, this.self);
-      if (reason !== undefined) this.#options.onFatal(new OperatingError('gone', reason));
+      await this.desk.endIfRetired();
       throw waitingFor('another member to answer');
     }
     const me = this.view?.members.get(this.self);

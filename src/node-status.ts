@@ -24,7 +24,7 @@ export function statusOf(source: StatusSource): NodeStatus {
     leader: formed?.agreement.driver.leader,
     role: formed?.agreement.driver.role ?? 'none',
     waitingFor: waitingFor(source, phase),
-    missingVoters: formed?.missingVoters ?? [],
+    missingVoters: formed?.desk.missingVoters ?? [],
     spaceBytes: {
       total: space.totalBytes,
       free: space.freeBytes,
@@ -50,7 +50,7 @@ function waitingFor({ formed }: StatusSource, phase: NodePhase): string {
   const { view } = formed;
   if (view === undefined)
     return 'the map log, from a member; if that lasts, start it with --join and a new token';
-  const { missingVoters } = formed;
+  const { missingVoters } = formed.desk;
   if (missingVoters.length > 0) {
     const { length } = view.voters;
     const names = missingVoters.map((voter) => `n${voter}`).join(', ');

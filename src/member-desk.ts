@@ -1,0 +1,87 @@
+// What one node knows about the comings and goings of members, for people: how long they have been down, which voters do
+// not answer, and the desk where an operator decides. The decisions: member-admin.ts.
+
+import type { Agreement } from './agreement/agreement.ts';
+import { OperatingError } from './core/errors.ts';
+import type { NodeId } from './core/ids.ts';
+import { DownTimes } from './core/life-plan.ts';
+import type { ClusterView } from './core/view.ts';
+import { memberAdmin } from './member-admin.ts';
+import type { ClusterAdmin } from './node-handle.ts';
+import type { Clock, Network } from './ports/ports.ts';
+import { Retirement } from './retirement.ts';
+
+/** Between the request to end and the end: its answer is on the way. */
+export const EXIT_PAUSE_MS = 100;
+
+export interface MemberDeskOptions {
+  readonly self: NodeId;
+  readonly clock: Clock;
+  readonly network: Network;
+  readonly agreement: Agreement;
+  readonly view: () => ClusterView | undefined;
+  /** Of copies that this node holds. */
+  readonly usedBytes: () => number;
+  readonly onExitAsked: () => void;
+  /** This node is a member no more: it can not go on. */
+  readonly onRetired: (error: Error) => void;
+}
+
+export class MemberDesk {
+  readonly downTimes = new DownTimes();
+  readonly #options: MemberDeskOptions;
+  readonly #retirement: Retirement;
+  #missingVoters: readonly NodeId[] = [];
+
+  constructor(options: MemberDeskOptions) {
+    this.#options = options;
+    this.#retirement = new Retirement(options.network, options.clock);
+  }
+
+  /** A view was applied. */
+  note(view: ClusterView): void {
+    this.downTimes.note(view, this.#options.clock.now());
+  }
+
+  /** Voters that did not answer when they were asked last; nobody while a leader is known. */
+  get missingVoters(): readonly NodeId[] {
+    return this.#hasLeader ? [] : this.#missingVoters;
+  }
+
+  get #hasLeader(): boolean {
+    return this.#options.agreement.driver.leader !== undefined;
+  }
+
+  /** Asks the voters who is there, unless a leader is known: a node that waits says for whom. */
+  async lookForVoters(): Promise<void> {
+    if (this.#hasLeader) return;
+    const voters = this.#options.view()?.voters ?? [];
+    const reached = await this.#options.agreement.reachOf(voters);
+    this.#missingVoters = voters.filter((voter) => !reached.has(voter));
+  }
+
+  /** Nobody answers: was this node retired while it was away? */
+  async endIfRetired(): Promise<void> {
+    const { view, self, onRetired } = this.#options;
+    const reason = await this.#retirement.ask(view(), self);
+    if (reason !== undefined) onRetired(new OperatingError('gone', reason));
+  }
+
+  /** What an operator decides of the members. */
+  admin(view: () => ClusterView): ClusterAdmin {
+    const { self, agreement, clock, usedBytes, onExitAsked } = this.#options;
+    const exitSoon = async (): Promise<void> => {
+      // After the answer to whoever asked.
+      clock.setTimer(EXIT_PAUSE_MS, onExitAsked);
+    };
+    return memberAdmin({
+      ...{ self, clock, view, usedBytes },
+      downTimes: this.downTimes,
+      propose: (body) => agreement.propose(body),
+      askToExit: (node) => (node === self ? exitSoon() : agreement.askToExit(node)),
+      reachOf: (nodes) => agreement.reachOf(nodes),
+      lookForVoters: () => this.lookForVoters(),
+      hasLeader: () => this.#hasLeader,
+    });
+  }
+}
