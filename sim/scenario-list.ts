@@ -3,6 +3,7 @@
 import type { Scenario } from './scenario.ts';
 import { awayTooLong } from './scenarios/away-too-long.ts';
 import { backForGood } from './scenarios/back-for-good.ts';
+import { badSnapshot } from './scenarios/bad-snapshot.ts';
 import { bitRot } from './scenarios/bit-rot.ts';
 import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
@@ -11,11 +12,13 @@ import { damagedLog } from './scenarios/damaged-log.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
+import { forgottenEntry } from './scenarios/forgotten-entry.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { fullDisk } from './scenarios/full-disk.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
+import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
@@ -77,6 +80,9 @@ export const SCENARIOS: readonly Scenario[] = [
   leaderStops,
   voterLosesDisk,
   brokenState,
+  halfAVote,
+  forgottenEntry,
+  badSnapshot,
   growAndShrink,
   twoOut,
 ];
