@@ -86,8 +86,8 @@ export class FormedNode {
   constructor(options: FormedOptions) {
     const { ports, superblock, send, store } = options;
     const { clock, network, trace } = ports;
-    invariant(superblock.node !== undefined, 'a formed node has an id');
     this.#options = options;
+    invariant(superblock.node !== undefined, 'a formed node has an id');
     this.self = superblock.node;
     this.store = store;
     const { self } = this;
@@ -95,9 +95,7 @@ export class FormedNode {
     this.#firstLife = superblock.incarnation;
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
-      network,
-      clock,
-      trace,
+      ...{ network, clock, trace },
       hello: () => this.#hello(),
       peerKeyOf: (node) => this.view?.members.get(node)?.peerKey,
     });
@@ -132,8 +130,8 @@ export class FormedNode {
       usedBytes: () => store.usedBytes,
       onRetired: options.onFatal,
     });
-    const { downTimes } = this.desk;
-    this.#duties = { self, clock, trace, agreement, prober: this.#prober, downTimes, view };
+    const seen = { prober: this.#prober, downTimes: this.desk.downTimes, view };
+    this.#duties = { self, clock, trace, agreement, ...seen };
     this.#space = this.#spaceDuties();
     this.recovery = new RecoveryDuties({
       self,
