@@ -1,6 +1,7 @@
 /**
  * This node's part in the agreement. The rules are core/raft, the timers and messages the raft driver's; this machine
- * is told the role at its edges and, while leading, asks for the one change of voters of Part 1 (1 -> 3, C2.4).
+ * is told the role at its edges and, while leading, asks for changes of voters (1.3, C2.4): who should vote is said by
+ * core/voter-choice.ts.
  *
  *   learner ◀──▶ follower ◀──▶ candidate ◀──▶ leader { watching ──votersDue──▶ changing ──▶ watching, pausing }
  */
