@@ -233,7 +233,10 @@ export class World {
       views: node.views,
       store: node.store,
       peers: { request: this.#requester(node) },
-      isAnnounced: () => true,
+      isAnnounced: () => {
+        const known = node.views.current().members.get(node.id)?.incarnation ?? 0;
+        return known >= node.incarnation;
+      },
       pull: (index: MapIndex) => this.#learn(node, index, 1 + this.random.below(5)),
       lock: {
         wanted: (open: OpenVolume) => this.#wanted(node, life, open),
