@@ -11,7 +11,7 @@ const OBJECTS = 16;
 
 export const cacheLost = scenario(
   'cache-lost',
-  { nodes: 3, copies: 2, smokeSeeds: 10 },
+  { nodes: 3, copies: 2, smokeSeeds: 6 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

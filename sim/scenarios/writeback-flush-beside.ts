@@ -5,7 +5,7 @@ import { scenario } from '../scenario.ts';
 
 export const writebackFlushBeside = scenario(
   'writeback-flush-beside',
-  { nodes: 4, copies: 3, smokeSeeds: 10 },
+  { nodes: 4, copies: 3, smokeSeeds: 6 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

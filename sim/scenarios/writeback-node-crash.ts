@@ -8,7 +8,7 @@ const ROUNDS = 3;
 
 export const writebackNodeCrash = scenario(
   'writeback-node-crash',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 3 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -6,7 +6,7 @@ import { scenario } from '../scenario.ts';
 
 export const writebackPowerLoss = scenario(
   'writeback-power-loss',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 6 },
   async (stage) => {
     await stage.form();
     const at = stage.anyRunning();
