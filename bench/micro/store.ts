@@ -1,6 +1,7 @@
-// The store alone, on the real disk: durable 4 KiB writes with 64 in flight, 1 MiB writes with 4 in flight, cached and
-// checked 4 KiB reads. Prints one line per figure: rate, CPU per operation, percentiles. Aims: 30k writes/s, 6 us per read.
-// Run: node bench/micro/store.ts [folder] [seconds]. The folder is made and removed.
+// The store alone, on the real disk: first writes of a volume through the journal and past it, durable 4 KiB writes with
+// 64 in flight, overwrites, cached and checked 4 KiB reads; beside it fio on a plain file of the same file system. Prints
+// one line per figure: rate, CPU per operation, percentiles. Aims: 30k durable writes/s, 6 us CPU per cached read.
+// Run: node bench/micro/store.ts [folder] [seconds] [rounds]. What it makes in the folder is removed.
 
 import * as fs from 'node:fs';
 import * as os from 'node:os';
@@ -10,13 +11,16 @@ import type { FamilyId, FencingToken, GenerationId } from '../../src/core/ids.ts
 import { KIB, MIB, OBJECT_BYTES, SECOND_MS } from '../../src/core/units.ts';
 import { openFileDisk } from '../../src/io/file-disk.ts';
 import type { Clock, Random, TimerHandle } from '../../src/ports/ports.ts';
+import type { LocalObjectStore } from '../../src/storage/local-store.ts';
 import { openObjectStore } from '../../src/storage/object-store.ts';
 import type { ObjectStore } from '../../src/storage/store-types.ts';
+import { fioLines } from './fio-file.ts';
 
 const OBJECTS = 64;
 const GENERATION = 1 as GenerationId;
 const parent = process.argv[2] ?? os.tmpdir();
 const seconds = Number(process.argv[3] ?? 5);
+const rounds = Number(process.argv[4] ?? 1);
 const folder = fs.mkdtempSync(path.join(parent, 'sheep-bench-'));
 
 const clock: Clock = {
@@ -102,27 +106,46 @@ async function writes(
   report(name, bytes, latencies, startMs, cpu);
 }
 
-/** Every object once, in order, as a new volume is filled. */
-async function fill(store: ObjectStore): Promise<void> {
+/** Every object once, in order, as a new volume is filled; the time counts until all of it is saved in place. */
+async function fill(bytes: number, way: string, extentBytes: number): Promise<void> {
+  const data = new Uint8Array(bytes);
   const block = random.bytes(KIB);
-  const data = new Uint8Array(MIB);
-  for (let at = 0; at < MIB; at += KIB) data.set(block, at);
+  for (let at = 0; at < bytes; at += KIB) data.set(block, at);
+  const inner = path.join(folder, `fill-${bytes}-${way}`);
+  const store = await opened(inner, extentBytes);
+  counts.fill(0);
   const startMs = clock.now();
   const cpu = process.cpuUsage();
   const latencies: number[] = [];
+  const perObject = OBJECT_BYTES / bytes;
   let place = 0;
   const lane = async (): Promise<void> => {
-    while (place < OBJECTS * 4) {
+    while (place < OBJECTS * perObject) {
       const at = place;
       place += 1;
       const from = clock.now();
-      const where = { index: Math.floor(at / 4), offset: (at % 4) * MIB };
+      const where = { index: Math.floor(at / perObject), offset: (at % perObject) * bytes };
       await new Promise<void>((resolve) => writeOnce(store, where, data, resolve));
       latencies.push(clock.now() - from);
     }
   };
   await Promise.all([lane(), lane(), lane(), lane()]);
-  report('1 MiB first writes, 4 in flight', MIB, latencies, startMs, cpu);
+  const confirmedMs = clock.now() - startMs;
+  await new Promise<void>((resolve) => store.checkpoint(() => resolve()));
+  const confirmed = Math.round((OBJECTS * 4 * SECOND_MS) / confirmedMs);
+  const name = `${bytes / KIB} KiB first writes, 4 in flight, ${way} (${confirmed} MiB/s until confirmed)`;
+  report(name, bytes, latencies, startMs, cpu);
+  await new Promise<void>((resolve) => store.stop(() => resolve()));
+  fs.rmSync(inner, { recursive: true, force: true });
+}
+
+/** Gives every object its bytes, so that what is measured next are overwrites. */
+async function filled(store: ObjectStore): Promise<void> {
+  const data = new Uint8Array(MIB).fill(7);
+  for (let at = 0; at < OBJECTS * 4; at += 1) {
+    const where = { index: Math.floor(at / 4), offset: (at % 4) * MIB };
+    await new Promise<void>((resolve) => writeOnce(store, where, data, resolve));
+  }
 }
 
 async function reads(store: ObjectStore): Promise<void> {
@@ -168,23 +191,39 @@ function report(
   process.stdout.write(`${line}\n`);
 }
 
-const store = await openObjectStore({
-  disk: openFileDisk(folder),
-  clock,
-  random,
-  trace,
-  journalBytes: 256 * MIB,
-  onFatal: (error) => {
-    throw error;
-  },
-});
+function opened(inner: string, extentBytes?: number): Promise<LocalObjectStore> {
+  fs.mkdirSync(inner, { recursive: true });
+  return openObjectStore({
+    disk: openFileDisk(inner),
+    clock,
+    random,
+    trace,
+    journalBytes: 256 * MIB,
+    ...(extentBytes === undefined ? {} : { extentBytes }),
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+}
+
 try {
-  await fill(store);
-  await writes(store, '4 KiB durable writes, 64 in flight', 4 * KIB, 64);
-  await writes(store, '4 KiB durable writes, 1 in flight', 4 * KIB, 1);
-  await writes(store, '1 MiB overwrites, 4 in flight', MIB, 4);
-  await reads(store);
-  await new Promise<void>((resolve) => store.stop(() => resolve()));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const bytes of [64 * KIB, 256 * KIB, 512 * KIB, MIB]) {
+      await fill(bytes, 'journal', Number.POSITIVE_INFINITY);
+      await fill(bytes, 'past it', bytes);
+    }
+    const inner = path.join(folder, 'store');
+    const store = await opened(inner, Number.POSITIVE_INFINITY);
+    counts.fill(0);
+    await filled(store);
+    await writes(store, '4 KiB durable writes, 64 in flight', 4 * KIB, 64);
+    await writes(store, '4 KiB durable writes, 1 in flight', 4 * KIB, 1);
+    await writes(store, '1 MiB overwrites, 4 in flight', MIB, 4);
+    await reads(store);
+    await new Promise<void>((resolve) => store.stop(() => resolve()));
+    fs.rmSync(inner, { recursive: true, force: true });
+    for (const line of fioLines(folder, seconds)) process.stdout.write(`${line}\n`);
+  }
 } finally {
   fs.rmSync(folder, { recursive: true, force: true });
 }

@@ -11,11 +11,15 @@ import { sectorOf } from './store-model.ts';
 export const GENERATION = 1 as GenerationId;
 
 /** Opens the store of this life. @param extentBytes smallest write past the journal */
-export async function opened(world: CrashWorld, extentBytes?: number): Promise<LocalObjectStore> {
+export async function opened(
+  world: CrashWorld,
+  extentBytes?: number,
+  disk = world.disk(),
+): Promise<LocalObjectStore> {
   let store: LocalObjectStore | undefined;
   let failure: unknown;
   openObjectStore({
-    disk: world.disk(),
+    disk,
     clock: world.clock(),
     random: world.random.fork('store'),
     trace: world.trace(),
