@@ -55,15 +55,11 @@ export function nextVoters(
     if (isCandidate(member)) return true;
     return present.includes(member.node) && counts(member) && !facts.isLongDown(member.node);
   });
-  const chosen = pick(good, wantedSize(view, good.length), (member) =>
-    rankOf(view, self, facts, member),
-  );
   // Not enough of the good ones: those who vote now stay, dead or leaving, rather than that the number sinks.
   const floor = Math.min(voterTarget(view), memberVoters(view).length);
-  for (const node of lastResorts(view, chosen)) {
-    if (chosen.length >= floor) break;
-    chosen.push(node);
-  }
+  const size = Math.max(wantedSize(view, good.length), floor);
+  const chosen = pick(good, size, (member) => rankOf(view, self, facts, member));
+  chosen.push(...lastResorts(view, chosen).slice(0, size - chosen.length));
   const next = chosen.sort((a, b) => a - b);
   if (next.length === 0 || next.join() === [...present].sort((a, b) => a - b).join())
     return undefined;

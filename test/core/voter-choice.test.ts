@@ -94,6 +94,13 @@ test('voters: the number never sinks because of failures', (t) => {
   t.is(chosen(five, { voters: [1, 2, 3, 4, 5], longDown: [4, 5] }), undefined);
 });
 
+test('voters: of several dead ones as many are replaced as there are others', (t) => {
+  const members = change(change(plain(6), 4, { state: 'down' }), 5, { state: 'down' });
+  const wish = { voters: [1, 2, 3, 4, 5], longDown: [4, 5] };
+  t.deepEqual(chosen(members, wish), [1, 2, 3, 4, 6]);
+  t.is(chosen(members, { ...wish, voters: [1, 2, 3, 4, 6] }), undefined);
+});
+
 test('voters: a majority that is dead is not made a set', (t) => {
   let members = change(plain(5), 4, { state: 'down' });
   members = change(members, 3, { state: 'down' });
