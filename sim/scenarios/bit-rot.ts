@@ -17,7 +17,8 @@ const SLOT_OFFSET = 2 * SECTOR_BYTES;
 /** Written before anything rots: two objects. */
 const WORKING_SET = 1100;
 const OBJECT_SECTORS = OBJECT_BYTES / SECTOR_BYTES;
-const WORKLOAD = { workingSet: WORKING_SET, thinkMs: 20 };
+/** Busy, so that repairs meet copies that are ahead and behind. */
+const WORKLOAD = { workingSet: WORKING_SET, thinkMs: 5 };
 const HARMS = ['bit', 'bit', 'unreadable', 'sums', 'file'] as const;
 
 function harm(stage: Stage, victim: SimNode): void {
@@ -100,7 +101,8 @@ async function rotOnAllCopies(stage: Stage, guest: Guest): Promise<void> {
   const block = stage.random.between(1, OBJECT_SECTORS - 2);
   const [path] = stage.running[0]?.disk.filePaths('objects').filter(isFirstObject) ?? [];
   if (path === undefined) throw new RunFailure('the first object has no file');
-  // Nothing is in memory only: the bytes that rot are those of the file.
+  // Not trimmed, and not in memory only: the bytes that rot are those of the file.
+  await guest.write(block);
   await stage.run({ seconds: 1 });
   for (const node of stage.running) node.disk.rot(path, DATA_OFFSET + block * SECTOR_BYTES + 7);
   const code = await guest.tryRead(block, 1);

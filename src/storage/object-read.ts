@@ -94,9 +94,8 @@ export class ObjectReader {
       this.#cache.hold(file);
       file.read(target, 0, count, DATA_OFFSET + offset, (error) => {
         this.#cache.release(file);
-        if (error !== undefined) {
-          return done(this.#suspect(state, offset / SECTOR_BYTES), asOperatingError(error));
-        }
+        // Perhaps in a sector without a sum, which nobody needs: only the others are read again.
+        if (error !== undefined) return this.#readBlocking(state, offset, count, target, done);
         const isSame = state.pageChanges === pageChanges && state.fileLife === fileLife;
         if (state.page === undefined || state.fileLife !== fileLife) return again();
         const bad = checkSectors(state, state.page, offset, count, target, 0);

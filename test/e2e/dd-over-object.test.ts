@@ -1,0 +1,89 @@
+// Object files of a running node are overwritten with dd, cut off and removed behind its back. Method: random data in
+// three copies; the guest's bytes are compared through every node, health is asked at another node than the damaged one,
+// and in the end the data in the object files of all nodes is the same again.
+
+import { execFileSync } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { MIB } from '../../src/core/units.ts';
+import { type Cluster, until } from './cluster.ts';
+import { NbdClient } from './nbd-client.ts';
+import { withCluster } from './with-cluster.ts';
+
+const DATA_OFFSET = 16384;
+const OBJECTS = 3;
+const REPAIR_TIMEOUT_MS = 60_000;
+
+function objectFiles(cluster: Cluster, n: number): string[] {
+  const folder = path.join(cluster.node(n).dir, 'objects');
+  return fs
+    .readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => fs.statSync(path.join(folder, name)).isFile())
+    .sort();
+}
+
+function dataSum(cluster: Cluster, n: number, name: string): string {
+  const bytes = fs.readFileSync(path.join(cluster.node(n).dir, 'objects', name));
+  return crypto.createHash('sha256').update(bytes.subarray(DATA_OFFSET)).digest('hex');
+}
+
+async function readsRight(t: ExecutionContext, cluster: Cluster, data: Buffer): Promise<void> {
+  for (const n of [1, 2, 3]) {
+    const client = await NbdClient.connect(cluster.node(n).nbd.unix, cluster.volume);
+    for (let at = 0; at < data.length; at += MIB) {
+      const read = await client.read(at, MIB);
+      t.true(read.equals(data.subarray(at, at + MIB)), `through node ${n} at ${at}`);
+    }
+    await client.close();
+  }
+}
+
+/** A deep scrub of node 2, so that what nobody read is found, too. */
+async function scrubNode(t: ExecutionContext, cluster: Cluster): Promise<void> {
+  const env = { ...process.env, SHEEPDOG_API: cluster.node(2).api };
+  const dog = (...args: string[]) =>
+    execFileSync(path.resolve('bin/dog'), args, { env, encoding: 'utf8' });
+  dog('node', 'scrub', 'start', 'deep');
+  const isOver = async () => JSON.parse(dog('node', 'scrub', 'info', '--json')).data.run === null;
+  await until('the scrub is over', isOver, REPAIR_TIMEOUT_MS, 300);
+  t.pass();
+}
+
+async function isHealthy(cluster: Cluster): Promise<boolean> {
+  const { stdout } = await cluster.dog('cluster', 'health', '--json');
+  const warnings: { code: string; severity: string; message: string }[] =
+    JSON.parse(stdout).warnings;
+  const told = warnings.filter(({ code }) => code === 'CORRUPTION');
+  return told.length > 0 && told.every(({ message }) => /^repaired: .* on n2 /.test(message));
+}
+
+test(
+  'dd over, a cut through and the loss of object files of a running node: right bytes, told, healed',
+  withCluster({ nodes: 3, copies: 3, volume: 'disk:64MiB' }, async (t, cluster) => {
+    const data = crypto.randomBytes(OBJECTS * 4 * MIB);
+    const writer = await NbdClient.connect(cluster.node(1).nbd.unix, cluster.volume);
+    for (let at = 0; at < data.length; at += MIB)
+      await writer.write(at, data.subarray(at, at + MIB));
+    await writer.flush();
+    await writer.close();
+    const files = objectFiles(cluster, 2);
+    t.is(files.length, OBJECTS);
+    const [over, cut, gone] = files.map((name) => path.join(cluster.node(2).dir, 'objects', name));
+    const place = [`of=${over}`, 'bs=4096', 'seek=14', 'count=20', 'conv=notrunc'];
+    execFileSync('dd', ['if=/dev/urandom', ...place, 'status=none']);
+    fs.truncateSync(cut as string, 0);
+    fs.rmSync(gone as string);
+
+    await readsRight(t, cluster, data);
+    await scrubNode(t, cluster);
+    await until('the repair is told, and done', () => isHealthy(cluster), REPAIR_TIMEOUT_MS, 300);
+    const health = await cluster.dog('cluster', 'health');
+    t.is(health.code, 1, health.stdout + health.stderr);
+    t.regex(health.stderr, /CORRUPTION: repaired: \d+ sectors/);
+    t.deepEqual(objectFiles(cluster, 2), files);
+    for (const name of files) t.is(dataSum(cluster, 2, name), dataSum(cluster, 1, name), name);
+    await readsRight(t, cluster, data);
+  }),
+);
