@@ -42,6 +42,7 @@ import { voterReplaced } from './scenarios/voter-replaced.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
 import { writebackPowerLoss } from './scenarios/writeback-power-loss.ts';
+import { writebackThirdStaysDead } from './scenarios/writeback-third-stays-dead.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   threeNodesWrite,
@@ -63,6 +64,7 @@ export const SCENARIOS: readonly Scenario[] = [
   writebackPowerLoss,
   writebackNodeCrash,
   writebackFlushBeside,
+  writebackThirdStaysDead,
   cacheLost,
   failingDisk,
   fullDisk,
