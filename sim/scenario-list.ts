@@ -7,6 +7,7 @@ import { badSnapshot } from './scenarios/bad-snapshot.ts';
 import { bitRot } from './scenarios/bit-rot.ts';
 import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
+import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
@@ -85,6 +86,7 @@ export const SCENARIOS: readonly Scenario[] = [
   halfAVote,
   forgottenEntry,
   badSnapshot,
+  currentReads,
   growAndShrink,
   twoOut,
 ];

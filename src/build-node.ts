@@ -347,7 +347,9 @@ class SheepNode implements NodeHandle {
 
   async deleteVolume(name: string): Promise<void> {
     const { agreement, view } = this.#serving();
-    return deleteVolume(agreement, view, name);
+    // It may have been made through another node a moment ago (C2.3).
+    if (view.volumeByName(name) === undefined) await agreement.readCurrent();
+    return deleteVolume(agreement, this.#serving().view, name);
   }
 
   openVolume(name: string): VolumeSession {

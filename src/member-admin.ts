@@ -38,13 +38,14 @@ export interface MemberAdminContext {
   readonly usedBytes: () => number;
   readonly reachOf: (nodes: readonly NodeId[]) => Promise<ReadonlyMap<NodeId, number>>;
   readonly lookForVoters: () => Promise<void>;
+  readonly catchUp: () => Promise<void>;
   /** A leader is known. */
   readonly hasLeader: () => boolean;
 }
 
 /** Makes the operator's side of one node. */
 export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
-  const { view, askToExit, lookForVoters } = context;
+  const { view, askToExit, lookForVoters, catchUp } = context;
   const lifeOf = (node: NodeId) => ({ node, incarnation: memberOf(view(), node).incarnation });
   const decide = async (node: NodeId, body: EntryBody): Promise<void> => {
     const name = `n${memberOf(view(), node).node}`;
@@ -72,6 +73,7 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
     set: (name, value) => setDelay(context, name, value),
     alterCopies: (copies, minCopies) => alterCopies(context, copies, minCopies),
     lookForVoters,
+    catchUp,
     recoverPlan: () => recoverPlan(context),
   };
 }

@@ -81,6 +81,7 @@ export class MemberDesk {
       askToExit: (node) => (node === self ? exitSoon() : agreement.askToExit(node)),
       reachOf: (nodes) => agreement.reachOf(nodes),
       lookForVoters: () => this.lookForVoters(),
+      catchUp: () => agreement.readCurrent(),
       hasLeader: () => this.#hasLeader,
     });
   }

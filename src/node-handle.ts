@@ -124,6 +124,11 @@ export interface ClusterAdmin {
   set(name: string, value: string): Promise<void>;
   /** Of the default policy. */
   alterCopies(copies: number, minCopies: number | undefined): Promise<void>;
+  /**
+   * C2.3: resolves when this node has applied all that was decided anywhere when it was called.
+   * @throws OperatingError 'no-quorum' when no majority of the voters says so in time
+   */
+  catchUp(): Promise<void>;
   /** Asks the voters who is there; `status().missingVoters` knows afterwards. */
   lookForVoters(): Promise<void>;
   /** @throws OperatingError 'refused' while a majority of the voters is in reach */

@@ -81,4 +81,13 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     from: '  if (state.isMuted) {\n    // What it may',
     to: "  if (state.isMuted && message.type === 'unable') {\n    // What it may",
   },
+  {
+    name: 'reads-by-itself',
+    breaks: 'C2.3: a leader answers a current read after a majority confirmed it',
+    story: 'current-reads',
+    seeds: 10,
+    file: 'src/core/raft/reads.ts',
+    from: 'if (!hasQuorum(set, (node) => confirmed.has(node))) return true;',
+    to: 'if (set === undefined || confirmed.size === 0) return true;',
+  },
 ];

@@ -33,8 +33,9 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
 
   app.get('/v1/status', async () => say('status', statusData(handle.status(), process.pid)));
   const look = () => lookForVoters(handle);
-  app.get('/v1/cluster', async () => {
-    await look();
+  app.get('/v1/cluster', async (request: FastifyRequest<{ Querystring: { current?: string } }>) => {
+    if (request.query.current === 'yes') await handle.admin().catchUp();
+    else await look();
     const data = clusterData(viewOf(handle), handle.status());
     return say('cluster', data, warningsOf(handle));
   });

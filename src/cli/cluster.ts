@@ -28,13 +28,15 @@ export function addClusterCommands(program: Command, io: Io): void {
     .command('info')
     .description('members, zones, capacity, partitions, and what to do next')
     .option('-v, --verbose', 'voters one by one, former members')
+    .option('--current', 'what is decided by now, by the word of a majority; fails without one')
     .addHelpText(
       'after',
       helpTail('dog cluster info', 'dog cluster info --json | jq .data.partitions'),
     )
-    .action(async (_options, command: Command) => {
+    .action(async (options: { readonly current?: boolean }, command: Command) => {
       const session = sessionOf(command, io);
-      const answer = await session.ask<ClusterData>('/v1/cluster');
+      const path = options.current === true ? '/v1/cluster?current=yes' : '/v1/cluster';
+      const answer = await session.ask<ClusterData>(path);
       const isVerbose = command.optsWithGlobals<{ verbose?: boolean }>().verbose === true;
       const nodes = isVerbose ? await session.ask<readonly NodeData[]>('/v1/nodes') : undefined;
       const human = (data: ClusterData) => infoText(data, nodes?.data ?? []);

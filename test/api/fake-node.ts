@@ -32,6 +32,7 @@ export class FakeNode implements NodeHandle {
   leader: number | undefined = 1;
   missingVoters: NodeId[] = [];
   /** Nodes whose process was asked to end. */
+  catchUps = 0;
   readonly killed: number[] = [];
   readonly clock = new FakeClock();
   readonly downTimes = new DownTimes();
@@ -116,6 +117,10 @@ export class FakeNode implements NodeHandle {
           nodes.filter((node) => !this.missingVoters.includes(node)).map((node) => [node, 9]),
         ),
       lookForVoters: async () => {},
+      catchUp: async () => {
+        this.catchUps += 1;
+        if (this.leader === undefined) throw new OperatingError('no-quorum', 'nobody leads');
+      },
       hasLeader: () => this.leader !== undefined,
     });
   }

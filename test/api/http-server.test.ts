@@ -44,6 +44,19 @@ test('format, create, show, delete: each answer has its schema and epoch', async
   t.like(await t.throwsAsync(ask(target, '/v1/volumes/a')), { code: 'missing' });
 });
 
+test('cluster info of what is current asks a majority, and fails without one (C2.3)', async (t) => {
+  const node = new FakeNode(clusterOf({ nodes: 1, copies: 1 }), 1);
+  const { socketPath } = await served(t, node);
+  await ask({ socketPath }, '/v1/cluster');
+  t.is(node.catchUps, 0);
+  await ask({ socketPath }, '/v1/cluster?current=yes');
+  t.is(node.catchUps, 1);
+  node.leader = undefined;
+  t.like(await t.throwsAsync(ask({ socketPath }, '/v1/cluster?current=yes')), {
+    code: 'no-quorum',
+  });
+});
+
 test('a second format is refused with the cure', async (t) => {
   const { socketPath } = await served(t, new FakeNode(clusterOf({ nodes: 1, copies: 1 }), 1));
   const error = await t.throwsAsync(ask({ socketPath }, '/v1/cluster/format', post({ copies: 1 })));
