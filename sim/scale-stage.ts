@@ -14,7 +14,7 @@ import { RunFailure, type World } from './world.ts';
 /** How often a waited-for condition is looked at. */
 const LOOK_EVERY_MS = 50;
 /** Nodes that join at once: a cluster of hundreds is switched on in steps. */
-const JOIN_BATCH = 50;
+const JOIN_BATCH = 250;
 const JOIN_LIMIT_S = 120;
 const SMALL_JOURNAL_BYTES = 8 * MIB;
 
@@ -133,14 +133,13 @@ export class ScaleStage {
 
   async #joinAll(batch: readonly SimNode[], member: SimNode): Promise<void> {
     for (const node of batch) await node.start();
-    const tokens: string[] = [];
-    for (const _ of batch) tokens.push(await this.ask(member, (handle) => handle.invite()));
+    const token = await this.ask(member, (handle) => handle.invite());
     let left = batch.length;
-    batch.forEach((node, i) => {
+    batch.forEach((node) => {
       const place = { zone: this.zoneOf(this.nodes.indexOf(node)), weight: 1 };
       const { process, handle } = node.running();
       this.world.enter(process, () => {
-        handle.join(tokens[i] ?? '', place).then(
+        handle.join(token, place).then(
           () => {
             left -= 1;
           },

@@ -113,12 +113,13 @@ function isRumour(repeats: number): boolean {
 export function ringDuties(context: DutiesContext): RingInput {
   const { self, clock, agreement, trace, prober } = context;
   const tally = new Tally();
-  const isOutOfReach = (node: NodeId): boolean => prober.isLost(node);
+  // A leader reaches itself, whatever others say of it: it has no channel to ask.
+  const isOutOfReach = (node: NodeId): boolean => node !== self && prober.isLost(node);
   const judge = (): readonly Victim[] => {
     const view = context.view();
     if (view === undefined) return [];
     const now = clock.now();
-    prober.probe(tally.lonely(view, now));
+    prober.probe(tally.lonely(view, now).filter((node) => node !== self));
     return tally.verdict(view, now, { self, isOutOfReach });
   };
   const failures = () => {

@@ -180,6 +180,18 @@ test('duties: a cluster at rest asks for nothing', (t) => {
   t.false(replicatorDuties(context).changeDue());
 });
 
+test('duties: a leader that one node accuses does not ask itself whether it is there (C1.5)', (t) => {
+  const { context, probed, state } = world(cluster(6), 1);
+  const ring = ringDuties(context);
+  state.isLost = true;
+  for (let seconds = 0; seconds < 20; seconds += 1) {
+    ring.tally(3 as NodeId, { ...word(true, false), subject: 1 as NodeId });
+    context.clock.run(1000);
+    t.false(ring.verdictReady());
+  }
+  t.deepEqual(probed.at(-1), []);
+});
+
 test('duties: a suspicion is a rumour only when the map does not answer it, and seldom then (C1.4)', (t) => {
   const { context, rumours } = world(cluster(3));
   const { report } = membershipDuties(context, watchOf(context));

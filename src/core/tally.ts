@@ -215,11 +215,13 @@ function noteStanding(suspect: Suspect, standing: Standing, now: number): void {
   else suspect.highSince = undefined;
 }
 
-/** C1.5: few accuse it, for long, and the leader can not reach it either. */
+/** C1.5: others accuse it, few and for long, and the leader can not reach it either: two links, not one seen twice. */
 function isLost(node: NodeId, suspect: Suspect, at: { now: number; judge: Judge }): boolean {
-  const isLonely = suspect.words.size > 0 && suspect.lowSince === undefined;
+  const { self, isOutOfReach } = at.judge;
+  const isAccused = [...suspect.words.keys()].some((observer) => observer !== self);
+  const isLonely = isAccused && suspect.lowSince === undefined;
   if (!isLonely || at.now - suspect.since < LONELY_ALERT_MS) return false;
-  return at.judge.isOutOfReach?.(node) ?? false;
+  return isOutOfReach?.(node) ?? false;
 }
 
 function isUntold(view: ClusterView, { node, incarnation }: Failure): boolean {

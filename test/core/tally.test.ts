@@ -155,6 +155,16 @@ test('tally: below the low mark time alone decides nothing, the leader must miss
   t.is(tally.verdict(view, LONELY_ALERT_MS, judge).length, 1);
 });
 
+test('tally: what only the leader misses is one broken link, however often it looks', (t) => {
+  const view = viewWith(6);
+  const tally = tallyOf([[1, 5]]);
+  const judge = { self: nodeId(1), isOutOfReach: () => true };
+  for (let now = 0; now <= 2 * LONELY_ALERT_MS; now += 1000) {
+    repeat(tally, [[1, 5]], now);
+    t.deepEqual(tally.verdict(view, now, judge), []);
+  }
+});
+
 test('tally: a word that is not repeated is forgotten, and time starts anew', (t) => {
   const view = viewWith(6);
   const tally = tallyOf([[1, 5]]);
