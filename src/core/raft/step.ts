@@ -121,7 +121,7 @@ function install(turn: Turn, base: LogBase): void {
 }
 
 /**
- * C2.6: an entry is committed here that was proposed after the damage, so without this node's help (decision 0029). Who
+ * C2.6: an entry is committed here that was proposed after the damage, so without this node's help (decision 0036). Who
  * got a vote that it forgot can win no later term with it; in the present term it gives none.
  */
 function unmute(state: RaftState): void {
