@@ -117,7 +117,9 @@ test('holes: trims give their blocks back with the next checkpoint, and only the
   await write(store, 500, 10, 8);
   t.true(allocated(folder) >= full, 'nothing goes before the trim is durable');
   await finished((done) => store.checkpoint(done));
-  t.is(full - allocated(folder), (800 - 10) * SECTOR_BYTES);
+  // The file system may take or free a block of its own for the list of the file's pieces.
+  const freed = full - allocated(folder);
+  t.true(Math.abs(freed - (800 - 10) * SECTOR_BYTES) <= 2 * SECTOR_BYTES, `${freed} bytes freed`);
   const expected = Array.from({ length: 1024 }, (_, i): number => {
     if (i >= 500 && i < 510) return 8;
     return i >= 100 && i < 900 ? 0 : 7;
