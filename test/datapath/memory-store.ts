@@ -363,6 +363,13 @@ export class MemoryStore implements ObjectStore {
     if (bytes !== undefined) bytes[7] = (bytes[7] as number) ^ 0xff;
   }
 
+  /** Other bytes with their right sum: what no checksum shows. */
+  forge(generation: number, index: number, sector: number): void {
+    const bytes = new Uint8Array(SECTOR_BYTES).fill(0xee);
+    const forged = { bytes, sum: sectorSum(generation, index, sector, bytes, 0) };
+    this.#live.get(keyOf(generation, index))?.sectors.set(sector, forged);
+  }
+
   /** The whole state as text, to compare replicas: versions and sums. */
   describe(partition: number): string {
     const lines: string[] = [];
