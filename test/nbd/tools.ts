@@ -67,12 +67,12 @@ export interface ToolResult {
 export function run(
   program: string,
   args: readonly string[],
-  options: { cwd?: string; timeoutMs?: number } = {},
+  options: { cwd?: string; timeoutMs?: number; env?: NodeJS.ProcessEnv } = {},
 ): Promise<ToolResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd: options.cwd,
-      env: { ...process.env, PATH },
+      env: { ...process.env, ...options.env, PATH },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? TOOL_TIMEOUT_MS,
       killSignal: 'SIGKILL',
