@@ -208,6 +208,7 @@ export function viewOf(state: ClusterState): ClusterView {
       const known = state.policies.get(policy);
       return known === undefined ? NO_CONFIG : configOf(known, p);
     },
+    placement: state.policies,
     explicitPartitions: (policy) => state.policies.get(policy)?.explicit.keys() ?? [],
   };
 }

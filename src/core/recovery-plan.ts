@@ -34,6 +34,14 @@ interface Planned extends Change {
   readonly cas: PartitionCas;
 }
 
+interface LastPlan {
+  readonly members: ClusterView['members'];
+  readonly placement: ClusterView['placement'];
+  /** ms */
+  readonly until: number;
+  readonly entries: EntryBody[];
+}
+
 /** Remembers since when partitions have one live member, or only doubtful ones; nothing else outlives a plan. */
 export class ChangePlanner {
   /** partitionKey -> ms. At most one per partition that hangs on one member. */
@@ -41,8 +49,35 @@ export class ChangePlanner {
   /** partitionKey -> ms, while no sure member is up. */
   #unsureSince = new Map<number, number>();
 
+  /** What the last look found, and until when it holds: a look at all partitions of a large cluster is dear. */
+  #last: LastPlan | undefined;
+
   /** The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing. */
   plan(view: ClusterView, now: number): EntryBody[] {
+    const { members, placement } = view;
+    const last = this.#last;
+    const isKnown = last?.members === members && last.placement === placement && now < last.until;
+    if (isKnown) return last.entries;
+    const entries = this.#look(view, now);
+    this.#last = { members, placement, until: this.#nextMoment(now), entries };
+    return entries;
+  }
+
+  /** When time alone makes a difference: a partition has had one live member, or no sure one, for long enough. */
+  #nextMoment(now: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const [sinces, afterMs] of [
+      [this.#lonelySince, SPARE_AFTER_MS],
+      [this.#unsureSince, UNSURE_AFTER_MS],
+    ] as const) {
+      for (const since of sinces.values()) {
+        if (since + afterMs > now) next = Math.min(next, since + afterMs);
+      }
+    }
+    return next;
+  }
+
+  #look(view: ClusterView, now: number): EntryBody[] {
     const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
     // One that leaves would be copied to in vain.
     const mayJoin: IsLive = (node) => isLive(node) && view.members.get(node)?.standing === 'in';

@@ -130,6 +130,8 @@ export interface ClusterView {
   readonly lastGeneration: GenerationId;
   /** Config of one partition; O(1), no allocation when cached. An unknown policy or p has an empty one, cfg 0. */
   partition(policy: PolicyId, p: number): PartitionConfig;
+  /** The same object as long as no config of any partition changed: what was worked out from them still holds. */
+  readonly placement: object;
   /** The partitions where I is not T or somebody joins, in no useful order; the others are at rest. */
   explicitPartitions(policy: PolicyId): Iterable<number>;
   /** Voters of a change that is decided but not final; empty at all other times. */

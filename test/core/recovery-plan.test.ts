@@ -164,3 +164,31 @@ test('plan: a nearly full member takes no ring moves, and a full one is no spare
   planner.plan(viewOf(cell.state), 0);
   t.deepEqual(textOf(planner.plan(viewOf(cell.state), SPARE_AFTER_MS)), []);
 });
+
+test('plan: what did not change is not looked at again, and what did is', (t) => {
+  const cell = clusterOf({ nodes: 4 });
+  down(cell, 4);
+  let looks = 0;
+  const seen = () => {
+    const view = viewOf(cell.state);
+    return {
+      ...view,
+      partition: (...place: Parameters<typeof view.partition>) => {
+        looks += 1;
+        return view.partition(...place);
+      },
+    };
+  };
+  const planner = new ChangePlanner();
+  const first = planner.plan(seen(), 0);
+  const { index } = cell.state;
+  t.true(looks >= P);
+  looks = 0;
+  cell.apply({ type: 'setting', key: 'a', value: 'b' });
+  t.true(cell.state.index > index);
+  t.deepEqual(planner.plan(seen(), 1), first);
+  t.is(looks, 0);
+  down(cell, 3);
+  planner.plan(seen(), 2);
+  t.true(looks >= P);
+});
