@@ -2,7 +2,7 @@
 // take back says first what it means, in copies and bytes, and asks.
 
 import type { Command } from 'commander';
-import type { MovePlanData, NodeData } from '../core/admin-shapes.ts';
+import type { MovePlanData, NodeData, StatusData } from '../core/admin-shapes.ts';
 import { parseDuration } from '../core/duration.ts';
 import { MAX_WEIGHT } from '../core/limits.ts';
 import { askFirst } from './ask-first.ts';
@@ -18,12 +18,22 @@ export function addNodeLifeCommands(node: Command, io: Io): void {
   addForget(node, io);
   addMaintenance(node, io);
   addWeight(node, io);
+  addKill(node, io);
+}
+
+function addKill(node: Command, io: Io): void {
   node
-    .command('kill <node>')
+    .command('kill [node]')
     .description('orderly exit of one daemon: it hands over, says goodbye and ends')
-    .addHelpText('after', helpTail('dog node kill n3', 'dog --dir lab node kill n3'))
-    .action(async (name: string, _options, command: Command) => {
+    .option('-l, --local', 'the one that answers')
+    .addHelpText('after', helpTail('dog node kill n3', 'dog -a 10.0.0.3 node kill -l'))
+    .action(async (named: string | undefined, _options, command: Command) => {
       const session = sessionOf(command, io);
+      const isLocal = command.optsWithGlobals<{ local?: boolean }>().local === true;
+      if (isLocal === (named !== undefined)) {
+        throw new CommandError('usage', 'name a node, or say -l for the one that answers');
+      }
+      const name = named ?? (await session.ask<StatusData>('/v1/status')).data.name;
       await decide(session, name, 'kill', ({ name: is }) => `${is} was asked to end.\n`);
     });
 }

@@ -98,6 +98,14 @@ test('drained, stopped, forgotten: the way of a member that leaves', async (t) =
   );
 });
 
+test('kill: by name, or the one that answers', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  t.is((await dog('node', 'kill')).code, 64);
+  t.is((await dog('node', 'kill', 'n2', '-l')).code, 64);
+  t.is((await dog('node', 'kill', '-l')).out, 'n1 was asked to end.\n');
+  t.deepEqual(node.killed, [1]);
+});
+
 test('out and in: a dead member is given up, and taken back', async (t) => {
   const cell = four();
   const { dog, dogWith, questions } = await withCell(t, cell);
