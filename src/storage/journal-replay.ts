@@ -194,8 +194,9 @@ function twinOf(place: Place, position: number, expected: JournalTail): BatchHea
   const at = position % head.ringBytes;
   const bytes = new Uint8Array(Math.min(batchBytes(MAX_BATCH_BYTES), head.ringBytes - at));
   file.readSync(bytes, 0, bytes.length, RING_OFFSET + at);
+  const view = viewOfBytes(bytes);
   for (let block = 0; block + BLOCK_BYTES <= bytes.length; block += BLOCK_BYTES) {
-    const found = decodeBatchHeader(bytes, twinIn(block), head.journalId);
+    const found = headerIn(bytes, view, twinIn(block), head);
     const header = fitting(head, found, position, expected);
     if (header?.format === 2 && header.bytes === block + BLOCK_BYTES) return header;
   }

@@ -1,12 +1,14 @@
 // A world of one process that can lose its power: a clock, a random source and a disk in memory, all driven by `run`.
 // The disk keeps what was synced; of the rest a crash keeps a drawn part, per 512-byte sector and per name. A rename is
-// atomic. Everything is drawn from one seed. `crashAt` stops the world at an exact disk operation.
+// atomic. Everything is drawn from one seed. `crashAt` stops the world at an exact disk operation; `beforeOperation` and
+// `powerLossFork` show what every single one would leave: pages are immutable and shared, so a fork costs little.
 
 import { OperatingError } from '../../src/core/errors.ts';
 import type { Clock, Disk, DiskFile, Random, TimerHandle, Trace } from '../../src/ports/ports.ts';
 
 const PAGE = 4096;
 const SECTOR = 512;
+const MAX_HOLE_PAGES = 4096;
 
 /** mulberry32: small, seeded, good enough to choose. */
 export class SeededRandom implements Random {
@@ -56,26 +58,84 @@ type NameChange =
   | { readonly kind: 'remove'; readonly path: string }
   | { readonly kind: 'rename'; readonly from: string; readonly to: string; readonly inode: Inode };
 
+const ZERO_PAGE = new Uint8Array(PAGE);
+
+/** A whole page of zeroes at `at`: as good as a hole. */
+function isZero(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0 && Buffer.compare(bytes.subarray(at, at + PAGE), ZERO_PAGE) === 0;
+}
+
+/** Pages are never changed: forks and the two states of a file share them. */
 function put(pages: Map<number, Uint8Array>, position: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) {
     const number = Math.floor((position + at) / PAGE);
     const inPage = (position + at) % PAGE;
     const length = Math.min(PAGE - inPage, bytes.length - at);
-    let page = pages.get(number);
-    if (page === undefined) {
-      page = new Uint8Array(PAGE);
-      pages.set(number, page);
+    const page = length === PAGE ? undefined : pages.get(number);
+    if (length === PAGE && isZero(bytes, at)) {
+      pages.delete(number);
+      at += length;
+      continue;
     }
-    page.set(bytes.subarray(at, at + length), inPage);
+    const next = page === undefined ? new Uint8Array(PAGE) : page.slice();
+    next.set(bytes.subarray(at, at + length), inPage);
+    pages.set(number, next);
     at += length;
   }
+}
+
+/** Bytes from `position` to the next page that is not a hole; at most MAX_HOLE_PAGES pages. */
+function holeBytes(pages: ReadonlyMap<number, Uint8Array>, position: number): number {
+  const first = Math.floor(position / PAGE);
+  let end = first + 1;
+  while (end < first + MAX_HOLE_PAGES && !pages.has(end)) end += 1;
+  return end * PAGE - position;
+}
+
+/** Copies what a file holds; holes are zeroes. Returns `count`. */
+function readPages(
+  inode: Inode,
+  target: Uint8Array,
+  at: number,
+  count: number,
+  position: number,
+): number {
+  for (let i = 0; i < count; ) {
+    const inPage = (position + i) % PAGE;
+    const page = inode.now.get(Math.floor((position + i) / PAGE));
+    if (page === undefined) {
+      const end = Math.min(count, i + holeBytes(inode.now, position + i));
+      target.fill(0, at + i, at + end);
+      i = end;
+      continue;
+    }
+    const part = Math.min(PAGE - inPage, count - i);
+    target.set(page.subarray(inPage, inPage + part), at + i);
+    i += part;
+  }
+  return count;
 }
 
 function cut(pages: Map<number, Uint8Array>, size: number): void {
   for (const [number, page] of pages) {
     if (number * PAGE >= size) pages.delete(number);
-    else if ((number + 1) * PAGE > size) page.fill(0, size - number * PAGE);
+    else if ((number + 1) * PAGE > size)
+      pages.set(number, page.slice().fill(0, size - number * PAGE));
   }
+}
+
+/** Sorted names by folder; '' is the top. */
+function listingOf(paths: readonly string[]): Map<string, string[]> {
+  const folders = new Map<string, Set<string>>();
+  for (const path of paths) {
+    const parts = path.split('/');
+    for (let i = 0; i < parts.length; i += 1) {
+      const folder = parts.slice(0, i).join('/');
+      const name = parts[i] as string;
+      if (name !== '') folders.set(folder, (folders.get(folder) ?? new Set()).add(name));
+    }
+  }
+  return new Map([...folders].map(([folder, names]) => [folder, [...names].sort()]));
 }
 
 function folderOf(path: string): string {
@@ -101,6 +161,10 @@ export class CrashWorld {
   #tasks: (() => void)[] = [];
   #timers: { readonly at: number; readonly fn: () => void; readonly handle: TimerHandle }[] = [];
   isDead = false;
+  /** Called before each disk operation, while nothing of it is done. */
+  beforeOperation: () => void = () => undefined;
+  /** Names by folder, made anew after a change of names. */
+  #listing: Map<string, string[]> | undefined;
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
@@ -193,27 +257,26 @@ export class CrashWorld {
       open: (path, { create }) => this.#open(path, create, complete),
       makeFolder: (path) => {
         const parts = path.split('/');
+        this.#listing = undefined;
         for (let i = 1; i <= parts.length; i += 1) this.#folders.add(parts.slice(0, i).join('/'));
       },
       list: (path) => {
         this.#check();
-        const prefix = path === '' ? '' : `${path}/`;
-        const all = [...this.#names.keys(), ...this.#folders];
-        const names = all
-          .filter((name) => name !== '' && name.startsWith(prefix))
-          .map((name) => name.slice(prefix.length).split('/')[0] as string);
-        return [...new Set(names)].filter((name) => name !== '').sort();
+        this.#listing ??= listingOf([...this.#names.keys(), ...this.#folders]);
+        return this.#listing.get(path) ?? [];
       },
       rename: (from, to) => {
         this.#tick();
         const inode = this.#names.get(from);
         if (inode === undefined) throw new OperatingError('io', `rename ${from}: absent`);
+        this.#listing = undefined;
         this.#apply(this.#names, { kind: 'rename', from, to, inode });
         this.#nameChanges.push({ kind: 'rename', from, to, inode });
       },
       remove: (path) => {
         this.#tick();
         if (!this.#names.delete(path)) return;
+        this.#listing = undefined;
         this.#nameChanges.push({ kind: 'remove', path });
       },
       syncFolder: (path, done) => {
@@ -236,6 +299,7 @@ export class CrashWorld {
       if (!this.#folders.has(folderOf(path))) throw new OperatingError('io', `open ${path}`);
       this.#tick();
       inode = new Inode();
+      this.#listing = undefined;
       this.#names.set(path, inode);
       this.#nameChanges.push({ kind: 'add', path, inode });
     }
@@ -253,16 +317,13 @@ export class CrashWorld {
     };
     const readSync: DiskFile['readSync'] = (target, at, length, position) => {
       check();
-      const count = Math.max(0, Math.min(length, inode.size - position));
-      for (let i = 0; i < count; ) {
-        const inPage = (position + i) % PAGE;
-        const part = Math.min(PAGE - inPage, count - i);
-        const page = inode.now.get(Math.floor((position + i) / PAGE));
-        if (page === undefined) target.fill(0, at + i, at + i + part);
-        else target.set(page.subarray(inPage, inPage + part), at + i);
-        i += part;
-      }
-      return count;
+      return readPages(
+        inode,
+        target,
+        at,
+        Math.max(0, Math.min(length, inode.size - position)),
+        position,
+      );
     };
     const writeSync = (bytes: Uint8Array, position: number): void => {
       check();
@@ -323,10 +384,41 @@ export class CrashWorld {
     for (const inode of inodes) {
       for (const write of inode.writes) this.#tear(inode, write, keeps);
       inode.writes = [];
-      inode.now = new Map([...inode.durable].map(([number, page]) => [number, page.slice()]));
+      inode.now = new Map(inode.durable);
       inode.size = inode.durableSize;
     }
     this.#names = new Map(this.#durableNames);
+    this.#listing = undefined;
+  }
+
+  /**
+   * A world of its own in which the power went at this moment and came back: the disk keeps what was synced and a part of
+   * the rest that `seed` draws. This world goes on undisturbed.
+   */
+  powerLossFork(seed: number): CrashWorld {
+    const fork = new CrashWorld(seed);
+    const copies = new Map<Inode, Inode>();
+    const copyOf = (inode: Inode): Inode => {
+      let copy = copies.get(inode);
+      if (copy === undefined) {
+        copy = new Inode();
+        copy.durable = new Map(inode.durable);
+        copy.durableSize = inode.durableSize;
+        copy.writes = inode.writes;
+        copies.set(inode, copy);
+      }
+      return copy;
+    };
+    for (const [path, inode] of this.#names) fork.#names.set(path, copyOf(inode));
+    for (const [path, inode] of this.#durableNames) fork.#durableNames.set(path, copyOf(inode));
+    fork.#nameChanges = this.#nameChanges.map((change) =>
+      change.kind === 'remove' ? change : { ...change, inode: copyOf(change.inode) },
+    );
+    fork.#folders = new Set(this.#folders);
+    fork.#life = this.#life;
+    fork.crash();
+    fork.restart();
+    return fork;
   }
 
   /** A new life on what the disk kept. */
@@ -354,6 +446,7 @@ export class CrashWorld {
   }
 
   removeFile(path: string): void {
+    this.#listing = undefined;
     this.#names.delete(path);
     this.#durableNames.delete(path);
   }
@@ -413,6 +506,7 @@ export class CrashWorld {
 
   #tick(): void {
     this.#check();
+    this.beforeOperation();
     this.operations += 1;
     if (this.operations < this.crashAt) return;
     this.crash();

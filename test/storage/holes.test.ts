@@ -157,7 +157,7 @@ test('holes: a trim on a store that is silent afterwards gives its space back by
   model.mayCheckpoint = false;
   await model.open();
   for (let i = 0; i < 30; i += 1) {
-    model.act();
+    model.trimOrWrite();
     await model.settle();
   }
   const isPunched = (): boolean => (world.counts.get('store.punched') ?? 0) > 0;

@@ -1,5 +1,6 @@
 // A store under a random workload beside a model of it: per object the sequence of states that it went through. After a
 // crash every object must be in one of the states from the last one confirmed on: wholly, with its version and bytes.
+// All objects together must show one prefix of what was accepted: nothing later is there when something earlier is not.
 
 import { sumsOf } from '../../src/core/checksum.ts';
 import type { OperatingError } from '../../src/core/errors.ts';
@@ -20,6 +21,9 @@ interface State {
   readonly version: Version | undefined;
   readonly kind: 'data' | 'zero';
   readonly tags: ReadonlyMap<number, number>;
+  /** When it was accepted, counted over all objects: not before `low`, not after `high`. */
+  readonly low: number;
+  high: number;
 }
 
 interface ObjectHistory {
@@ -29,15 +33,35 @@ interface ObjectHistory {
   staging: State | undefined;
 }
 
-const ABSENT: State = { version: undefined, kind: 'zero', tags: new Map() };
+function absent(accepted: number): State {
+  return { version: undefined, kind: 'zero', tags: new Map(), low: accepted, high: accepted };
+}
+
+/** Sectors and their sums are made once: exhaustive tests look at each a thousand times. */
+const SECTORS = new Map<number, Uint8Array>();
+const SUMS = new Map<string, Uint8Array>();
+const MAX_REMEMBERED = 20_000;
 
 /** The bytes of a sector with this tag. */
 export function sectorOf(tag: number): Uint8Array {
+  const known = SECTORS.get(tag);
+  if (known !== undefined) return known;
   const bytes = new Uint8Array(SECTOR_BYTES);
-  if (tag === 0) return bytes;
   const words = new Uint32Array(bytes.buffer);
-  for (let i = 0; i < words.length; i += 1) words[i] = Math.imul(tag, 0x9e3779b1) + i;
+  for (let i = 0; tag !== 0 && i < words.length; i += 1) words[i] = Math.imul(tag, 0x9e3779b1) + i;
+  if (SECTORS.size >= MAX_REMEMBERED) SECTORS.clear();
+  SECTORS.set(tag, bytes);
   return bytes;
+}
+
+function sumOf(index: number, sector: number, tag: number): Uint8Array {
+  const key = `${index} ${sector} ${tag}`;
+  const known = SUMS.get(key);
+  if (known !== undefined) return known;
+  const sum = sumsOf(GENERATION, index, sector * SECTOR_BYTES, sectorOf(tag));
+  if (SUMS.size >= MAX_REMEMBERED) SUMS.clear();
+  SUMS.set(key, sum);
+  return sum;
 }
 
 export class ModelledStore {
@@ -47,12 +71,27 @@ export class ModelledStore {
   failure: OperatingError | undefined;
   /** Whether the workload asks for checkpoints of its own. */
   mayCheckpoint = true;
+  /** Percent of the writes, zeroes and drops of mode writeback: done when received, durable when settled (R5). */
+  lagPercent = 0;
   #nextTag = 1;
+  /** Changes accepted so far. */
+  #accepted = 0;
   inFlight = 0;
 
   constructor(world: CrashWorld, objects: number) {
     this.world = world;
-    this.#objects = Array.from({ length: objects }, () => fresh(ABSENT));
+    this.#objects = Array.from({ length: objects }, () => fresh(absent(0)));
+  }
+
+  /** What is known at this moment, beside a world in which the power goes now. */
+  forkFor(world: CrashWorld): ModelledStore {
+    const fork = new ModelledStore(world, 0);
+    for (const { states, confirmed, staging } of this.#objects) {
+      fork.#objects.push({ states: states.slice(confirmed), confirmed: 0, staging });
+    }
+    fork.#nextTag = this.#nextTag;
+    fork.#accepted = this.#accepted;
+    return fork;
   }
 
   /** Opens the store in the present life. Returns false when the power went meanwhile. */
@@ -99,7 +138,7 @@ export class ModelledStore {
     const history = this.#objects[0] as ObjectHistory;
     const count = 1 + random.below(12);
     const first = random.below(36 - count);
-    if (random.below(8) === 0) this.store?.checkpoint(() => undefined);
+    if (this.mayCheckpoint && random.below(8) === 0) this.store?.checkpoint(() => undefined);
     if (random.below(2) === 0) this.#zeroRange(0, history, first, count);
     else this.#writeRange(0, history, first, count);
   }
@@ -107,6 +146,7 @@ export class ModelledStore {
   #choose(maxSectors: number): void {
     const { random } = this.world;
     if (this.mayCheckpoint && random.below(12) === 0) this.store?.checkpoint(() => undefined);
+    if (this.lagPercent > 0 && random.below(15) === 0) this.#flush();
     const index = random.below(this.#objects.length);
     const history = this.#objects[index] as ObjectHistory;
     if (history.staging !== undefined && !this.#sawStaged(index, history)) return;
@@ -137,9 +177,11 @@ export class ModelledStore {
       data.set(sectorOf(tag), i * SECTOR_BYTES);
     }
     const next = nextVersion(last.version, random.below(10) === 0);
-    const place = this.#place(index, last, next, first, count);
+    const mayLag = random.below(100) < this.lagPercent;
+    const place = { ...this.#place(index, last, next, first, count), mayLag };
     const sums = sumsOf(GENERATION, index, place.offset, data);
-    const done = this.#confirm(history, { version: next, kind: 'data', tags });
+    const state: State = { version: next, kind: 'data', tags, ...this.#now() };
+    const done = this.#confirm(history, state, mayLag);
     this.store?.write(place, data, sums, done);
   }
 
@@ -157,8 +199,9 @@ export class ModelledStore {
     for (let i = 0; i < count; i += 1) tags.delete(first + i);
     const next = nextVersion(last.version, false);
     const kind = isWhole ? 'zero' : last.kind;
-    const done = this.#confirm(history, { version: next, kind, tags });
-    this.store?.zero(this.#place(index, last, next, first, count), done);
+    const mayLag = this.world.random.below(100) < this.lagPercent;
+    const done = this.#confirm(history, { version: next, kind, tags, ...this.#now() }, mayLag);
+    this.store?.zero({ ...this.#place(index, last, next, first, count), mayLag }, done);
   }
 
   #close(index: number): void {
@@ -198,7 +241,13 @@ export class ModelledStore {
       staged?.abort();
       return;
     }
-    const state: State = { version, kind, tags };
+    const state: State = {
+      version,
+      kind,
+      tags,
+      low: this.#accepted,
+      high: Number.POSITIVE_INFINITY,
+    };
     history.staging = state;
     this.inFlight += 1;
     staged?.commit((error) => {
@@ -210,7 +259,9 @@ export class ModelledStore {
   }
 
   #drop(index: number, history: ObjectHistory): void {
-    const done = this.#confirm(history, ABSENT);
+    // Nothing is recorded for an object that is absent already.
+    if (latest(history).version === undefined) return;
+    const done = this.#confirm(history, absent(this.#now().low));
     this.store?.drop({ generation: GENERATION, index }, done);
   }
 
@@ -220,12 +271,35 @@ export class ModelledStore {
     const row = this.store?.row(GENERATION, index);
     if (state === undefined || row?.verCount !== state.version?.count) return false;
     if (row?.verToken !== state.version?.token) return false;
+    state.high = this.#accepted + 0.5;
     history.states.push(state);
     history.staging = undefined;
     return true;
   }
 
-  #confirm(history: ObjectHistory, state: State): (error: OperatingError | undefined) => void {
+  /** The next place in the order of acceptance. */
+  #now(): { readonly low: number; high: number } {
+    this.#accepted += 1;
+    return { low: this.#accepted, high: this.#accepted };
+  }
+
+  /** A flush: once it is answered everything that was accepted before it is durable. */
+  #flush(): void {
+    const before = this.#objects.map((history) => latest(history));
+    this.store?.settled((error) => {
+      if (error !== undefined) return this.#refused(error);
+      for (const [index, state] of before.entries()) {
+        const history = this.#objects[index] as ObjectHistory;
+        history.confirmed = Math.max(history.confirmed, history.states.indexOf(state));
+      }
+    });
+  }
+
+  #confirm(
+    history: ObjectHistory,
+    state: State,
+    mayLag = false,
+  ): (error: OperatingError | undefined) => void {
     history.states.push(state);
     const position = history.states.length - 1;
     const life = this.world.life;
@@ -234,7 +308,7 @@ export class ModelledStore {
       if (life !== this.world.life) throw new TypeError('a dead life confirms nothing');
       if (error !== undefined) return this.#refused(error);
       this.inFlight -= 1;
-      history.confirmed = Math.max(history.confirmed, position);
+      if (!mayLag) history.confirmed = Math.max(history.confirmed, position);
     };
   }
 
@@ -270,53 +344,99 @@ export class ModelledStore {
   }
 
   async #checkAll(isAfterCrash: boolean): Promise<void> {
-    for (let index = 0; index < this.#objects.length; index += 1) {
-      const history = this.#objects[index] as ObjectHistory;
+    for (const [index, history] of this.#objects.entries()) {
       if (history.staging !== undefined && !this.#sawStaged(index, history) && isAfterCrash) {
         history.staging = undefined;
       }
-      const found = this.#matching(index, history);
-      if (!isAfterCrash && found !== latest(history)) {
-        throw new TypeError(`object ${index} is not as accepted: ${describe(found)}`);
-      }
-      await this.#checkBytes(index, found);
-      if (isAfterCrash) this.#objects[index] = fresh(found);
     }
-    if (isAfterCrash) this.inFlight = 0;
+    if (isAfterCrash) {
+      const found = await this.#prefix();
+      this.#objects.splice(0, found.length, ...found.map(fresh));
+      this.inFlight = 0;
+      return;
+    }
+    for (const [index, state] of this.#objects.map(latest).entries()) {
+      const row = this.store?.row(GENERATION, index);
+      if (!isLike(state, row)) {
+        throw new TypeError(`object ${index} is ${rowText(row)}, accepted was ${describe(state)}`);
+      }
+      await this.#checkBytes(index, state);
+    }
   }
 
-  #matching(index: number, history: ObjectHistory): State {
+  /**
+   * The states that show one prefix of what was accepted. Several prefixes may look the same by their rows (an object
+   * that was dropped and made anew): then the bytes must fit one of them.
+   */
+  async #prefix(): Promise<State[]> {
+    const prefixes = this.#prefixes();
+    let failure: unknown;
+    for (const states of prefixes) {
+      try {
+        for (const [index, state] of states.entries()) await this.#checkBytes(index, state);
+        return states;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure ?? new TypeError(`no prefix of what was accepted: ${this.#rows()}`);
+  }
+
+  /** Every cut of the order of acceptance, from what was confirmed on, after which the rows look as they do. */
+  #prefixes(): State[][] {
+    const cuts = new Set(this.#objects.flatMap(({ states }) => states.map(({ low }) => low)));
+    const seen = new Map<string, State[]>();
+    for (const cut of [...cuts].sort((a, b) => b - a)) {
+      const states = this.#objects.map((history, index) => this.#stateAt(index, history, cut));
+      if (states.some((state) => state === undefined)) continue;
+      const key = states.map((state) => state?.low).join();
+      if (!seen.has(key)) seen.set(key, states as State[]);
+    }
+    return [...seen.values()];
+  }
+
+  /** The state that an object has when everything up to `cut` is there and nothing else; undefined: it has another. */
+  #stateAt(index: number, { states, confirmed }: ObjectHistory, cut: number): State | undefined {
     const row = this.store?.row(GENERATION, index);
-    const candidates = history.states.slice(history.confirmed).reverse();
-    const found = candidates.find(({ version, kind }) =>
-      version === undefined
-        ? row === undefined
-        : row?.verCount === version.count && row.verToken === version.token && row.kind === kind,
-    );
-    if (found !== undefined) return found;
-    const have = row === undefined ? 'absent' : `(${row.verToken},${row.verCount}) ${row.kind}`;
-    const last = history.states[history.confirmed];
-    throw new TypeError(`object ${index}: ${have}, confirmed was ${describe(last)}`);
+    return states.find((state, i) => {
+      const next = states[i + 1];
+      const isThere = state.low <= cut || i === 0;
+      return (
+        i >= confirmed && isThere && (next === undefined || next.high > cut) && isLike(state, row)
+      );
+    });
+  }
+
+  #rows(): string {
+    return this.#objects
+      .map(({ states, confirmed }, index) => {
+        const row = this.store?.row(GENERATION, index);
+        return `${index}: ${rowText(row)}, confirmed ${describe(states[confirmed])}`;
+      })
+      .join('; ');
   }
 
   async #checkBytes(index: number, state: State): Promise<void> {
     const step = 256 * SECTOR_BYTES;
     for (let offset = 0; offset < OBJECT_BYTES; offset += step) {
       const copy = await this.#copy(index, offset, step);
-      const expected: Uint8Array[] = [];
       const sums = new Uint8Array(copy.sums.length);
+      let at = 0;
       for (let i = 0; i < 256; i += 1) {
-        const tag = state.tags.get(offset / SECTOR_BYTES + i);
+        const sector = offset / SECTOR_BYTES + i;
+        const tag = state.tags.get(sector);
         if (tag === undefined) continue;
-        const bytes = sectorOf(tag);
-        expected.push(bytes);
-        sums.set(sumsOf(GENERATION, index, offset + i * SECTOR_BYTES, bytes), i * 4);
+        sums.set(sumOf(index, sector, tag), i * 4);
+        const found = copy.data.subarray(at, at + SECTOR_BYTES);
+        at += SECTOR_BYTES;
+        if (Buffer.compare(found, sectorOf(tag)) !== 0) {
+          throw new TypeError(
+            `object ${index}, sector ${sector}: bytes differ from ${describe(state)}`,
+          );
+        }
       }
-      if (Buffer.compare(sums, copy.sums) !== 0) {
+      if (Buffer.compare(sums, copy.sums) !== 0 || at !== copy.data.length) {
         throw new TypeError(`object ${index} at ${offset}: sums differ from ${describe(state)}`);
-      }
-      if (Buffer.compare(Buffer.concat(expected), copy.data) !== 0) {
-        throw new TypeError(`object ${index} at ${offset}: bytes differ from ${describe(state)}`);
       }
     }
     this.#checkSyncRead(index, state);
@@ -375,6 +495,20 @@ export class ModelledStore {
 
 function fresh(state: State): ObjectHistory {
   return { states: [state], confirmed: 0, staging: undefined };
+}
+
+function isLike(
+  { version, kind }: State,
+  row: { readonly verToken: number; readonly verCount: number; readonly kind: string } | undefined,
+): boolean {
+  if (version === undefined || row === undefined) return version === undefined && row === undefined;
+  return row.verCount === version.count && row.verToken === version.token && row.kind === kind;
+}
+
+function rowText(
+  row: { readonly verToken: number; readonly verCount: number; readonly kind: string } | undefined,
+): string {
+  return row === undefined ? 'absent' : `(${row.verToken},${row.verCount}) ${row.kind}`;
 }
 
 function latest(history: ObjectHistory): State {
