@@ -59,30 +59,47 @@ export function replicatorDuties(context: DutiesContext): ReplicatorInput {
   };
 }
 
+/** A choice of voters holds for one view and this long: of a thousand members it is not made ten times a second. */
+export const VOTER_CHOICE_MS = 1000;
+
 /** Who votes (1.3): by joint consensus, once those who are new have caught up as learners (C2.4). */
 export function voterDuties(context: DutiesContext): VoterInput {
   const { agreement, trace } = context;
+  const chosen = voterChoice(context);
   return {
-    votersDue: () => nextVoterEntry(context) !== undefined,
+    votersDue: () => nextVoterEntry(context, chosen) !== undefined,
     changeVoters: async () => {
-      const body = nextVoterEntry(context);
+      const body = nextVoterEntry(context, chosen);
       if (body !== undefined) await agreement.propose(body, DUTY_PROPOSE_MS);
     },
     warn: (what) => trace.warn(what),
   };
 }
 
-function nextVoterEntry(context: DutiesContext): EntryBody | undefined {
+type VoterChoice = (view: ClusterView) => readonly NodeId[] | undefined;
+
+function voterChoice({ self, clock, downTimes }: DutiesContext): VoterChoice {
+  let last: { view: ClusterView; at: number; next: readonly NodeId[] | undefined } | undefined;
+  return (view) => {
+    const now = clock.now();
+    if (last?.view === view && now - last.at < VOTER_CHOICE_MS) return last.next;
+    const patienceMs = replaceVoterAfterMs(view);
+    const next = nextVoters(view, self, {
+      isLongDown: (node) => (downTimes.downMs(node, now) ?? 0) >= patienceMs,
+      // Votes are cheap; the choice must not follow every change of load.
+      loadOf: () => 0,
+    });
+    last = { view, at: now, next };
+    return next;
+  };
+}
+
+function nextVoterEntry(context: DutiesContext, chosen: VoterChoice): EntryBody | undefined {
   const view = context.view();
-  const { agreement, self, clock, downTimes } = context;
+  const { agreement } = context;
   // The second half of a change, votersFinal, is the leader's reducer's own.
   if (view === undefined || view.nextVoters.length > 0) return undefined;
-  const patienceMs = replaceVoterAfterMs(view);
-  const next = nextVoters(view, self, {
-    isLongDown: (node) => (downTimes.downMs(node, clock.now()) ?? 0) >= patienceMs,
-    // Votes are cheap; the choice must not follow every change of load.
-    loadOf: () => 0,
-  });
+  const next = chosen(view);
   const { voters } = view;
   const candidates = next?.filter((node) => !voters.includes(node)) ?? [];
   agreement.driver.setLearners(candidates);
