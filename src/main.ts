@@ -58,6 +58,7 @@ function terminal(): Terminal {
 
 async function run(options: SheepOptions): Promise<void> {
   const unlock = lockDataDirectory(options.data);
+  for (const address of [...options.nbd, ...options.api]) checkSocketFolder(address);
   const clock = createRealClock();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';
@@ -141,6 +142,16 @@ function stopOnSignals(node: NodeHandle, trace: Trace, stop: () => Promise<void>
   });
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+}
+
+/** Said before anything starts: the system calls a missing folder "permission denied". */
+function checkSocketFolder(address: SheepOptions['nbd' | 'api'][number]): void {
+  if (address.kind !== 'unix') return;
+  const folder = path.dirname(path.resolve(address.path));
+  if (fs.existsSync(folder)) return;
+  throw new OperatingError('usage', `the folder of the socket ${address.path} does not exist`, {
+    remedy: `mkdir -p ${folder}`,
+  });
 }
 
 /** Only a socket is removed: a path that names anything else was a mistake of its author. */

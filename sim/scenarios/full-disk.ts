@@ -12,6 +12,9 @@ import { RunFailure } from '../world.ts';
 /** New objects all the time: each needs space. */
 const WORKLOAD = { workingSet: 8 * 1024, thinkMs: 10, depth: 8 };
 
+/** Writes in flight of one object. */
+const BURST = 24;
+
 /** Free space left from now on; returns the way back. The disk is so small that its reserves are most of that. */
 function fill(node: SimNode, leaveBytes: number): () => void {
   const before = node.disk.capacityBytes;
@@ -41,7 +44,7 @@ export const fullDisk = scenario(
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();
-    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 32, at: gateway });
+    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 36, at: gateway });
     const { history } = guest.volume;
     guest.writeForever(WORKLOAD);
     await stage.run({ seconds: 0.5 + stage.random.unit() });
@@ -66,6 +69,9 @@ export const fullDisk = scenario(
     await stage.until('the guest is told', () => guest.errors.length > 0, { seconds: 60 });
     await stage.run({ seconds: 1 + stage.random.unit() * 5 });
     guest.freeze();
+    // Many at once into an object that nobody wrote: each needs space, and each must be answered.
+    for (let i = 0; i < BURST; i += 1) guest.startWrite(WORKLOAD.workingSet + i * 16);
+    await stage.until('no write waits for ever', () => guest.writesInFlight === 0, { seconds: 20 });
     onlyNoSpace(guest.errors);
     const victim = stage.random.pick([first, second]);
     if (victim !== gateway && stage.random.chance(0.5)) {

@@ -12,6 +12,7 @@ import { DEV_DIR } from './client.ts';
 import { formatOf, type GlobalOptions, helpTail, type Io } from './context.ts';
 import { attachText } from './dev-attach.ts';
 import { askDev, type DevCommand, type DevStatus, listenDev } from './dev-control.ts';
+import { talkToLeftovers } from './dev-leftovers.ts';
 import { checkSocketPath, MAX_DEV_NODES, preparePlan } from './dev-plan.ts';
 import { DevSupervisor, type WantedVolume } from './dev-supervisor.ts';
 import { CommandError } from './failure.ts';
@@ -116,7 +117,7 @@ async function talk(
   question: DevCommand,
   text: (data: DevStatus) => string,
 ): Promise<void> {
-  const data = await askDev<DevStatus>(dirOf(command), question);
+  const data = await askOrFind(dirOf(command), question);
   const format = formatOf(command.optsWithGlobals<GlobalOptions>());
   const schema = `dog/dev.${question.command}/1`;
   if (format === 'json') io.out(`${JSON.stringify({ schema, epoch: 0, data, warnings: [] })}\n`);
@@ -124,7 +125,23 @@ async function talk(
   else io.out(text(data));
 }
 
+/** The supervisor's answer, or, where it was killed, what its nodes say by their lock files. */
+async function askOrFind(dir: string, question: DevCommand): Promise<DevStatus> {
+  try {
+    return await askDev<DevStatus>(dir, question);
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.code !== 'unreachable') throw error;
+    const left = await talkToLeftovers(dir, question);
+    if (left === undefined) throw error;
+    return left;
+  }
+}
+
 function statusText({ pid, nodes }: DevStatus): string {
+  if (pid === 0) {
+    const cure = 'end its nodes with "dog dev down", or go on with "dog dev up"';
+    return `${table(nodes, COLUMNS)}supervisor: gone; ${cure}\n`;
+  }
   return `${table(nodes, COLUMNS)}supervisor: pid ${pid}\n`;
 }
 

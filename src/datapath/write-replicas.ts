@@ -198,7 +198,11 @@ export class ReplicaWriter {
       if (!this.#open.isHeld) return this.#failIfFree(pipe, write);
       if (pipe.plan?.cfg !== cfg) return;
       if (reply?.status === STATUS.OK) return this.#confirmed(pipe, link, write);
+      // Also of an older stream: the GAP of the writes behind it comes first, and must not hide the cause.
+      if (reply?.status === STATUS.NOSPC) this.#hang(pipe, link.node);
       if (link.stream === stream) this.#failed(pipe, link, reply);
+      // Of many that were refused at once only the first one failed the stream: each is looked at when it is free.
+      if (pipe.isHanging) this.#giveUpIfDue(write);
     });
   }
 
@@ -267,7 +271,6 @@ export class ReplicaWriter {
         break;
       case STATUS.NOSPC:
         pauseMs = NO_SPACE_RETRY_MS;
-        this.#hang(pipe, link.node);
         break;
       case STATUS.DIVERGED:
       case STATUS.BAD:
@@ -300,14 +303,17 @@ export class ReplicaWriter {
     pipe.isHanging = true;
     for (const change of pipe.waiting.splice(0)) change.done(noSpace());
     this.#hooks.onHang(pipe);
-    const now = this.#parts.clock.now();
-    for (const write of pipe.inFlight) {
-      if (write.isGivenUp || now - write.issuedAt < NO_SPACE_ANSWER_MS) continue;
-      if (write.outstanding > 0) continue;
-      write.data = write.data.slice();
-      write.isGivenUp = true;
-      write.change.early(noSpace());
-    }
+    for (const write of pipe.inFlight) this.#giveUpIfDue(write);
+  }
+
+  /** Tells the guest ENOSPC; nothing refers to its bytes any more, and the write goes on with a copy. */
+  #giveUpIfDue(write: NumberedWrite): void {
+    const ageMs = this.#parts.clock.now() - write.issuedAt;
+    const isOver = write.isGivenUp || write.isAnswered;
+    if (isOver || write.outstanding > 0 || ageMs < NO_SPACE_ANSWER_MS) return;
+    write.data = write.data.slice();
+    write.isGivenUp = true;
+    write.change.early(noSpace());
   }
 
   #mayLeave(pipe: ObjectPipe, node: NodeId): boolean {

@@ -22,6 +22,8 @@ export const MAX_CONNECTIONS = 256;
 export const SHUTDOWN_MS = 5_000;
 /** How long a process that holds a unix socket has to answer before it counts as living. Milliseconds. */
 const PROBE_MS = 1_000;
+/** Refused connections are told of at most so often. Milliseconds. */
+export const REFUSAL_SAID_EVERY_MS = 10_000;
 const MAX_PORT = 65_535;
 
 /** Where to listen. Port 0 = any free one. */
@@ -59,6 +61,9 @@ export class NbdServer {
   readonly #listeners: FastListener[] = [];
   readonly #connections = new Map<Connection, ByteChannel>();
   #isStopping = false;
+  /** Refused and not said yet; when that was said last. */
+  #refusals = 0;
+  #refusalSaidMs = Number.NEGATIVE_INFINITY;
   #onEmpty: (() => void) | undefined;
 
   constructor(options: NbdServerOptions) {
@@ -128,9 +133,19 @@ export class NbdServer {
     return listener;
   }
 
+  /** One line for many: a client that tries again and again must not fill the log. */
+  #noteRefusal(): void {
+    const { clock, trace } = this.#options;
+    this.#refusals += 1;
+    if (clock.now() - this.#refusalSaidMs < REFUSAL_SAID_EVERY_MS) return;
+    this.#refusalSaidMs = clock.now();
+    trace.warn('nbd.refused', { connections: this.#connections.size, refusals: this.#refusals });
+    this.#refusals = 0;
+  }
+
   #accept(accepted: Socket): void {
     if (this.#isStopping || this.#connections.size >= MAX_CONNECTIONS) {
-      this.#options.trace.warn('nbd.refused', { connections: this.#connections.size });
+      this.#noteRefusal();
       accepted.destroy();
       return;
     }
