@@ -115,6 +115,23 @@ export class Flusher {
     this.#begin();
   }
 
+  /** The same, but not waited for longer than this; `then` in any case. */
+  flushWithin(ms: number, then: () => void): void {
+    if (!this.#open.isHeld) {
+      then();
+      return;
+    }
+    let isOver = false;
+    const once = (): void => {
+      if (isOver) return;
+      isOver = true;
+      this.#parts.clock.clearTimer(timer);
+      then();
+    };
+    const timer = this.#parts.clock.setTimer(ms, once);
+    this.flush(once);
+  }
+
   viewChanged(): void {
     this.#pump();
   }

@@ -95,7 +95,12 @@ export class Gateway implements VolumeSession {
     });
     this.#life = new SessionLife(parts, open, {
       isIdle: () => this.#inFlight === 0,
-      sayCloses: (done) => this.#flushFirst(() => this.#closer.flush(done)),
+      // Handed back flushed (3.3): bounded, for nothing was promised of what the guest did not flush.
+      sayCloses: (done) => {
+        const close = (): void => this.#closer.flush(done);
+        if (this.#flusher === undefined) close();
+        else this.#flusher.flushWithin(LAST_FLUSH_MS, close);
+      },
       onEnded: () => onEnded(this),
     });
     open.onChange(() => this.#lockChanged());
@@ -205,24 +210,6 @@ export class Gateway implements VolumeSession {
         this.#parts.clock.setTimer(STANDBY_RETRY_MS, () => this.#flushJudged(finish));
       });
     }, finish);
-  }
-
-  /** Before the lock is handed back (3.3): bounded, for nothing was promised of what the guest did not flush. */
-  #flushFirst(then: () => void): void {
-    const flusher = this.#flusher;
-    if (flusher === undefined || !this.open.isHeld) {
-      then();
-      return;
-    }
-    let isOver = false;
-    const once = (): void => {
-      if (isOver) return;
-      isOver = true;
-      this.#parts.clock.clearTimer(timer);
-      then();
-    };
-    const timer = this.#parts.clock.setTimer(LAST_FLUSH_MS, once);
-    flusher.flush(once);
   }
 
   /** All of W made the object durable up to `count`: it may be closed (R6). */

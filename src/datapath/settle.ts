@@ -91,7 +91,7 @@ export class Settler {
     const isValid = (): boolean => this.#isCurrent(where) && this.#fence.sealsOf(key) === seals;
     this.#ask(settling, 0, (isHeard) => {
       if (!isHeard || !isValid()) return done(false);
-      const work = [...settling.longest.values()].filter(({ row }) => this.#isShorter(row));
+      const work = [...settling.longest.values()].filter(({ row }) => this.#mayLack(row));
       this.#extend(settling, work, isValid, (error) => done(error === undefined && isValid()));
     });
   }
@@ -99,6 +99,12 @@ export class Settler {
   #isCurrent({ policy, p, cfg }: PartitionCfg): boolean {
     const config = this.#parts.views.current().partition(policy, p);
     return config.cfg === cfg && config.doubtful.includes(this.#parts.self);
+  }
+
+  /** Durable volumes lose nothing in a restart: where they differ, a write is on its way. */
+  #mayLack(row: RowImage): boolean {
+    const volume = this.#parts.views.current().volumeOfGeneration(row.generation);
+    return volume?.durability === 'writeback' && this.#isShorter(row);
   }
 
   /** Members of I are prefixes of one history (I2): the greater count is the longer one. */
