@@ -11,11 +11,13 @@ const ROUNDS = 6;
 /** Long runs: `npm run sim` has the rest. */
 const SMOKE_SEEDS = 5;
 const MAX_PAUSE_MS = 8000;
+/** A disk that nearly hangs: half a second a sync. */
+const SLOWNESS = 1000;
 
 /** Blocks over several objects: ends of partitions' lives differ. */
 const WORKLOAD = { workingSet: 4096, thinkMs: 20 };
 
-const FAULTS = ['kill', 'power', 'stop', 'cut', 'deaf', 'mute', 'data', 'pause'] as const;
+const FAULTS = ['kill', 'power', 'stop', 'cut', 'deaf', 'mute', 'data', 'pause', 'slow'] as const;
 type Fault = (typeof FAULTS)[number];
 
 /** One fault from its beginning to its cure. */
@@ -26,7 +28,12 @@ async function hurt(stage: Stage, victim: SimNode, kind: Fault): Promise<() => P
   if (kind === 'kill') victim.kill();
   else if (kind === 'power') victim.losePower();
   else if (kind === 'stop') await victim.stop();
-  else if (kind === 'pause') {
+  else if (kind === 'slow') {
+    victim.disk.slowness = SLOWNESS;
+    return async () => {
+      victim.disk.slowness = 1;
+    };
+  } else if (kind === 'pause') {
     victim.running().process.pause(random.unit() * MAX_PAUSE_MS);
     return async () => {};
   } else {
