@@ -90,4 +90,23 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     from: 'if (!hasQuorum(set, (node) => confirmed.has(node))) return true;',
     to: 'if (set === undefined || confirmed.size === 0) return true;',
   },
+  {
+    name: 'sums-not-checked',
+    breaks: 'I8: data returned to a guest passed its checksum',
+    story: 'bit-rot',
+    seeds: 3,
+    file: 'src/core/checksum.ts',
+    from: 'return sum !== NO_SUM && sectorSum(generation, index, sector, bytes, at) === sum;',
+    to: 'return sum !== NO_SUM;',
+  },
+  {
+    name: 'lost-file-is-zeroes',
+    breaks:
+      '4.10: a row of kind data without its file or sums is corruption, never "not written yet"',
+    story: 'bit-rot',
+    seeds: 10,
+    file: 'src/storage/object-cache.ts',
+    from: 'this.lose(state, sums === undefined ? this.#whyNone(state) : String(sums.slotSequence));\n      return false;',
+    to: 'this.setPage(state, emptyPage());\n      return true;',
+  },
 ];

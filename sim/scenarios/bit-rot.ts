@@ -63,7 +63,7 @@ export const bitRot = scenario(
   async (stage) => {
     const { random } = stage;
     await stage.form();
-    const gateway = stage.anyRunning();
+    let gateway = stage.anyRunning();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
     await guest.fill(WORKING_SET);
     guest.writeForever(WORKLOAD);
@@ -80,6 +80,20 @@ export const bitRot = scenario(
         await stage.run({ seconds: random.unit() });
         await victim.start();
         await stage.check.converges({ seconds: 120 });
+        // Its copies are read and written before anything else looks at them.
+        await guest.stop();
+        await guest.detach();
+        guest.attach(victim);
+        guest.writeForever(WORKLOAD);
+        gateway = victim;
+        await stage.run({ seconds: 1 });
+        // Its copies are read and written first of all, before anything looks at them.
+        await guest.stop();
+        await guest.detach();
+        guest.attach(victim);
+        guest.writeForever(WORKLOAD);
+        gateway = victim;
+        await stage.run({ seconds: 1 });
       }
       await scrubbed(stage, 'deep');
     }
