@@ -1,0 +1,61 @@
+// What the members say of their copies, as health tells it.
+
+import test from 'ava';
+import { copyWarnings, REPAIR_TOLD_MS } from '../../src/api/copy-health.ts';
+import type { NodeCondition } from '../../src/core/condition.ts';
+import { decodeCondition, encodeCondition } from '../../src/wire/condition.ts';
+
+const VIEW = { volumeOfGeneration: () => ({ name: 'disk' }) } as never;
+const FINE: NodeCondition = {
+  node: 2 as never,
+  sectorsRepaired: 0,
+  objectsRepaired: 0,
+  lastRepairMs: 0,
+  damagedCount: 0,
+  damaged: [],
+  differenceCount: 0,
+  differences: [],
+  scrubLate: [],
+};
+const place = { generation: 1 as never, index: 1 };
+
+function told(condition: Partial<NodeCondition>, dateMs = 1000): string[] {
+  const sent = decodeCondition(encodeCondition({ ...FINE, ...condition }));
+  return copyWarnings(VIEW, [sent, FINE], dateMs).map(
+    ({ code, severity, message }) => `${code} ${severity} ${message}`,
+  );
+}
+
+test('copy health: nothing is said of nodes whose copies are well', (t) => {
+  t.deepEqual(told({}), []);
+});
+
+test('copy health: what no copy has is an error that names volume and bytes', (t) => {
+  const damaged = [{ ...place, lost: [5, 6, 9], reason: 'no copy passes its sums' }];
+  const [text, ...rest] = told({ damagedCount: 1, damaged });
+  t.regex(
+    text as string,
+    /^CORRUPTION error .*volume disk .*bytes 4214784-4222975, 4231168-4235263;/,
+  );
+  t.deepEqual(rest, []);
+});
+
+test('copy health: a repair that waits is an error with its reason, one that was made a warning for a day', (t) => {
+  const damaged = [{ ...place, lost: [], reason: 'no other copy in sync answers' }];
+  t.regex(
+    told({ damagedCount: 3, damaged })[0] as string,
+    /error not repaired: 3 copies .*n2 \(disk\): no other/,
+  );
+  const repaired = { sectorsRepaired: 7, objectsRepaired: 1, lastRepairMs: 500 };
+  t.regex(told(repaired)[0] as string, /^CORRUPTION warning repaired: 7 sectors .*n2/);
+  t.deepEqual(told(repaired, 501 + REPAIR_TOLD_MS), []);
+});
+
+test('copy health: differences and late scrubs are told', (t) => {
+  const differences = [{ ...place, peer: 3 as never, what: 'sums' as const }];
+  t.regex(
+    told({ differenceCount: 1, differences })[0] as string,
+    /error copies differ .*n2 and n3 \(sums\)/,
+  );
+  t.regex(told({ scrubLate: ['deep'] })[0] as string, /^SCRUB_LATE warning .*n2 \(deep\)/);
+});
