@@ -18,6 +18,8 @@ export interface BlockOp {
   isOk: boolean;
   /** FUA: durable when acknowledged. */
   readonly isForced?: boolean;
+  /** It happened before this place, or never: it was acknowledged, and its memory was lost then. */
+  readonly lostAt?: number;
 }
 
 /** A flush on its way. */
@@ -108,7 +110,8 @@ export class History {
         block,
         writes.map((op) => {
           if (op.isOk && (op.isForced === true || op.end < this.#flushedUpTo)) return op;
-          return { ...op, isOk: false, end: Number.POSITIVE_INFINITY };
+          const lost = { ...op, isOk: false, end: Number.POSITIVE_INFINITY };
+          return op.isOk ? { ...lost, lostAt: this.#place } : lost;
         }),
       );
     }
@@ -179,7 +182,7 @@ export class History {
 
   /** An unresolved write of a session that ended cannot happen after a later session used the block (A11b). */
   #boundOf(write: BlockOp, all: readonly BlockOp[]): number {
-    let bound = Number.POSITIVE_INFINITY;
+    let bound = write.lostAt ?? Number.POSITIVE_INFINITY;
     for (const op of all)
       if (op.session > write.session && op.isOk) bound = Math.min(bound, op.end);
     return bound;
