@@ -56,6 +56,9 @@ export class ViewChecker {
 
   #checkPartitions(view: ClusterView, before: ClusterView | undefined): string | undefined {
     for (const policy of view.policies.values()) {
+      // Between two views it may have been changed, after the sets were.
+      const was = before?.policies.get(policy.id)?.minCopies ?? policy.minCopies;
+      const minCopies = Math.min(was, policy.minCopies);
       for (let p = 0; p < view.partitions; p += 1) {
         const config = view.partition(policy.id, p);
         const old =
@@ -66,7 +69,7 @@ export class ViewChecker {
         const sets = `I=${inSync.join(',')} J=${joining.join(',')} D=${doubtful.join(',')}`;
         const wrong =
           contradiction(this.#configs, key, sets, `I11: partition ${key}`) ??
-          changeIsIllegal(key, old, config, { view, minCopies: policy.minCopies });
+          changeIsIllegal(key, old, config, { view, minCopies });
         if (wrong !== undefined) return wrong;
       }
     }
