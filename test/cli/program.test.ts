@@ -57,6 +57,10 @@ test('--json is one document with schema, epoch, data and warnings', async (t) =
     ['cluster', 'info'],
     ['node', 'list'],
     ['node', 'info'],
+    ['node', 'scrub'],
+    ['node', 'scrub', 'start', 'deep'],
+    ['node', 'scrub', 'pause'],
+    ['node', 'scrub', 'resume'],
   ]) {
     const { out, code } = await dog('--json', ...args);
     const document = JSON.parse(out);
@@ -159,6 +163,8 @@ test('every command has help with two examples and the exit codes', async (t) =>
     'cluster health',
     'node list',
     'node info',
+    'node scrub start',
+    'node scrub pause',
   ];
   verbs.push(
     'vdi create',
