@@ -1,5 +1,6 @@
 // Method: data directories on a small tmpfs fill up under a writer with a memory. One full disk of three: the guest sees
-// no error, the node restarts while it is full, and after the file system grew it is in sync again.
+// no error, the node restarts while it is full, and after the file system grew it is in sync again. All three full: the
+// guest gets ENOSPC and nothing else, nothing acknowledged is lost, and with more space writing goes on.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -17,6 +18,7 @@ const LARGE = '512m';
 const VOLUME = 'disk:128MiB';
 const SHAPE = { volume: 'disk', blocks: 16_384, blockBytes: 8192, inFlight: 16 };
 const WRITES_WHILE_FULL = 2000;
+const ENOSPC = 28;
 const FULL_MS = 60_000;
 const IN_SYNC_MS = 120_000;
 
@@ -79,5 +81,30 @@ declare(
     await cluster.settled(IN_SYNC_MS);
     t.notRegex(await healthText(cluster), /DISK_|NO_SPACE/);
     await writer.verify(t, cluster.node(3).nbd.unix);
+  }),
+);
+
+declare(
+  'as root: all disks full: the guest gets ENOSPC, nothing acknowledged is lost, with space it goes on',
+  withSmallDisks([1, 2, 3], async (t, cluster, disks) => {
+    const writer = new TaggedWriter({ socket: cluster.node(1).nbd.unix, ...SHAPE });
+    await writer.start();
+    // Each lane of the writer ends with its first error.
+    await writer.acknowledgements(Number.MAX_SAFE_INTEGER);
+    t.true(writer.errors.length > 0);
+    t.deepEqual([...new Set(writer.errors)], [ENOSPC]);
+    t.log(`${writer.acknowledgedCount} writes before the disks were full`);
+    await cluster.kill([2]);
+    await cluster.start(2);
+
+    for (const disk of disks) disk.resize(LARGE);
+    await cluster.settled(IN_SYNC_MS);
+    await writer.verify(t, cluster.node(1).nbd.unix);
+    const refused = writer.errors.length;
+    await writer.start();
+    await writer.acknowledgements(writer.acknowledgedCount + WRITES_WHILE_FULL);
+    await writer.stop();
+    t.is(writer.errors.length, refused, 'space is back, and no error is left');
+    for (const n of [2, 3]) await writer.verify(t, cluster.node(n).nbd.unix);
   }),
 );
