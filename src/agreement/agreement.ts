@@ -35,6 +35,8 @@ export const MAX_PULL_ENTRIES = 512;
 export const MAX_CATCH_UP_SOURCES = 8;
 /** An index that no log reaches: an answer to a pull from there says only how far the log is. */
 const BEYOND = 2 ** 47;
+/** One in so many pulls asks anybody, also who is down by the own view. */
+const ASK_ALL_EVERY = 4;
 /** Longest that an orderly stop waits for another leader, */
 export const HAND_OVER_MS = 500;
 /** and how often it looks. */
@@ -128,7 +130,7 @@ export class Agreement {
       trace,
       driver: () => this.driver,
       ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
-      sources: () => this.#sources(),
+      sources: () => this.#likelySources(),
       keyOf: (node) => this.#keyOf(node),
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#noteView(view),
@@ -450,6 +452,15 @@ export class Agreement {
 
   #keyOf(node: NodeId): PeerKey | undefined {
     return this.#view?.members.get(node)?.peerKey;
+  }
+
+  /** Mostly members that are up by this view: who is silent costs a time-out. Now and then all: the view may be old. */
+  #likelySources(): readonly PeerKey[] {
+    const { self, random } = this.#options;
+    const members = [...(this.#view?.members.values() ?? [])];
+    const up = members.filter(({ node, state }) => node !== self && state === 'up');
+    const areAll = up.length === 0 || random.u32() % ASK_ALL_EVERY === 0;
+    return areAll ? this.#sources() : up.map(({ peerKey }) => peerKey);
   }
 
   #sources(): readonly PeerKey[] {
