@@ -1,16 +1,29 @@
 // A node's key: made once, kept on its disk, proven in every noise handshake. The peer id (PeerKey) is its public half;
 // the log binds it to a NodeId (D: a wiped disk is a new node).
+//
+// The file is libp2p's protobuf of an Ed25519 key, 68 bytes: 08 01 12 40, the seed, its public half. All of it follows
+// from the seed, so that a damaged one is found without a sum: it would be another node, or one that nobody believes.
 
-import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys';
+import {
+  generateKeyPair,
+  generateKeyPairFromSeed,
+  privateKeyFromProtobuf,
+  privateKeyToProtobuf,
+} from '@libp2p/crypto/keys';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { equals } from 'uint8arrays/equals';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { PeerKey } from '../core/ids.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
 
 export const KEY_FILE = 'identity.key';
 const NEW_KEY_FILE = 'identity.key.new';
-/** An ed25519 key takes 68 bytes. */
-const MAX_KEY_BYTES = 1024;
+const KEY_BYTES = 68;
+const SEED_BYTES = 32;
+/** Written after the key, by every start that found or made one: with it a missing key is a lost one. */
+const SUPERBLOCK_FILE = 'superblock';
+const LOST_REMEDY =
+  'restore the file from a backup, or forget the node and join with an empty data directory';
 
 export interface Identity {
   /** The private key as libp2p's protobuf. */
@@ -20,11 +33,12 @@ export interface Identity {
 
 /**
  * The key of this data directory; a new one, synced before it is used, when there is none.
- * @throws OperatingError 'corrupt' when the file is damaged, 'io' when the disk fails
+ * @throws OperatingError 'corrupt' when the file is damaged, or gone; 'io' when the disk fails
  */
 export async function loadOrCreateKey(disk: Disk): Promise<Identity> {
   const file = disk.open(KEY_FILE, { create: false });
   if (file !== undefined) return readKey(file);
+  refuseLostKey(disk);
   const key = await generateKeyPair('Ed25519');
   const privateKey = privateKeyToProtobuf(key);
   disk.remove(NEW_KEY_FILE);
@@ -38,16 +52,30 @@ export async function loadOrCreateKey(disk: Disk): Promise<Identity> {
   return { privateKey, peerKey: peerIdFromPrivateKey(key).toString() as PeerKey };
 }
 
-function readKey(file: DiskFile): Identity {
-  const privateKey = new Uint8Array(Math.min(file.sizeSync(), MAX_KEY_BYTES));
-  file.readSync(privateKey, 0, privateKey.length, 0);
+/** A directory that belongs to a node must not become another one. */
+function refuseLostKey(disk: Disk): void {
+  const superblock = disk.open(SUPERBLOCK_FILE, { create: false });
+  if (superblock === undefined) return;
+  superblock.close();
+  throw new OperatingError('corrupt', `${KEY_FILE} is missing, but ${SUPERBLOCK_FILE} is there`, {
+    remedy: LOST_REMEDY,
+  });
+}
+
+async function readKey(file: DiskFile): Promise<Identity> {
+  // One byte more: a longer file is no key.
+  const bytes = new Uint8Array(KEY_BYTES + 1);
+  const privateKey = bytes.slice(0, file.readSync(bytes, 0, bytes.length, 0));
   file.close();
   try {
-    const peerId = peerIdFromPrivateKey(privateKeyFromProtobuf(privateKey));
-    return { privateKey, peerKey: peerId.toString() as PeerKey };
+    const key = privateKeyFromProtobuf(privateKey);
+    const again = await generateKeyPairFromSeed('Ed25519', key.raw.slice(0, SEED_BYTES));
+    const isWhole = equals(privateKeyToProtobuf(again), privateKey);
+    if (!isWhole) throw new OperatingError('corrupt', 'its halves do not belong together');
+    return { privateKey, peerKey: peerIdFromPrivateKey(again).toString() as PeerKey };
   } catch (cause) {
     throw new OperatingError('corrupt', `${KEY_FILE} is damaged: ${messageOf(cause)}`, {
-      remedy: 'restore the file from a backup, or wipe the data directory and join as a new node',
+      remedy: LOST_REMEDY,
       cause,
     });
   }
