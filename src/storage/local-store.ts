@@ -9,34 +9,20 @@ import type { SpaceLevel, SpaceRule } from '../core/space.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Clock, Disk, Random, TimerHandle, Trace } from '../ports/ports.ts';
 import type { Applier } from './apply.ts';
+import { ChangeOrder } from './change-order.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import { readForCopy } from './copy-read.ts';
 import type { ExtentWriter } from './extents.ts';
 import type { Journal } from './journal.ts';
-import {
-  NO_BYTES,
-  RECORD_DROP,
-  RECORD_EXTENT,
-  RECORD_REPLACE,
-  RECORD_WRITE,
-  RECORD_ZERO,
-  recordBytes,
-} from './journal-codec.ts';
-import { STAGED_ID_BYTES, SUMS_PAGE_BYTES } from './layout.ts';
+import { RECORD_DROP, RECORD_EXTENT, RECORD_WRITE, RECORD_ZERO } from './journal-codec.ts';
+import { SUMS_PAGE_BYTES } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { checkSectors, lookAtFile } from './object-check.ts';
 import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
-import {
-  advanceRow,
-  closeRow,
-  type Extent,
-  ObjectState,
-  type PendingRecord,
-  rowFieldsOf,
-} from './object-state.ts';
+import { advanceRow, closeRow, ObjectState, type PendingRecord } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { needOf, SpaceGuard } from './space-guard.ts';
-import { STAGED_SLOT, Staging, stagedState } from './staging.ts';
+import { StagedCopies } from './staged-copies.ts';
 import type {
   CheckFound,
   ObjectImage,
@@ -54,8 +40,6 @@ import type { SuspectList } from './suspects.ts';
 export const MAX_DIRTY_PAGES = 4096;
 /** Space of trimmed sectors goes back after this long, or with an earlier checkpoint. */
 const PUNCH_DELAY_MS = 5000;
-/** Copies in the making. */
-export const MAX_STAGED_OBJECTS = 256;
 
 export interface StoreParts {
   readonly disk: Disk;
@@ -72,19 +56,17 @@ export interface StoreParts {
 export class LocalObjectStore implements ObjectStore {
   readonly #parts: StoreParts;
   readonly #space: SpaceGuard;
-  #journal: Journal<PendingRecord> | undefined;
+  readonly #order: ChangeOrder;
+  readonly #staged: StagedCopies;
   #checkpointer: Checkpointer | undefined;
   #extents: ExtentWriter | undefined;
-  #accepted = 0;
-  #applied = 0;
-  #waiters: { readonly ticket: number; readonly done: StoreDone }[] = [];
-  #staged = 0;
-  #isStopping = false;
   #punchTimer: TimerHandle | undefined;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
     this.#space = new SpaceGuard(parts.disk, parts.clock, parts.spaceRule);
+    this.#order = new ChangeOrder(parts.clock);
+    this.#staged = new StagedCopies({ ...parts, space: this.#space, order: this.#order });
   }
 
   /** How full the disk is (4.9). */
@@ -94,14 +76,14 @@ export class LocalObjectStore implements ObjectStore {
 
   /** Gives the store those parts that need the store's own callbacks. Once. */
   start(journal: Journal<PendingRecord>, checkpointer: Checkpointer, extents: ExtentWriter): void {
-    this.#journal = journal;
+    this.#order.start(journal);
     this.#checkpointer = checkpointer;
     this.#extents = extents;
   }
 
   /** Journal: the records of a batch are written, not synced: enough for those that may lag (R5). */
   noteWritten(records: readonly PendingRecord[]): void {
-    for (const record of records) if (record.mayLag) record.done(undefined);
+    this.#order.written(records);
   }
 
   /** Journal: the records of a batch are synced. */
@@ -121,7 +103,7 @@ export class LocalObjectStore implements ObjectStore {
   #punchSoon(): void {
     this.#punchTimer ??= this.#parts.clock.setTimer(PUNCH_DELAY_MS, () => {
       this.#punchTimer = undefined;
-      if (!this.#isStopping) this.#checkpointer?.request();
+      if (!this.#order.isStopping) this.#checkpointer?.request();
     });
   }
 
@@ -137,7 +119,7 @@ export class LocalObjectStore implements ObjectStore {
 
   /** Sequence of the last synced journal batch (C1.9). */
   get journalSequence(): number {
-    return this.#live().syncedSequence;
+    return this.#order.journal.syncedSequence;
   }
 
   get objectCount(): number {
@@ -165,32 +147,26 @@ export class LocalObjectStore implements ObjectStore {
     invariant(data.length === write.count, 'data is as long as the write says');
     invariant(sums.length === (write.count / SECTOR_BYTES) * 4, 'there is one sum per sector');
     const refusal =
-      this.#refusal(write.count) ??
+      this.#order.refusal(write.count) ??
       this.#space.admit(write.count, needOf(this.#parts.table, write));
-    if (refusal !== undefined) {
-      this.#refuse(refusal, done);
-      return;
-    }
+    if (this.#order.answerRefusal(refusal, done)) return;
     const state = this.#stateFor(write);
     const isFresh = state.kind === 'zero';
     const extent = write.mayLag === true ? undefined : this.#extents?.take(state, write, data);
     this.#advance(state, write, 'data');
     if (extent === undefined) {
-      this.#append(RECORD_WRITE, state, { write, isFresh, sums, data, done });
-    } else this.#append(RECORD_EXTENT, state, { write, isFresh, sums, extent, done });
+      this.#order.append(RECORD_WRITE, state, { write, isFresh, sums, data, done });
+    } else this.#order.append(RECORD_EXTENT, state, { write, isFresh, sums, extent, done });
   }
 
   zero(write: StoreWrite, done: StoreDone): void {
     checkRange(write);
-    const refusal = this.#refusal(0);
-    if (refusal !== undefined) {
-      this.#refuse(refusal, done);
-      return;
-    }
+    const refusal = this.#order.refusal(0);
+    if (this.#order.answerRefusal(refusal, done)) return;
     const state = this.#stateFor(write);
     const isWhole = write.offset === 0 && write.count === OBJECT_BYTES;
     this.#advance(state, write, isWhole ? 'zero' : state.kind);
-    this.#append(RECORD_ZERO, state, { write, done });
+    this.#order.append(RECORD_ZERO, state, { write, done });
   }
 
   close(generation: number, index: number, count: number): void {
@@ -229,10 +205,6 @@ export class LocalObjectStore implements ObjectStore {
   ): void {
     invariant(offset >= 0 && offset + count <= OBJECT_BYTES, 'the range lies in the object');
     invariant(at >= 0 && at + count <= target.length, 'the target has room');
-    const from = offset - (offset % SECTOR_BYTES);
-    const length = Math.ceil((offset + count - from) / SECTOR_BYTES) * SECTOR_BYTES;
-    const isAligned = length === count;
-    const bytes = isAligned ? target.subarray(at, at + count) : new Uint8Array(length);
     // The end of the tick first: the answer never comes before the call returns.
     this.#parts.clock.soon(() => {
       const state = this.#parts.table.find(generation, index);
@@ -240,12 +212,7 @@ export class LocalObjectStore implements ObjectStore {
         target.fill(0, at, at + count);
         return done('ok', undefined);
       }
-      this.#parts.reader.read(state, from, length, bytes, (outcome, error) => {
-        if (outcome === 'ok' && !isAligned) {
-          target.set(bytes.subarray(offset - from, offset - from + count), at);
-        }
-        done(outcome, error);
-      });
+      this.#parts.reader.readBytes(state, offset, count, target, at, done);
     });
   }
 
@@ -290,37 +257,19 @@ export class LocalObjectStore implements ObjectStore {
     const state = this.#parts.table.find(generation, index);
     const isSame = state?.verToken === version.token && state.verCount === version.count;
     if (state === undefined || !isSame || state.kind === 'zero') {
-      this.#refuse(new OperatingError('changed', 'the copy has another version now'), done);
+      this.#order.refuse(new OperatingError('changed', 'the copy has another version now'), done);
       return;
     }
-    const refusal = this.#refusal(repair.count) ?? this.#space.admit(repair.count, 'owned space');
-    if (refusal !== undefined) this.#refuse(refusal, done);
-    else {
-      const { family, partition } = state;
-      const same = { family, partition, prev: version, next: version, cfg: 0, closed: 0 };
-      this.#append(RECORD_WRITE, state, { write: { ...repair, ...same }, sums, data, done });
-    }
+    const refusal =
+      this.#order.refusal(repair.count) ?? this.#space.admit(repair.count, 'owned space');
+    if (this.#order.answerRefusal(refusal, done)) return;
+    const { family, partition } = state;
+    const same = { family, partition, prev: version, next: version, cfg: 0, closed: 0 };
+    this.#order.append(RECORD_WRITE, state, { write: { ...repair, ...same }, sums, data, done });
   }
 
   stage(image: ObjectImage): StagedObject {
-    if (this.#staged >= MAX_STAGED_OBJECTS) {
-      throw new OperatingError('busy', `${this.#staged} copies are in the making already`);
-    }
-    const isNew = this.#parts.table.find(image.generation, image.index) === undefined;
-    const bytes = image.kind === 'data' ? OBJECT_BYTES : 0;
-    const refusal = this.#space.refusal(bytes, isNew ? 'new space' : 'owned space');
-    if (refusal !== undefined) throw refusal;
-    this.#staged += 1;
-    const state = stagedState(image);
-    return new Staging({
-      disk: this.#parts.disk,
-      state,
-      stagedId: this.#parts.random.bytes(STAGED_ID_BYTES),
-      accept: (staging, done) => this.#acceptStaged(staging, done),
-      onEnd: () => {
-        this.#staged -= 1;
-      },
-    });
+    return this.#staged.begin(image);
   }
 
   drop(oid: ObjectId, done: StoreDone): void {
@@ -329,22 +278,14 @@ export class LocalObjectStore implements ObjectStore {
       this.settled(done);
       return;
     }
-    const refusal = this.#refusal(0);
-    if (refusal !== undefined) {
-      this.#refuse(refusal, done);
-      return;
-    }
+    const refusal = this.#order.refusal(0);
+    if (this.#order.answerRefusal(refusal, done)) return;
     this.#parts.table.leave(state);
-    this.#append(RECORD_DROP, state, { done });
+    this.#order.append(RECORD_DROP, state, { done });
   }
 
   settled(done: StoreDone): void {
-    if (this.#applied === this.#accepted) {
-      this.#parts.clock.soon(() => done(undefined));
-      return;
-    }
-    this.#waiters.push({ ticket: this.#accepted, done });
-    this.#live().syncSoon();
+    this.#order.whenSettled(done);
   }
 
   /** Makes everything that is applied now durable in place, so that a start has little to replay. */
@@ -354,37 +295,19 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   stop(done: StoreDone): void {
-    invariant(!this.#isStopping, 'a store is stopped once');
-    this.#isStopping = true;
+    this.#order.stopAccepting();
     if (this.#punchTimer !== undefined) this.#parts.clock.clearTimer(this.#punchTimer);
     const checkpointer = this.#checkpointer;
     invariant(checkpointer !== undefined, 'the store was started');
     this.settled(() => {
       checkpointer.run(() => {
-        this.#live().stop(() => {
+        this.#order.journal.stop(() => {
           checkpointer.close();
           this.#parts.cache.closeAll();
           done(undefined);
         });
       });
     });
-  }
-
-  #live(): Journal<PendingRecord> {
-    invariant(this.#journal !== undefined, 'the store was started');
-    return this.#journal;
-  }
-
-  /** Why nothing can be accepted now, or undefined. */
-  #refusal(bytes: number): OperatingError | undefined {
-    if (this.#isStopping) return new OperatingError('shutting-down', 'the store is stopping');
-    const size = recordBytes({ sums: NO_BYTES, data: NO_BYTES }) + bytes + bytes / 1024;
-    if (this.#live().canAppend(size)) return undefined;
-    return new OperatingError('busy', 'too many writes wait for the journal', { advice: 'retry' });
-  }
-
-  #refuse(error: OperatingError, done: StoreDone): void {
-    this.#parts.clock.soon(() => done(error));
   }
 
   /** The object that a write changes, made on its first write. */
@@ -408,88 +331,11 @@ export class LocalObjectStore implements ObjectStore {
     this.#parts.table.addUsage(state, 1);
   }
 
-  #acceptStaged(staging: Staging, done: StoreDone): void {
-    const refusal = this.#refusal(0);
-    if (refusal !== undefined) {
-      staging.discard();
-      this.#refuse(refusal, done);
-      return;
-    }
-    const { table, cache } = this.#parts;
-    const { state } = staging;
-    const replaced = table.find(state.generation, state.index);
-    table.insert(state);
-    if (state.kind === 'data') {
-      state.hasFile = true;
-      state.slotSequence = STAGED_SLOT;
-      cache.adopt(state, staging.takeFile());
-      cache.setPage(state, staging.page);
-    }
-    const stagedId = state.kind === 'data' ? staging.stagedId : NO_BYTES;
-    this.#append(RECORD_REPLACE, state, { replaced, stagedId, done });
-  }
-
-  /** Queues the record of a change that the row shows already. */
-  #append(
-    kind: number,
-    state: ObjectState,
-    change: {
-      readonly write?: StoreWrite;
-      readonly isFresh?: boolean;
-      readonly sums?: Uint8Array;
-      readonly data?: Uint8Array;
-      readonly extent?: Extent;
-      readonly replaced?: ObjectState | undefined;
-      readonly stagedId?: Uint8Array;
-      readonly done: StoreDone;
-    },
-  ): void {
-    this.#accepted += 1;
-    const row = rowFieldsOf(state);
-    const record: PendingRecord = {
-      kind,
-      isZeroAfter: row.kind === 'zero',
-      isFresh: change.isFresh ?? false,
-      generation: state.generation,
-      index: state.index,
-      family: state.family,
-      partition: state.partition,
-      prevToken: change.write?.prev.token ?? 0,
-      prevCount: change.write?.prev.count ?? 0,
-      verToken: row.verToken,
-      verCount: row.verCount,
-      cfg: change.write?.cfg ?? 0,
-      closed: row.closed,
-      openLow: row.openLow,
-      openHigh: row.openHigh,
-      ownLow: row.ownLow,
-      ownHigh: row.ownHigh,
-      offset: change.write?.offset ?? 0,
-      count: change.write?.count ?? 0,
-      stagedId: change.stagedId ?? NO_BYTES,
-      sums: change.sums ?? NO_BYTES,
-      data: change.data ?? NO_BYTES,
-      state,
-      replaced: change.replaced,
-      ticket: this.#accepted,
-      mayLag: change.write?.mayLag ?? false,
-      extent: change.extent,
-      done: change.done,
-    };
-    if (kind !== RECORD_DROP) state.pending.push(record);
-    this.#live().append(record);
-  }
-
   /** A record is durable and applied. */
   #finish(record: PendingRecord): void {
-    invariant(record.ticket === this.#applied + 1, 'records are done in the order of acceptance');
-    this.#applied = record.ticket;
     const isData = record.kind === RECORD_WRITE || record.kind === RECORD_EXTENT;
     if (isData) this.#space.applied(record.count);
-    if (!record.mayLag) record.done(undefined);
-    while ((this.#waiters[0]?.ticket ?? Infinity) <= this.#applied) {
-      this.#waiters.shift()?.done(undefined);
-    }
+    this.#order.applied(record);
   }
 }
 

@@ -55,6 +55,28 @@ export class ObjectReader {
     return outcome;
   }
 
+  /** Any alignment and count; `target` may change before it is done. */
+  readBytes(
+    state: ObjectState,
+    offset: number,
+    count: number,
+    target: Uint8Array,
+    at: number,
+    done: SectorsDone,
+  ): void {
+    const from = alignDown(offset, SECTOR_BYTES);
+    const length = alignUp(offset + count, SECTOR_BYTES) - from;
+    if (length === count) {
+      this.read(state, from, length, target.subarray(at, at + count), done);
+      return;
+    }
+    const bytes = new Uint8Array(length);
+    this.read(state, from, length, bytes, (outcome, error) => {
+      if (outcome === 'ok') target.set(bytes.subarray(offset - from, offset - from + count), at);
+      done(outcome, error);
+    });
+  }
+
   /** Whole sectors of any count; `target` may change before it is done. */
   read(
     state: ObjectState,

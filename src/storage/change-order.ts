@@ -1,0 +1,137 @@
+// The order of accepted changes of one store. Each gets a ticket and goes to the journal as a record; records are done in
+// the order of their tickets, after they are durable and applied, or when they are written where they may lag (R5). It
+// refuses what the journal has no room for, and everything once the store stops. It does not know what a change does.
+
+import { OperatingError } from '../core/errors.ts';
+import { invariant } from '../core/invariant.ts';
+import type { Clock } from '../ports/ports.ts';
+import type { Journal } from './journal.ts';
+import { NO_BYTES, RECORD_DROP, recordBytes } from './journal-codec.ts';
+import { type Extent, type ObjectState, type PendingRecord, rowFieldsOf } from './object-state.ts';
+import type { StoreDone, StoreWrite } from './store-types.ts';
+
+/** What is recorded of a change beside the row after it. */
+export interface RecordedChange {
+  readonly write?: StoreWrite;
+  readonly isFresh?: boolean;
+  readonly sums?: Uint8Array;
+  readonly data?: Uint8Array;
+  readonly extent?: Extent;
+  readonly replaced?: ObjectState | undefined;
+  readonly stagedId?: Uint8Array;
+  readonly done: StoreDone;
+}
+
+export class ChangeOrder {
+  readonly #clock: Clock;
+  #journal: Journal<PendingRecord> | undefined;
+  #accepted = 0;
+  #applied = 0;
+  #waiters: { readonly ticket: number; readonly done: StoreDone }[] = [];
+  #isStopping = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  start(journal: Journal<PendingRecord>): void {
+    this.#journal = journal;
+  }
+
+  get journal(): Journal<PendingRecord> {
+    invariant(this.#journal !== undefined, 'the store was started');
+    return this.#journal;
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
+  /** From now on nothing is accepted. */
+  stopAccepting(): void {
+    invariant(!this.#isStopping, 'a store is stopped once');
+    this.#isStopping = true;
+  }
+
+  /** Why nothing of this size can be accepted now, or undefined. */
+  refusal(bytes: number): OperatingError | undefined {
+    if (this.#isStopping) return new OperatingError('shutting-down', 'the store is stopping');
+    const size = recordBytes({ sums: NO_BYTES, data: NO_BYTES }) + bytes + bytes / 1024;
+    if (this.journal.canAppend(size)) return undefined;
+    return new OperatingError('busy', 'too many writes wait for the journal', { advice: 'retry' });
+  }
+
+  /** True when there is a refusal: it is answered. */
+  answerRefusal(refusal: OperatingError | undefined, done: StoreDone): boolean {
+    if (refusal !== undefined) this.refuse(refusal, done);
+    return refusal !== undefined;
+  }
+
+  /** Answers at the end of the tick: never before the call that is refused returns. */
+  refuse(error: OperatingError, done: StoreDone): void {
+    this.#clock.soon(() => done(error));
+  }
+
+  /** Queues the record of a change that the row shows already. */
+  append(kind: number, state: ObjectState, change: RecordedChange): void {
+    this.#accepted += 1;
+    const row = rowFieldsOf(state);
+    const record: PendingRecord = {
+      kind,
+      isZeroAfter: row.kind === 'zero',
+      isFresh: change.isFresh ?? false,
+      generation: state.generation,
+      index: state.index,
+      family: state.family,
+      partition: state.partition,
+      prevToken: change.write?.prev.token ?? 0,
+      prevCount: change.write?.prev.count ?? 0,
+      verToken: row.verToken,
+      verCount: row.verCount,
+      cfg: change.write?.cfg ?? 0,
+      closed: row.closed,
+      openLow: row.openLow,
+      openHigh: row.openHigh,
+      ownLow: row.ownLow,
+      ownHigh: row.ownHigh,
+      offset: change.write?.offset ?? 0,
+      count: change.write?.count ?? 0,
+      stagedId: change.stagedId ?? NO_BYTES,
+      sums: change.sums ?? NO_BYTES,
+      data: change.data ?? NO_BYTES,
+      state,
+      replaced: change.replaced,
+      ticket: this.#accepted,
+      mayLag: change.write?.mayLag ?? false,
+      extent: change.extent,
+      done: change.done,
+    };
+    if (kind !== RECORD_DROP) state.pending.push(record);
+    this.journal.append(record);
+  }
+
+  /** The journal wrote them and did not sync them: enough for those that may lag (R5). */
+  written(records: readonly PendingRecord[]): void {
+    for (const record of records) if (record.mayLag) record.done(undefined);
+  }
+
+  /** A record is durable and applied. */
+  applied(record: PendingRecord): void {
+    invariant(record.ticket === this.#applied + 1, 'records are done in the order of acceptance');
+    this.#applied = record.ticket;
+    if (!record.mayLag) record.done(undefined);
+    while ((this.#waiters[0]?.ticket ?? Infinity) <= this.#applied) {
+      this.#waiters.shift()?.done(undefined);
+    }
+  }
+
+  /** Calls `done` once everything that is accepted now is durable and applied. */
+  whenSettled(done: StoreDone): void {
+    if (this.#applied === this.#accepted) {
+      this.#clock.soon(() => done(undefined));
+      return;
+    }
+    this.#waiters.push({ ticket: this.#accepted, done });
+    this.journal.syncSoon();
+  }
+}
