@@ -7,7 +7,6 @@ import { fencedElsewhere } from '../scenarios/fenced-elsewhere.ts';
 import { fourthJoins } from '../scenarios/fourth-joins.ts';
 import { halfWritten } from '../scenarios/half-written.ts';
 import { powerLossAll } from '../scenarios/power-loss-all.ts';
-import { rollingRestart } from '../scenarios/rolling-restart.ts';
 import { split } from '../scenarios/split.ts';
 import { staleGateway } from '../scenarios/stale-gateway.ts';
 import { threeNodesWrite } from '../scenarios/three-nodes-write.ts';
@@ -120,10 +119,10 @@ export const noFirstTouch: Mutant = {
 export const forgottenVote: Mutant = {
   name: 'forgotten-vote',
   breaks: 'A1: one vote per term',
-  story: rollingRestart,
+  story: powerLossAll,
   seeds: 30,
   prepare: (stage) => {
-    stage.cable.paths.slowness = 40;
+    stage.cable.paths.slowness = 400;
     stage.cable.tamper = ({ plane, bytes }) => {
       if (plane !== 'control') return bytes;
       const said = decodeControl(bytes);
