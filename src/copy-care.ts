@@ -38,7 +38,7 @@ export class CopyCare {
   /** How this node's copies are. */
   condition(): NodeCondition {
     const { self, datapath, scrub } = this.#context;
-    const { repairer, scrubber } = datapath() ?? {};
+    const { repairer, scrubber, cacheLosses } = datapath() ?? {};
     const unhealed = repairer?.unhealed(MAX_TOLD_OBJECTS) ?? [];
     return {
       node: self,
@@ -55,6 +55,7 @@ export class CopyCare {
       differenceCount: scrubber?.differenceCount ?? 0,
       differences: scrubber?.differences(MAX_TOLD_OBJECTS) ?? [],
       scrubLate: scrub.status().late,
+      cacheLosses: cacheLosses?.all ?? [],
     };
   }
 

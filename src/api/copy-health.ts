@@ -1,13 +1,15 @@
-// CORRUPTION and SCRUB_LATE: what the members say of their copies, as checks with remedies. Pure.
+// CORRUPTION, CACHE_LOST and SCRUB_LATE: what the members say of their copies, as checks with remedies. Pure.
 
 import type { Warning } from '../core/admin-shapes.ts';
 import type { NodeCondition } from '../core/condition.ts';
-import type { GenerationId } from '../core/ids.ts';
+import type { GenerationId, VolumeId } from '../core/ids.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 
 /** A repair is told for so long. */
 export const REPAIR_TOLD_MS = 24 * 60 * 60 * 1000;
+/** A loss of unflushed writes is told for so long. */
+export const CACHE_LOSS_TOLD_MS = REPAIR_TOLD_MS;
 /** Ranges and objects named in one message; the rest is counted. */
 const MAX_NAMED = 8;
 
@@ -22,6 +24,7 @@ export function copyWarnings(
     ...conditions.map((condition) => unrepaired(view, condition)),
     ...conditions.map((condition) => differing(view, condition)),
     ...conditions.map((condition) => repaired(condition, dateMs)),
+    ...cachesLost(view, conditions, dateMs),
     scrubLate(conditions),
   ].filter((warning) => warning !== undefined);
 }
@@ -95,6 +98,32 @@ function repaired(condition: NodeCondition, dateMs: number): Warning | undefined
   const message = `repaired: ${sectors} failed their checksums on n${node} and were copied from other nodes${whole}; last at ${at}`;
   const remedy = `look for more: dog node scrub start deep; replace the disk of n${node} if it goes on`;
   return corruption('warning', message, remedy, [`n${node}`]);
+}
+
+/** The guest of the volume saw errors, and may have been told of writes that are gone (R8). */
+function cachesLost(
+  view: ClusterView,
+  conditions: readonly NodeCondition[],
+  dateMs: number,
+): Warning[] {
+  const last = new Map<VolumeId, number>();
+  for (const { cacheLosses } of conditions) {
+    for (const { volume, dateMs: lostMs } of cacheLosses) {
+      if (dateMs - lostMs > CACHE_LOSS_TOLD_MS || !view.volumes.has(volume)) continue;
+      last.set(volume, Math.max(lostMs, last.get(volume) ?? 0));
+    }
+  }
+  return [...last].map(([volume, lostMs]) => {
+    const name = view.volumes.get(volume)?.name ?? `volume ${volume}`;
+    const at = new Date(lostMs).toISOString();
+    return {
+      code: 'CACHE_LOST',
+      severity: 'error',
+      message: `writes of ${name} that were not flushed were lost with the memory of all its copies at ${at}; its guest got errors`,
+      remedy: `restart the guest and check its file systems; mode durable loses nothing that was answered`,
+      affected: [name],
+    };
+  });
 }
 
 function scrubLate(conditions: readonly NodeCondition[]): Warning | undefined {

@@ -1,13 +1,15 @@
 // What a node says of its copies when it is asked: what was repaired, what is not, what differs, how its scrubs are.
 // Health (api/health.ts) is made of it.
 
-import type { NodeId, ObjectId } from './ids.ts';
+import type { NodeId, ObjectId, VolumeId } from './ids.ts';
 import type { ScrubKind } from './scrub.ts';
 
 /** Objects named by one node at most; the counts tell of all. */
 export const MAX_TOLD_OBJECTS = 32;
 /** Sectors named per object at most. */
 export const MAX_TOLD_SECTORS = 64;
+/** Volumes whose loss of unflushed writes one node remembers; beyond, the oldest is forgotten. */
+export const MAX_CACHE_LOSSES = 32;
 
 /** A copy that is damaged and not healed yet. */
 export interface DamagedCopy extends ObjectId {
@@ -23,6 +25,13 @@ export interface CopyDifference extends ObjectId {
   readonly what: 'version' | 'regions' | 'sums';
 }
 
+/** A writeback volume lost what its guest had not flushed: the memory of all copies, under a session here (R8). */
+export interface CacheLoss {
+  readonly volume: VolumeId;
+  /** Date, ms since 1970. */
+  readonly dateMs: number;
+}
+
 export interface NodeCondition {
   readonly node: NodeId;
   /** Since the node's start. */
@@ -36,4 +45,6 @@ export interface NodeCondition {
   readonly differenceCount: number;
   readonly differences: readonly CopyDifference[];
   readonly scrubLate: readonly ScrubKind[];
+  /** Since the node's start, the newest per volume. */
+  readonly cacheLosses: readonly CacheLoss[];
 }

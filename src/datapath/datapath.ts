@@ -5,6 +5,7 @@ import { type NodeId, partitionOfKey, type SessionId, type VolumeId } from '../c
 import { invariant } from '../core/invariant.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 import type { Frame } from '../wire/frame.ts';
+import { CacheLosses } from './cache-losses.ts';
 import { CatchUp } from './catch-up.ts';
 import type { DatapathContext, Parts } from './context.ts';
 import { Gateway } from './gateway.ts';
@@ -38,6 +39,7 @@ export interface Datapath {
   readonly settler: Settler;
   readonly repairer: Repairer;
   readonly scrubber: Scrubber;
+  readonly cacheLosses: CacheLosses;
   readonly stats: DatapathStats;
 }
 
@@ -62,7 +64,8 @@ export function createDatapath(context: DatapathContext): Datapath {
   const repairer = new Repairer(parts, { gates, fence });
   const scrubber = new Scrubber(parts);
   const copies = new PeerCopies(parts, { gates, marks, fence });
-  const sessions = new Sessions(parts);
+  const cacheLosses = new CacheLosses();
+  const sessions = new Sessions(parts, cacheLosses);
   const sessionOf = (volume: VolumeId): Gateway | undefined => sessions.holderOf(volume);
   service = new PeerService({ parts, gates, marks, copies, catchUp, sessionOf });
   const served = service;
@@ -79,6 +82,7 @@ export function createDatapath(context: DatapathContext): Datapath {
     settler,
     repairer,
     scrubber,
+    cacheLosses,
     get stats() {
       const { objectsCopied, bytesCopied } = catchUp;
       return { sessions: sessions.all().length, objectsCopied, bytesCopied };
@@ -98,11 +102,13 @@ function forgetMarks(marks: JoinMarks, view: ClusterView, self: NodeId): void {
 /** Sessions by number; several of one volume may be on their way out at once. */
 class Sessions {
   readonly #parts: Parts;
+  readonly #cacheLosses: CacheLosses;
   readonly #gateways = new Map<SessionId, Gateway>();
   #last = 0;
 
-  constructor(parts: Parts) {
+  constructor(parts: Parts, cacheLosses: CacheLosses) {
     this.#parts = parts;
+    this.#cacheLosses = cacheLosses;
   }
 
   all(): readonly Gateway[] {
@@ -127,6 +133,9 @@ class Sessions {
       {
         onWant: (open) => this.#parts.lock.wanted(open),
         whenIndex: (index, fn) => this.#parts.views.whenIndex(index, fn),
+        onLost: ({ code }) => {
+          if (code === 'cache-lost') this.#cacheLosses.note(volume.id, this.#parts.clock.date());
+        },
       },
     );
     const gateway = new Gateway(this.#parts, cell, () => this.#gateways.delete(sessionId));

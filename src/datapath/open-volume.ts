@@ -35,6 +35,7 @@ export class OpenVolume {
   #error: OperatingError | undefined;
   readonly #onWant: (open: OpenVolume) => void;
   readonly #whenIndex: (index: MapIndex, fn: () => void) => void;
+  readonly #onLost: (reason: OperatingError) => void;
   #onChange: () => void = () => {};
   #onReleased: () => void = () => {};
 
@@ -43,12 +44,15 @@ export class OpenVolume {
     hooks: {
       readonly onWant: (open: OpenVolume) => void;
       readonly whenIndex: (index: MapIndex, fn: () => void) => void;
+      /** Told once, when the session is over. */
+      readonly onLost?: (reason: OperatingError) => void;
     },
   ) {
     this.sessionId = options.sessionId;
     this.volume = options.volume;
     this.#onWant = hooks.onWant;
     this.#whenIndex = hooks.whenIndex;
+    this.#onLost = hooks.onLost ?? ((): void => {});
   }
 
   get state(): LockState {
@@ -140,6 +144,7 @@ export class OpenVolume {
     this.#state = 'lost';
     this.#token = NO_TOKEN;
     this.#error = typeof reason === 'string' ? new OperatingError('fenced', reason) : reason;
+    this.#onLost(this.#error);
     this.#onChange();
   }
 

@@ -2,8 +2,10 @@
 // (docs/FORMATS.md, "Codecs"). Asked for when a person asks for health; nothing depends on it.
 
 import {
+  type CacheLoss,
   type CopyDifference,
   type DamagedCopy,
+  MAX_CACHE_LOSSES,
   MAX_TOLD_OBJECTS,
   MAX_TOLD_SECTORS,
   type NodeCondition,
@@ -23,9 +25,9 @@ import {
   u48,
   versioned,
 } from './codec.ts';
-import { nodeId } from './entry-codec.ts';
+import { nodeId, volumeId } from './entry-codec.ts';
 
-const CONDITION_VERSION = 1;
+const CONDITION_VERSION = 2;
 const MAX_REASON_BYTES = 400;
 
 const place = { generation: branded<GenerationId>(u32), index: u32 };
@@ -39,6 +41,7 @@ const difference: Codec<CopyDifference> = struct({
   peer: nodeId,
   what: choice(['version', 'regions', 'sums']),
 });
+const cacheLoss: Codec<CacheLoss> = struct({ volume: volumeId, dateMs: u48 });
 const condition: Codec<NodeCondition> = versioned(
   CONDITION_VERSION,
   struct({
@@ -51,6 +54,7 @@ const condition: Codec<NodeCondition> = versioned(
     differenceCount: u32,
     differences: list(difference, MAX_TOLD_OBJECTS),
     scrubLate: list(choice(['light', 'deep']), 2),
+    cacheLosses: list(cacheLoss, MAX_CACHE_LOSSES),
   }),
 );
 

@@ -1,11 +1,14 @@
 // What the members say of their copies, as health tells it.
 
 import test from 'ava';
-import { copyWarnings, REPAIR_TOLD_MS } from '../../src/api/copy-health.ts';
+import { CACHE_LOSS_TOLD_MS, copyWarnings, REPAIR_TOLD_MS } from '../../src/api/copy-health.ts';
 import type { NodeCondition } from '../../src/core/condition.ts';
 import { decodeCondition, encodeCondition } from '../../src/wire/condition.ts';
 
-const VIEW = { volumeOfGeneration: () => ({ name: 'disk' }) } as never;
+const VIEW = {
+  volumes: new Map([[4, { name: 'cached' }]]),
+  volumeOfGeneration: () => ({ name: 'disk' }),
+} as never;
 const FINE: NodeCondition = {
   node: 2 as never,
   sectorsRepaired: 0,
@@ -16,6 +19,7 @@ const FINE: NodeCondition = {
   differenceCount: 0,
   differences: [],
   scrubLate: [],
+  cacheLosses: [],
 };
 const place = { generation: 1 as never, index: 1 };
 
@@ -58,4 +62,13 @@ test('copy health: differences and late scrubs are told', (t) => {
     /error copies differ .*n2 and n3 \(sums\)/,
   );
   t.regex(told({ scrubLate: ['deep'] })[0] as string, /^SCRUB_LATE warning .*n2 \(deep\)/);
+});
+
+test('copy health: a writeback volume that lost unflushed writes is an error that names it, for a day', (t) => {
+  const loss = (volume: number, dateMs: number) => ({ volume: volume as never, dateMs });
+  const cacheLosses = [loss(4, 1000), loss(9, 1000)];
+  const [text, ...rest] = told({ cacheLosses });
+  t.regex(text as string, /^CACHE_LOST error writes of cached .* at 1970-01-01T00:00:01/);
+  t.deepEqual(rest, [], 'a volume that is deleted is told of no more');
+  t.deepEqual(told({ cacheLosses }, 1001 + CACHE_LOSS_TOLD_MS), []);
 });

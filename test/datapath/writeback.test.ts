@@ -141,6 +141,8 @@ test('writeback: all members forget, the gateway lives: cache-lost, and a clean 
   world.clock.run(3000);
   t.is(world.write(guest, 0, block(3)), 'cache-lost');
   t.is(world.flush(guest), 'cache-lost');
+  const losses = outsider.datapath.cacheLosses.all.map(({ volume }) => volume);
+  t.deepEqual(losses, [world.volume.id], 'health tells of it');
   world.heal();
   const next = world.attach(outsider.id);
   t.is(tagAt(world, next), 1, 'all that was flushed');
