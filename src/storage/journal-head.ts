@@ -38,6 +38,12 @@ export interface JournalHead {
   readonly indexBytes: number;
 }
 
+/** A place between two batches: everything before it is applied. */
+export interface JournalPlace {
+  readonly position: number;
+  readonly sequence: number;
+}
+
 const NEW_PATH = `${JOURNAL_PATH}.new`;
 /** Pieces of the first writing: small ones keep the page cache in small folios. */
 const ZERO_PIECE_BYTES = 64 * KIB;
@@ -100,6 +106,23 @@ export async function formatJournal(
   }
   disk.rename(NEW_PATH, JOURNAL_PATH);
   await syncFolder(disk, '');
+}
+
+/** The next head: replay begins at `place`, over this index. */
+export function movedHead(
+  head: JournalHead,
+  place: JournalPlace,
+  index: { readonly generation: number; readonly bytes: number },
+): JournalHead {
+  return {
+    ...head,
+    slotSequence: head.slotSequence + 1,
+    checkpoint: place.position,
+    batchSequence: place.sequence,
+    syncedEnd: place.position,
+    indexGeneration: index.generation,
+    indexBytes: index.bytes,
+  };
 }
 
 /** Writes the head into the slot of its sequence; durable after a sync of the file. */

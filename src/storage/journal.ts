@@ -14,20 +14,12 @@ import { invariant } from '../core/invariant.ts';
 import { alignUp, MIB } from '../core/units.ts';
 import type { Clock, DiskFile, TimerHandle } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
-import {
-  batchBytes,
-  encodeBatch,
-  type JournalRecord,
-  MAX_BATCH_BYTES,
-  recordBytes,
-} from './journal-codec.ts';
-import { type JournalHead, writeHead } from './journal-head.ts';
+import { batchBytes, encodeBatch, MAX_BATCH_BYTES, recordBytes } from './journal-codec.ts';
+import { type JournalHead, type JournalPlace, movedHead, writeHead } from './journal-head.ts';
+import { JournalQueue, type QueuedRecord } from './journal-queue.ts';
 import type { JournalTail } from './journal-replay.ts';
 import { RING_OFFSET } from './layout.ts';
 
-/** Records and bytes that wait for a batch; beyond, `append` refuses. */
-export const MAX_QUEUED_RECORDS = 65536;
-export const MAX_QUEUED_BYTES = 256 * MIB;
 /** Syncs whose batches are not applied; no further batch starts beyond. */
 const MAX_UNAPPLIED_SYNCS = 2;
 /** Bytes of batches that are written and not synced; beyond, no batch is written before a sync ends: back-pressure. */
@@ -38,14 +30,6 @@ const UNSYNCED_RING_PARTS = 4;
 export const UNSYNCED_MS = 50;
 /** Silence after which the end of the last batch is named as synced by an attest record. */
 export const ATTEST_SILENCE_MS = 100;
-
-/** A record on its way into the journal. */
-export interface QueuedRecord extends JournalRecord {
-  /** Confirmed when it is written (R5): it asks for no sync of its own. */
-  readonly mayLag: boolean;
-  /** What must be durable before the record may be written; the store calls `kick` when it is. */
-  readonly extent: { readonly isDurable: boolean } | undefined;
-}
 
 export interface JournalOptions<R extends QueuedRecord> {
   readonly file: DiskFile;
@@ -76,21 +60,13 @@ interface Stretch<R> {
   isUrgent: boolean;
 }
 
-/** A place between two batches: everything before it is applied. */
-export interface JournalPlace {
-  readonly position: number;
-  readonly sequence: number;
-}
-
 export class Journal<R extends QueuedRecord> {
   readonly #options: JournalOptions<R>;
   readonly #file: DiskFile;
   readonly #clock: Clock;
   readonly #buffer = new Uint8Array(batchBytes(MAX_BATCH_BYTES));
+  readonly #queue = new JournalQueue<R>();
   #head: JournalHead;
-  #queue: R[] = [];
-  #queueStart = 0;
-  #queuedBytes = 0;
   #end: number;
   #sequence: number;
   #applied: JournalPlace;
@@ -101,9 +77,6 @@ export class Journal<R extends QueuedRecord> {
   #unapplied: Stretch<R>[] = [];
   #syncedEnd: number;
   #syncedSequence: number;
-  #queuedLagging = 0;
-  /** A sync is wanted of what waits in the queue, too. */
-  #isQueueUrgent = false;
   #syncTimer: TimerHandle | undefined;
   #isApplying = false;
   #isScheduled = false;
@@ -147,8 +120,7 @@ export class Journal<R extends QueuedRecord> {
 
   /** True when another record of this size is taken. */
   canAppend(bytes: number): boolean {
-    const count = this.#queue.length - this.#queueStart;
-    return count < MAX_QUEUED_RECORDS && this.#queuedBytes + bytes <= MAX_QUEUED_BYTES;
+    return this.#queue.canTake(bytes);
   }
 
   /** Queues a record; `canAppend` was asked before. Its data must not change until it is applied. */
@@ -156,22 +128,19 @@ export class Journal<R extends QueuedRecord> {
     invariant(!this.#isStopped, 'a stopped journal takes no records');
     invariant(recordBytes(record) <= MAX_BATCH_BYTES, 'a record fits into a batch');
     this.#queue.push(record);
-    this.#queuedBytes += recordBytes(record);
-    if (record.mayLag) this.#queuedLagging += 1;
-    else this.#isQueueUrgent = true;
     this.#schedule();
   }
 
   /** Somebody waits for everything that was appended before: no further delay. */
   syncSoon(): void {
-    if (this.#queueStart < this.#queue.length) this.#isQueueUrgent = true;
+    this.#queue.hurry();
     if (this.#written !== undefined) this.#written.isUrgent = true;
     this.#schedule();
   }
 
   /** Looks again whether a batch, or a sync, may start. */
   kick(): void {
-    while (this.#queueStart < this.#queue.length && this.#startBatch(false)) {}
+    while (!this.#queue.isEmpty && this.#startBatch(false)) {}
     this.#startSync();
   }
 
@@ -182,15 +151,7 @@ export class Journal<R extends QueuedRecord> {
     done: () => void,
   ): void {
     invariant(place.position >= this.#head.checkpoint, 'a checkpoint never goes back');
-    const next: JournalHead = {
-      ...this.#head,
-      slotSequence: this.#head.slotSequence + 1,
-      checkpoint: place.position,
-      batchSequence: place.sequence,
-      syncedEnd: place.position,
-      indexGeneration: index.generation,
-      indexBytes: index.bytes,
-    };
+    const next = movedHead(this.#head, place, index);
     // The second slot says the same: rot in one of them must not bring back a head whose journal space is used again.
     const twin = { ...next, slotSequence: next.slotSequence + 1 };
     this.#saveHead(next, () => {
@@ -204,7 +165,7 @@ export class Journal<R extends QueuedRecord> {
 
   /** Names the last end as synced, once nothing is in flight, then closes the file. Nothing is appended any more. */
   stop(done: () => void): void {
-    invariant(this.#queueStart === this.#queue.length, 'a journal is drained before it stops');
+    invariant(this.#queue.isEmpty, 'a journal is drained before it stops');
     this.#isStopped = true;
     if (this.#attestTimer !== undefined) this.#clock.clearTimer(this.#attestTimer);
     const finish = (): void => {
@@ -242,8 +203,10 @@ export class Journal<R extends QueuedRecord> {
     if (this.#isDead || this.#isFull()) return false;
     if (!isAttest && this.#options.isHeld()) return false;
     // Beside a sync the next batch grows, unless somebody waits for the writing alone.
-    if (this.#syncing !== undefined && this.#queuedLagging === 0) return false;
-    const { records, contentBytes } = isAttest ? { records: [], contentBytes: 0 } : this.#take();
+    if (this.#syncing !== undefined && !this.#queue.hasLagging) return false;
+    const { records, contentBytes } = isAttest
+      ? { records: [], contentBytes: 0 }
+      : this.#queue.nextBatch();
     if (records.length === 0 && !isAttest) return false;
     const bytes = batchBytes(contentBytes);
     const position = this.#placeFor(bytes);
@@ -252,7 +215,7 @@ export class Journal<R extends QueuedRecord> {
       this.#options.onPressure();
       return false;
     }
-    this.#consume(records, contentBytes);
+    const isUrgent = this.#queue.consume(records, contentBytes) || isAttest;
     const place = {
       position,
       sequence: this.#sequence,
@@ -266,8 +229,7 @@ export class Journal<R extends QueuedRecord> {
     if (this.#isDead) return false;
     this.#end = position + length;
     this.#sequence += 1;
-    this.#noteWritten(records, { bytes, isUrgent: isAttest || this.#isQueueUrgent });
-    if (this.#queueStart === this.#queue.length) this.#isQueueUrgent = false;
+    this.#noteWritten(records, { bytes, isUrgent });
     this.#startSync();
     this.#options.onWritten(records);
     return true;
@@ -322,31 +284,6 @@ export class Journal<R extends QueuedRecord> {
     this.#written = undefined;
     this.#syncing = stretch;
     this.#file.sync((error) => this.#synced(stretch, error));
-  }
-
-  /** As many waiting records as fit into one batch, up to the first whose bytes in place are not durable. */
-  #take(): { records: R[]; contentBytes: number } {
-    const records: R[] = [];
-    let contentBytes = 0;
-    for (let i = this.#queueStart; i < this.#queue.length; i += 1) {
-      const record = this.#queue[i] as R;
-      if (record.extent?.isDurable === false) break;
-      const bytes = recordBytes(record);
-      if (contentBytes + bytes > MAX_BATCH_BYTES) break;
-      records.push(record);
-      contentBytes += bytes;
-    }
-    return { records, contentBytes };
-  }
-
-  #consume(records: readonly R[], bytes: number): void {
-    this.#queueStart += records.length;
-    for (const { mayLag } of records) if (mayLag) this.#queuedLagging -= 1;
-    this.#queuedBytes -= bytes;
-    if (this.#queueStart === this.#queue.length) {
-      this.#queue = [];
-      this.#queueStart = 0;
-    }
   }
 
   /** Where a batch of this size goes, never across the end of the ring; undefined while there is no room. */
