@@ -4,6 +4,7 @@
 // share the next round. A session starts with every partition of the volume counted as unsynced: it does not know what
 // the one before it left in caches (3.1).
 
+import { backoffMs } from '../core/backoff.ts';
 import type { ConfigVersion, MapIndex, NodeId } from '../core/ids.ts';
 import { partitionOf, writeSetOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
@@ -252,7 +253,7 @@ export class Flusher {
     this.#parts.trace.count('flush.retried');
     const failures = this.#failures.get(node) ?? 0;
     this.#failures.set(node, failures + 1);
-    const pauseMs = Math.min(SYNC_RETRY_MAX_MS, SYNC_RETRY_MIN_MS * 2 ** Math.min(failures, 10));
+    const pauseMs = backoffMs(failures, SYNC_RETRY_MIN_MS, SYNC_RETRY_MAX_MS);
     this.#parts.clock.setTimer(pauseMs, () => {
       this.#busy.delete(node);
       this.#pump();

@@ -1,6 +1,7 @@
 // Reads of a session: from this node's own copy when it is in sync, else from one member of I per partition, the next
 // one after an error (R7). The caller holds the range, so nothing in flight overlaps. Bytes passed their sums (I8).
 
+import { backoffMs } from '../core/backoff.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { NodeId, Version } from '../core/ids.ts';
 import { readersOf } from '../core/partition.ts';
@@ -203,7 +204,7 @@ export class ReplicaReader {
       this.#allSuspect(job);
       return;
     }
-    const pauseMs = Math.min(READ_RETRY_MAX_MS, READ_RETRY_MIN_MS * 2 ** Math.min(job.rounds, 10));
+    const pauseMs = backoffMs(job.rounds, READ_RETRY_MIN_MS, READ_RETRY_MAX_MS);
     job.rounds += 1;
     this.#parts.clock.setTimer(pauseMs, () => this.#round(job));
   }

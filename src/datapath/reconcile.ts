@@ -9,60 +9,29 @@
 //    ▲                                                   │
 //    └───────────── new cfg, or any failure ─────────────┘
 
-import { messageOf, OperatingError } from '../core/errors.ts';
-import type { MapIndex, NodeId } from '../core/ids.ts';
-import { partitionKey } from '../core/ids.ts';
+import { backoffMs } from '../core/backoff.ts';
+import { type NodeId, partitionKey } from '../core/ids.ts';
 import { partitionOf, writeSetOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
-import type { ClusterView, PartitionConfig } from '../core/view.ts';
-import { type Frame, OP, STATUS } from '../wire/frame.ts';
-import {
-  decodeRows,
-  type EqualiseItem,
-  encodeEqualise,
-  encodeObjectNames,
-  encodePartitionCfgs,
-  type PartitionCfg,
-  type RowImage,
-} from '../wire/payloads.ts';
-import { configOf, type Parts, requestFrame } from './context.ts';
-import { type EqualisePlan, planEqualise, type Table } from './equalise-plan.ts';
+import type { ClusterView } from '../core/view.ts';
+import { OP } from '../wire/frame.ts';
+import { encodePartitionCfgs, type PartitionCfg, type RowImage } from '../wire/payloads.ts';
+import { configOf, type Parts } from './context.ts';
+import type { Table } from './equalise-plan.ts';
+import { Equaliser, type TouchHooks } from './equaliser.ts';
 import type { OpenVolume } from './open-volume.ts';
+import { rowsOfReply, SEAL_DEADLINE_MS, type Touch, touchFrame } from './touch-frames.ts';
 
 /** Partitions in one SEAL. */
 export const SEAL_BATCH = 1024;
-export const SEAL_DEADLINE_MS = 5000;
-/** Objects in one EQUALISE: each may be a whole copy. */
-export const EQUALISE_BATCH = 8;
-export const EQUALISE_DEADLINE_MS = 30_000;
 /** Pause after a member did not do its part; doubles up to the maximum. */
 export const TOUCH_RETRY_MIN_MS = 10;
 export const TOUCH_RETRY_MAX_MS = 1000;
 
-interface Touch {
-  readonly p: number;
-  config: PartitionConfig;
-  /** Answers of an older round are void. */
-  round: number;
-  failures: number;
-  /** `pausing`: waits before a new round. */
-  phase: 'sealing' | 'comparing' | 'pausing';
-  /** What each sealed member listed, by object index. */
-  readonly tables: Map<NodeId, Table>;
-  readonly waiters: (() => void)[];
-}
-
-export interface TouchHooks {
-  /** An object was made equal on all of I+J, durably: its close may go out. */
-  readonly onEqual: (index: number, p: number, count: number) => void;
-  /** Acknowledged and perhaps not durable, in p: count by object index. */
-  readonly acknowledgedIn: (p: number) => ReadonlyMap<number, number>;
-}
-
 export class Reconciler {
   readonly #parts: Parts;
   readonly #open: OpenVolume;
-  readonly #hooks: TouchHooks;
+  readonly #equaliser: Equaliser;
   /** 1 = touched, by hash part; and under which cfg. */
   readonly #touched: Uint8Array;
   readonly #touchedCfg: Uint32Array;
@@ -77,7 +46,12 @@ export class Reconciler {
   constructor(parts: Parts, open: OpenVolume, hooks: TouchHooks) {
     this.#parts = parts;
     this.#open = open;
-    this.#hooks = hooks;
+    this.#equaliser = new Equaliser(parts, open, {
+      ...hooks,
+      isCurrent: (touch, round) => this.#isCurrent(touch, round),
+      onFailed: (touch) => this.#pause(touch),
+      onDone: (touch) => this.#finish(touch),
+    });
     const view = parts.views.current();
     this.#touched = new Uint8Array(view.partitions);
     this.#touchedCfg = new Uint32Array(view.partitions);
@@ -186,10 +160,7 @@ export class Reconciler {
     touch.round += 1;
     touch.phase = 'pausing';
     const { round } = touch;
-    const pauseMs = Math.min(
-      TOUCH_RETRY_MAX_MS,
-      TOUCH_RETRY_MIN_MS * 2 ** Math.min(touch.failures, 10),
-    );
+    const pauseMs = backoffMs(touch.failures, TOUCH_RETRY_MIN_MS, TOUCH_RETRY_MAX_MS);
     touch.failures += 1;
     this.#parts.clock.setTimer(pauseMs, () => {
       if (this.#isCurrent(touch, round)) this.#restart(touch);
@@ -234,14 +205,14 @@ export class Reconciler {
     const list: PartitionCfg[] = batch.map(({ p, config }) => {
       return { policy: volume.policy, p, cfg: config.cfg };
     });
-    const frame = this.#frameOf(tookOver ? OP.ENSURE : OP.SEAL);
+    const frame = touchFrame(this.#parts, this.#open, tookOver ? OP.ENSURE : OP.SEAL);
     frame.payload = encodePartitionCfgs(list);
     this.#sealing.add(node);
     this.#parts.ask(node, frame, SEAL_DEADLINE_MS, (reply) => {
       this.#sealing.delete(node);
       if (!this.#open.isHeld) return;
       const current = asked.filter(({ touch, round }) => this.#isCurrent(touch, round));
-      const rows = this.#rowsOf(node, reply);
+      const rows = rowsOfReply(this.#parts, this.#open, node, reply);
       if (rows === undefined) {
         for (const { touch } of current) this.#pause(touch);
       } else {
@@ -269,112 +240,8 @@ export class Reconciler {
       const key = partitionKey(volume.policy, touch.p);
       touch.tables.set(node, byPartition.get(key) ?? new Map());
       const members = writeSetOf(touch.config);
-      if (members.every((member) => touch.tables.has(member))) this.#compare(touch);
+      if (members.every((member) => touch.tables.has(member))) this.#equaliser.compare(touch);
     }
-  }
-
-  // ------------------------------------------------------------------------- step 2: compare and equalise
-
-  /** All are sealed. What nobody lists as open is closed, hence equal (I9). */
-  #compare(touch: Touch): void {
-    const open = new Set<number>();
-    for (const table of touch.tables.values()) for (const index of table.keys()) open.add(index);
-    // What was lost everywhere is listed as open by nobody.
-    for (const index of this.#hooks.acknowledgedIn(touch.p).keys()) open.add(index);
-    if (open.size === 0) {
-      this.#finish(touch);
-      return;
-    }
-    touch.phase = 'comparing';
-    const { round } = touch;
-    let left = touch.tables.size;
-    const one = (): void => {
-      left -= 1;
-      if (left === 0 && this.#isCurrent(touch, round)) this.#equalise(touch, [...open]);
-    };
-    for (const [node, table] of touch.tables) {
-      const missing = [...open].filter((index) => !table.has(index));
-      if (missing.length === 0) one();
-      else this.#askVersions(touch, node, missing, one);
-    }
-  }
-
-  #askVersions(touch: Touch, node: NodeId, missing: readonly number[], done: () => void): void {
-    const { round } = touch;
-    const { head } = this.#open.volume;
-    const frame = this.#frameOf(OP.VERSIONS, touch);
-    frame.payload = encodeObjectNames(missing.map((index) => ({ generation: head, index })));
-    this.#parts.ask(node, frame, SEAL_DEADLINE_MS, (reply) => {
-      if (!this.#isCurrent(touch, round)) return;
-      const rows = this.#rowsOf(node, reply);
-      if (rows === undefined) return this.#pause(touch);
-      const table = touch.tables.get(node) as Table;
-      for (const index of missing) table.set(index, undefined);
-      for (const row of rows) if (table.has(row.index)) table.set(row.index, row);
-      done();
-    });
-  }
-
-  #equalise(touch: Touch, open: readonly number[]): void {
-    let plan: EqualisePlan;
-    try {
-      plan = planEqualise({ ...touch, volume: this.#open.volume }, open);
-    } catch (error) {
-      this.#parts.trace.warn('touch.diverged', { p: touch.p, error: messageOf(error) });
-      this.#pause(touch);
-      return;
-    }
-    const { lists, winners } = plan;
-    if (this.#hasLost(touch, winners)) return;
-    const { round } = touch;
-    let left = lists.size;
-    const finish = (): void => {
-      for (const [index, count] of winners) this.#hooks.onEqual(index, touch.p, count);
-      this.#finish(touch);
-    };
-    if (left === 0) {
-      finish();
-      return;
-    }
-    for (const [node, items] of lists) {
-      this.#equaliseOn(touch, node, items, () => {
-        left -= 1;
-        if (left === 0 && this.#isCurrent(touch, round)) finish();
-      });
-    }
-  }
-
-  /** R8: the members lost what the guest was told is written. It must hear of it: its next session starts clean (V1). */
-  #hasLost(touch: Touch, winners: ReadonlyMap<number, number>): boolean {
-    for (const [index, count] of this.#hooks.acknowledgedIn(touch.p)) {
-      const found = winners.get(index) ?? 0;
-      if (found >= count) continue;
-      const { name, id } = this.#open.volume;
-      this.#parts.trace.warn('cache-lost', { volume: id, index, found, acknowledged: count });
-      const text = `writes of ${name} that were not flushed were lost with the memory of its replicas`;
-      const remedy = 'check its file systems, then attach it again';
-      // The lock is ours still: it goes back, so that the next session gets a new token.
-      this.#parts.lock.drained(this.#open);
-      this.#open.lost(new OperatingError('cache-lost', text, { remedy }));
-      return true;
-    }
-    return false;
-  }
-
-  #equaliseOn(touch: Touch, node: NodeId, items: readonly EqualiseItem[], done: () => void): void {
-    const { round } = touch;
-    const frame = this.#frameOf(OP.EQUALISE, touch);
-    frame.payload = encodeEqualise(items.slice(0, EQUALISE_BATCH));
-    this.#parts.ask(node, frame, EQUALISE_DEADLINE_MS, (reply) => {
-      if (!this.#isCurrent(touch, round)) return;
-      if (reply?.status !== STATUS.OK) {
-        this.#refused(node, reply);
-        return this.#pause(touch);
-      }
-      const rest = items.slice(EQUALISE_BATCH);
-      if (rest.length === 0) done();
-      else this.#equaliseOn(touch, node, rest, done);
-    });
   }
 
   #finish(touch: Touch): void {
@@ -382,43 +249,5 @@ export class Reconciler {
     this.#touchedCfg[touch.p] = touch.config.cfg;
     this.#touches.delete(touch.p);
     for (const fn of touch.waiters.splice(0)) fn();
-  }
-
-  // ------------------------------------------------------------------------------------------ helpers
-
-  #frameOf(op: number, touch?: Touch): Frame {
-    const frame = requestFrame(this.#parts.views.current(), op);
-    frame.volume = this.#open.volume.id;
-    frame.token = this.#open.token;
-    if (touch !== undefined) {
-      frame.partition = touch.p;
-      frame.cfg = touch.config.cfg;
-    }
-    return frame;
-  }
-
-  /** The rows of a good reply; undefined after a refusal, which is dealt with here. */
-  #rowsOf(node: NodeId, reply: Frame | undefined): readonly RowImage[] | undefined {
-    if (reply?.status !== STATUS.OK) {
-      this.#refused(node, reply);
-      return undefined;
-    }
-    try {
-      return decodeRows(reply.payload);
-    } catch (error) {
-      this.#parts.trace.warn('touch.bad.reply', { node, error: messageOf(error) });
-      return undefined;
-    }
-  }
-
-  #refused(node: NodeId, reply: Frame | undefined): void {
-    if (reply === undefined) return;
-    if (reply.status === STATUS.FENCED) {
-      this.#open.lost('a replica knows a newer token of this volume');
-    } else if (reply.status === STATUS.STALE || reply.status === STATUS.NOT_MEMBER) {
-      this.#parts.pull(reply.mapIndex as MapIndex, node);
-    } else {
-      this.#parts.trace.count('touch.retried');
-    }
   }
 }

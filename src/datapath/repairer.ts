@@ -2,6 +2,7 @@
 // when no source can give it now. The queue is the store's own list of suspects, so it is bounded with that, and after a
 // restart it grows again from reads and scrubs. What is counted here is what health tells.
 
+import { backoffMs } from '../core/backoff.ts';
 import { objectName } from '../core/ids.ts';
 import type { TimerHandle } from '../ports/ports.ts';
 import type { Suspect } from '../storage/suspects.ts';
@@ -147,8 +148,8 @@ export class Repairer {
     trial.reason =
       result.error?.message ??
       (result.lost.length > 0 ? 'no copy passes its sums' : 'damaged again meanwhile');
-    const pause = REPAIR_RETRY_MIN_MS * 2 ** Math.min(trial.tries - 1, 20);
-    trial.dueMs = clock.now() + Math.min(REPAIR_RETRY_MAX_MS, pause);
+    const pauseMs = backoffMs(trial.tries - 1, REPAIR_RETRY_MIN_MS, REPAIR_RETRY_MAX_MS);
+    trial.dueMs = clock.now() + pauseMs;
     this.#trials.set(key, trial);
   }
 }

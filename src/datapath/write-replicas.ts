@@ -2,6 +2,7 @@
 // in order per object; sent again under each new cfg and after each failure until all of W confirms (R2, R3, 4.3).
 // Acknowledges only what all of W at the cfg known NOW made durable, with at least minCopies in sync.
 
+import { backoffMs } from '../core/backoff.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
@@ -259,7 +260,7 @@ export class ReplicaWriter {
 
   #failed(pipe: ObjectPipe, link: Link, reply: Frame | undefined): void {
     const { trace } = this.#parts;
-    let pauseMs = Math.min(RESEND_MAX_MS, RESEND_MIN_MS * 2 ** Math.min(link.failures, 10));
+    let pauseMs = backoffMs(link.failures, RESEND_MIN_MS, RESEND_MAX_MS);
     switch (reply?.status) {
       case STATUS.FENCED:
         this.#open.lost('a replica knows a newer token of this volume');
