@@ -3,22 +3,15 @@
 
 import type { NodeConfig } from '../src/config.ts';
 import type { NodeId } from '../src/core/ids.ts';
-import { MIB, OBJECT_BYTES } from '../src/core/units.ts';
+import { MIB } from '../src/core/units.ts';
 import type { ClusterView, Durability, Member } from '../src/core/view.ts';
 import type { ClusterAdmin } from '../src/node-handle.ts';
 import type { Ports } from '../src/ports/ports.ts';
-import { checkBounds } from './checkers/bounds.ts';
-import { whatIsMissing } from './checkers/convergence.ts';
 import { History } from './checkers/history.ts';
 import { NumberChecker } from './checkers/numbers.ts';
-import {
-  checkContent,
-  checkPlaces,
-  type ReadPiece,
-  type ReplicaUnderTest,
-} from './checkers/replicas.ts';
 import { TraceChecker } from './checkers/trace.ts';
 import { ViewChecker } from './checkers/views.ts';
+import { Checks } from './checks.ts';
 import { Guest, type GuestVolume } from './guest.ts';
 import { Cable } from './sim-network.ts';
 import { type BuildNode, type NodePlan, SimNode } from './sim-node.ts';
@@ -28,13 +21,9 @@ import { RunFailure, type World } from './world.ts';
 
 /** How often a waited-for condition is looked at. */
 const LOOK_EVERY_MS = 20;
-const READ_PIECE_BYTES = MIB;
 /** A write takes about this long. */
 const MID_WRITE_MS = 1.5;
 const MID_WRITE_LIMIT_MS = 10_000;
-/** A guest that is told of another holder asks again after this. */
-const LOCK_RETRY_MS = 100;
-
 export interface StageOptions {
   readonly nodes: number;
   readonly copies: number;
@@ -304,146 +293,6 @@ export class Stage {
       }
       await this.world.runUntil(() => false, LOOK_EVERY_MS);
     }
-  }
-}
-
-/** The questions that a scenario can end with. */
-export class Checks {
-  readonly #stage: Stage;
-
-  constructor(stage: Stage) {
-    this.#stage = stage;
-  }
-
-  /** C-conv within this much simulated time. */
-  async converges(limit: { readonly seconds: number }): Promise<void> {
-    await this.#stage.until('C-conv', () => this.#missing(), limit);
-  }
-
-  #missing(): string | undefined {
-    return whatIsMissing(
-      this.#stage.running.map((node) => {
-        const { handle } = node.running();
-        return { name: node.name, status: handle.status(), view: handle.view() };
-      }),
-    );
-  }
-
-  /** C-lock: the holder is dead, a majority lives: `guest` has the lock within the limit, asking again and again. */
-  async lockIsReachable(guest: Guest, limit: { readonly seconds: number }): Promise<void> {
-    const endMs = this.#stage.world.nowMs + limit.seconds * 1000;
-    for (;;) {
-      const code = await guest.tryWrite(0);
-      const { nowMs } = this.#stage.world;
-      if (code === undefined && nowMs <= endMs) return;
-      if (code !== 'held' || nowMs > endMs) {
-        const { name } = guest.volume;
-        throw new RunFailure(`C-lock: ${name}: no lock in ${limit.seconds} s: ${code ?? 'late'}`);
-      }
-      await this.#stage.world.runUntil(() => false, LOCK_RETRY_MS);
-    }
-  }
-
-  /** C-dur, C-lin, C-writer: reads every block that was ever written through `guest`, then judges the history. */
-  async everyAcknowledgedWriteIsReadable(guest: Guest): Promise<void> {
-    await guest.readAll();
-    this.historyIsLinearizable();
-  }
-
-  historyIsLinearizable(): void {
-    for (const { name, history } of this.#stage.volumes) {
-      const wrong = history.check();
-      if (wrong !== undefined) throw new RunFailure(`${name}: ${wrong}`);
-    }
-  }
-
-  /** At rest: all copies are equal, and where the ring says. Waits for the purge of surplus copies. */
-  async replicasAreIdentical(limit: { readonly seconds: number } = { seconds: 60 }): Promise<void> {
-    await this.converges(limit);
-    await this.#stage.until('copies are where the ring says', () => this.#misplaced(), limit);
-    const view = this.#view();
-    const read: ReadPiece = (replica, oid, offset) => this.#read(replica, oid, offset);
-    const wrong = await checkContent(view, this.#replicas(), read);
-    if (wrong !== undefined) throw new RunFailure(wrong);
-    this.bounds();
-  }
-
-  /** Nothing is known to be damaged on any node that runs. */
-  async noCopyIsSuspect(limit: { readonly seconds: number } = { seconds: 60 }): Promise<void> {
-    await this.#stage.until('all damage is healed', () => this.#suspects(), limit);
-  }
-
-  #suspects(): string | undefined {
-    for (const node of this.#stage.running) {
-      const count = node.running().handle.inspect().store?.suspects.size ?? 0;
-      if (count > 0) return `${node.name} has ${count} damaged copies`;
-    }
-    return undefined;
-  }
-
-  bounds(): void {
-    const nodes = this.#stage.running.map((node) => ({
-      name: node.name,
-      timerCount: node.running().process.timerCount,
-      usedBytes: node.disk.usedBytes,
-      capacityBytes: node.disk.capacityBytes,
-    }));
-    const wrong = checkBounds(nodes, this.#stage.cable.pipeCount);
-    if (wrong !== undefined) throw new RunFailure(wrong);
-  }
-
-  #misplaced(): string | undefined {
-    return checkPlaces(this.#view(), this.#replicas());
-  }
-
-  #view(): ClusterView {
-    const view = this.#stage.running[0]?.running().handle.view();
-    if (view === undefined) throw new RunFailure('no node has a view');
-    return view;
-  }
-
-  #replicas(): readonly ReplicaUnderTest[] {
-    const replicas: ReplicaUnderTest[] = [];
-    for (const { name, running } of this.#stage.running.map((node) => ({
-      name: node.name,
-      running: node.running(),
-    }))) {
-      const { store } = running.handle.inspect();
-      const node: NodeId | undefined = running.handle.status().node;
-      if (store !== undefined && node !== undefined) replicas.push({ name, node, store });
-    }
-    return replicas;
-  }
-
-  #read(
-    replica: ReplicaUnderTest,
-    oid: {
-      readonly generation: Parameters<ReplicaUnderTest['store']['row']>[0];
-      readonly index: number;
-    },
-    offset: number,
-  ): Promise<{ readonly sums: Uint8Array; readonly data: Uint8Array }> {
-    const { world } = this.#stage;
-    const { process } = this.#stage.node(replica.name).running();
-    const count = Math.min(READ_PIECE_BYTES, OBJECT_BYTES - offset);
-    const promise = new Promise<{ readonly sums: Uint8Array; readonly data: Uint8Array }>(
-      (resolve, reject) => {
-        world.enter(process, () => {
-          replica.store.readForCopy(
-            oid.generation,
-            oid.index,
-            offset,
-            count,
-            (error, sums, data) => {
-              if (error === undefined) resolve({ sums: sums.slice(), data: data.slice() });
-              else
-                reject(new RunFailure(`${replica.name}: a copy can not be read: ${error.message}`));
-            },
-          );
-        });
-      },
-    );
-    return world.wait(`read of a copy on ${replica.name}`, promise, { seconds: 30 });
   }
 }
 
