@@ -43,6 +43,7 @@ import { voterReplaced } from './scenarios/voter-replaced.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
 import { writebackPowerLoss } from './scenarios/writeback-power-loss.ts';
+import { writebackSureOneCut } from './scenarios/writeback-sure-one-cut.ts';
 import { writebackThirdStaysDead } from './scenarios/writeback-third-stays-dead.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -66,6 +67,7 @@ export const SCENARIOS: readonly Scenario[] = [
   writebackNodeCrash,
   writebackFlushBeside,
   writebackThirdStaysDead,
+  writebackSureOneCut,
   cacheLost,
   failingDisk,
   fullDisk,
