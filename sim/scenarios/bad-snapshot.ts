@@ -29,16 +29,18 @@ export const badSnapshot = scenario(
     const victim = stage.anyRunning();
     const liars = stage.running.filter((node) => node !== victim).slice(0, 2);
     const names = liars.map(({ name }) => name);
+    if (random.chance(0.5)) victim.kill();
+    else await victim.stop();
+    await stage.run({ seconds: 5 });
+    await stage.fillLog(ENTRIES);
+    // The third one may be behind the others' logs, too, and would have none but liars to ask.
+    await stage.run({ seconds: 1 });
     stage.cable.tamper = ({ plane, from, bytes }) => {
       if (plane !== 'control' || !names.includes(from)) return bytes;
       const said = decodeControl(bytes);
       if (said.kind !== 'reply' || said.body.type !== 'snapshotPiece') return bytes;
       return encodeControl({ ...said, body: changed(said.body) });
     };
-    if (random.chance(0.5)) victim.kill();
-    else await victim.stop();
-    await stage.run({ seconds: 5 });
-    await stage.fillLog(ENTRIES);
     await victim.start();
     await stage.check.converges({ seconds: 120 });
     const isInstalled = world.records.some(

@@ -22,6 +22,7 @@ import { Auditor } from './audit.ts';
 import { Contact } from './contact.ts';
 import { readCurrent } from './current-read.ts';
 import { Learner } from './learner.ts';
+import { catchUpLog, HOW_FAR } from './log-catch-up.ts';
 import { Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
 import { NORMAL_PACE, SnapshotDuties, type SnapshotPace } from './snapshots.ts';
@@ -31,10 +32,6 @@ import { pause } from './waiting.ts';
 export const DIGEST_EVERY_MS = 5000;
 /** Entries in one answer to a pull; its bytes are bounded by the asker. */
 export const MAX_PULL_ENTRIES = 512;
-/** Members asked at once when a node starts. */
-export const MAX_CATCH_UP_SOURCES = 8;
-/** An index that no log reaches: an answer to a pull from there says only how far the log is. */
-const BEYOND = 2 ** 47;
 /** One in so many pulls asks anybody, also who is down by the own view. */
 const ASK_ALL_EVERY = 4;
 /** Longest that an orderly stop waits for another leader, */
@@ -205,6 +202,14 @@ export class Agreement {
     return readCurrent(options, timeoutMs);
   }
 
+  /** The same for who can not wait: `done` once, false when no majority says so in time. */
+  whenCurrent(done: (isCurrent: boolean) => void): void {
+    this.readCurrent().then(
+      () => done(true),
+      () => done(false),
+    );
+  }
+
   /** Before an orderly stop: a leader gives its lead away, so that nobody waits for an election. Bounded. */
   async handOver(): Promise<void> {
     const { clock } = this.#options;
@@ -220,21 +225,15 @@ export class Agreement {
     return this.#proposer.propose(body, timeoutMs);
   }
 
-  /**
-   * One other member's committed entries, where there is another one; false when nobody answered. Asks others each time:
-   * the first members may all be gone.
-   */
-  async catchUp(): Promise<boolean> {
-    const all = this.#sources();
-    const start = this.#options.random.u32() % Math.max(1, all.length);
-    const sources = [...all.slice(start), ...all.slice(0, start)].slice(0, MAX_CATCH_UP_SOURCES);
-    if (sources.length === 0) return true;
-    const commit = await Promise.any(sources.map((source) => this.learner.pullOnce(source))).catch(
-      nobodyAnswered,
-    );
-    if (commit === undefined) return false;
-    this.learner.pull(commit);
-    return true;
+  /** See catchUpLog. */
+  catchUp(): Promise<boolean> {
+    const { random, rpc } = this.#options;
+    return catchUpLog({
+      sources: this.#sources(),
+      random,
+      ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
+      reach: (index, source) => this.learner.reach(index, source),
+    });
   }
 
   /** Whom to ask while there is no view, as a second knock named them. */
@@ -286,8 +285,7 @@ export class Agreement {
     const { self, log } = this.#options;
     const reached = new Map<NodeId, number>();
     const ask = async (node: NodeId): Promise<void> => {
-      const body = { type: 'pull', from: BEYOND as MapIndex, maxBytes: 0 } as const;
-      const reply = await this.#ask(node, body, CONTACT_TIMEOUT_MS);
+      const reply = await this.#ask(node, HOW_FAR, CONTACT_TIMEOUT_MS);
       reached.set(node, 'commit' in reply ? reply.commit : 0);
     };
     const others = nodes.filter((node) => node !== self).slice(0, MAX_REACH_ASKED);
@@ -476,11 +474,4 @@ function isLeadersOwn({ type }: EntryBody): boolean {
   return (
     type === 'votersJoint' || type === 'votersFinal' || type === 'votersForced' || type === 'format'
   );
-}
-
-/** Anything but an operating error is a bug here, and must not pass for silence. */
-function nobodyAnswered(error: unknown): undefined {
-  const reasons: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
-  const bug = reasons.find((reason) => !(reason instanceof OperatingError));
-  if (bug !== undefined) throw bug;
 }

@@ -77,7 +77,8 @@ export class Learner {
   #pullTarget = 0;
   /** In vain, for this target. */
   #tries = 0;
-  #isPulling = false;
+  /** The pull that runs. */
+  #pulling: Promise<void> | undefined;
   #isStopped = false;
 
   constructor(options: LearnerOptions) {
@@ -164,17 +165,24 @@ export class Learner {
 
   /** Gets the log up to `index`, first from `from` when given. Returns at once; one pull runs at a time. */
   pull(index: number, from?: NodeId): void {
-    if (index <= this.#applied || this.#isStopped) return;
+    this.#pull(index, from === undefined ? undefined : this.#options.keyOf(from));
+  }
+
+  /** The same; resolves when the log goes that far, though perhaps not synced yet, or the pull gave up. */
+  async reach(index: number, source: PeerKey): Promise<void> {
+    if (index > this.#options.driver().commit) await this.#pull(index, source);
+  }
+
+  #pull(index: number, first: PeerKey | undefined): Promise<void> | undefined {
+    if (index <= this.#applied || this.#isStopped) return undefined;
     if (index > this.#pullTarget) this.#tries = 0;
     this.#pullTarget = Math.max(this.#pullTarget, index);
-    if (this.#isPulling) return;
-    this.#isPulling = true;
-    const first = from === undefined ? undefined : this.#options.keyOf(from);
-    this.#run(first).finally(() => {
-      this.#isPulling = false;
+    this.#pulling ??= this.#run(first).finally(() => {
+      this.#pulling = undefined;
       // Asked for between the last look and here.
       if (this.#pullTarget > this.#options.driver().commit) this.pull(this.#pullTarget);
     });
+    return this.#pulling;
   }
 
   /** One question to one node: what is committed beyond what I have? Returns its commit index. */

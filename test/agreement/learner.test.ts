@@ -220,3 +220,21 @@ test('learner: a node that no longer has the entries is asked for its snapshot',
   t.deepEqual(asked, ['a', 'snapshot of a', 'a']);
   t.is(own.length, 80);
 });
+
+test('learner: many who say how far they are cost one pull of the log, from the first of them', async (t) => {
+  const { learner, there, own, asked, pass } = world();
+  there.log = entriesTo(250);
+  const ends: string[] = [];
+  const each = ['b', 'c', 'a'].map(async (source, at) => {
+    await learner.reach(250 - at, source as PeerKey);
+    ends.push(source);
+  });
+  t.deepEqual(asked, ['b']);
+  await pass(PULL_PAUSE_MS);
+  await Promise.all(each);
+  t.is(own.length, 250);
+  t.deepEqual(asked, ['b', 'b', 'b']);
+  t.deepEqual(ends, ['b', 'c', 'a']);
+  await learner.reach(250, 'c' as PeerKey);
+  t.is(asked.length, 3);
+});
