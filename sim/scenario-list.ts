@@ -7,6 +7,7 @@ import { badSnapshot } from './scenarios/bad-snapshot.ts';
 import { bitRot } from './scenarios/bit-rot.ts';
 import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
+import { commands } from './scenarios/commands.ts';
 import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
@@ -89,6 +90,7 @@ export const SCENARIOS: readonly Scenario[] = [
   forgottenEntry,
   badSnapshot,
   currentReads,
+  commands,
   growAndShrink,
   twoOut,
 ];

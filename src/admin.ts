@@ -1,14 +1,17 @@
-// What an operator asks of one node: make and delete volumes, and how the node is. Each is one log entry, or a look at
-// the view; nothing here touches a block.
+// What an operator asks of one node: make and delete volumes. The log answers, never this node's view, which may be old
+// (C2.3): what is said of a name was true at a moment between question and answer. Nothing here touches a block.
 
 import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import type { PolicyId, VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
-import type { ClusterView } from './core/view.ts';
+import type { ClusterView, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
 import type { CreateVolumeOptions } from './node-handle.ts';
+
+/** Entries that one delete proposes, each because others changed the volume since this node looked. */
+export const MAX_DELETE_TRIES = 8;
 
 /**
  * One log entry, and one before it when the policy is new.
@@ -22,7 +25,6 @@ export async function createVolume(
   const { name, sizeBytes } = options;
   checkName(name);
   checkSize(sizeBytes);
-  if (view.volumeByName(name) !== undefined) throw exists(name);
   const policy = await policyFor(agreement, view, options);
   const result = await agreement.propose({
     type: 'volumeCreate',
@@ -36,22 +38,48 @@ export async function createVolume(
   return done(result, `create ${name}`) as VolumeId;
 }
 
-/** @throws OperatingError 'missing', 'held', 'no-quorum' */
+/**
+ * Deletes what the name stands for. Others may delete it first, and make it anew: then the name stands for that.
+ * @throws OperatingError 'missing', 'held', 'busy', 'no-quorum'
+ */
 export async function deleteVolume(
   agreement: Agreement,
-  view: ClusterView,
+  viewNow: () => ClusterView,
   name: string,
 ): Promise<void> {
-  const volume = view.volumeByName(name);
-  if (volume === undefined) throw missing(name);
-  const { id, lock } = volume;
-  const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
-  if (result.code === 'held') {
-    throw new OperatingError('held', result.detail, {
-      remedy: 'disconnect its guest first; dog vdi show tells who holds it',
-    });
+  for (let tries = 0; tries < MAX_DELETE_TRIES; tries += 1) {
+    const { id, lock } = await volumeNow(agreement, viewNow, name);
+    // Answered once this node has applied the entry: the next look at the view knows why it was refused.
+    const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
+    if (result.code === 'held') {
+      throw new OperatingError('held', result.detail, {
+        remedy: 'disconnect its guest first; dog vdi show tells who holds it',
+      });
+    }
+    if (result.code === 'missing' || result.code === 'stale') continue;
+    done(result, `delete ${name}`);
+    return;
   }
-  if (result.code !== 'missing') done(result, `delete ${name}`);
+  throw new OperatingError('busy', `${name} is in use by others again and again`, {
+    advice: 'retry',
+  });
+}
+
+/**
+ * The volume as this node's view has it, which is caught up before anything is said to be missing (C2.3).
+ * @throws OperatingError 'missing', 'no-quorum'
+ */
+export async function volumeNow(
+  agreement: Pick<Agreement, 'readCurrent'>,
+  viewNow: () => ClusterView,
+  name: string,
+): Promise<Volume> {
+  const known = viewNow().volumeByName(name);
+  if (known !== undefined) return known;
+  await agreement.readCurrent();
+  const volume = viewNow().volumeByName(name);
+  if (volume === undefined) throw missing(name);
+  return volume;
 }
 
 /** The error for a volume that is not there. */

@@ -2,9 +2,9 @@
 // blank until it formats a cluster or joins one; from then on a FormedNode does the work and the root actor supervises.
 
 import { type Actor, createActor } from 'xstate';
-import { noticeUnexpected } from './actors/inspect.ts';
+import { watchActors } from './actors/inspect.ts';
 import { nodeMachine } from './actors/node.ts';
-import { createVolume, deleteVolume } from './admin.ts';
+import { createVolume, deleteVolume, volumeNow } from './admin.ts';
 import { type NodeConfig, scrubSettings } from './config.ts';
 import { hashOf } from './core/cluster-state.ts';
 import type { NodeCondition } from './core/condition.ts';
@@ -306,7 +306,13 @@ class SheepNode implements NodeHandle {
         setTimeout: (fn, ms) => clock.setTimer(ms, fn),
         clearTimeout: (handle) => clock.clearTimer(handle),
       },
-      inspect: noticeUnexpected((unexpected) => trace.warn('event.unexpected', { ...unexpected })),
+      id: 'node',
+      inspect: watchActors({
+        unexpected: (unexpected) => trace.warn('event.unexpected', { ...unexpected }),
+        ...(this.#config.isInspected
+          ? { moved: (transition) => trace.event('actor.moved', { ...transition }) }
+          : {}),
+      }),
       input: {
         ...formed.actorInput,
         close: () => formed.stop(),
@@ -346,10 +352,11 @@ class SheepNode implements NodeHandle {
   }
 
   async deleteVolume(name: string): Promise<void> {
-    const { agreement, view } = this.#serving();
-    // It may have been made through another node a moment ago (C2.3).
-    if (view.volumeByName(name) === undefined) await agreement.readCurrent();
-    return deleteVolume(agreement, this.#serving().view, name);
+    return deleteVolume(this.#serving().agreement, () => this.#serving().view, name);
+  }
+
+  async lookUpVolume(name: string): Promise<void> {
+    await volumeNow(this.#serving().agreement, () => this.#serving().view, name);
   }
 
   openVolume(name: string): VolumeSession {

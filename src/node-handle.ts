@@ -169,8 +169,10 @@ export interface NodeHandle {
 
   /** Throws 'exists', 'usage', 'no-quorum'. */
   createVolume(options: CreateVolumeOptions): Promise<VolumeId>;
-  /** Throws 'missing', 'held' (names the holder), 'no-quorum'. */
+  /** Throws 'missing', 'held' (names the holder), 'no-quorum'; 'busy' when others use it again and again. */
   deleteVolume(name: string): Promise<void>;
-  /** The session of this volume on this gateway, an existing one unless it is fenced. Throws 'missing'. */
+  /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */
+  lookUpVolume(name: string): Promise<void>;
+  /** The session of this volume on this gateway, an existing one unless it is fenced. Throws 'missing', by this view. */
   openVolume(name: string): VolumeSession;
 }

@@ -148,22 +148,4 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     from: '  await agreement.readCurrent();',
     to: '  if (agreement === undefined) throw missing(name);',
   },
-  {
-    name: 'deleted-by-others',
-    breaks: 'C2.3: a delete that found nothing has deleted nothing',
-    story: 'commands',
-    seeds: 10,
-    file: 'src/admin.ts',
-    from: "if (result.code === 'missing' || result.code === 'stale') continue;",
-    to: "if (result.code === 'missing') return;\n    if (result.code === 'stale') continue;",
-  },
-  {
-    name: 'held-by-view',
-    breaks: 'C2.3: a guest hears of another holder after a majority said so',
-    story: 'commands',
-    seeds: 40,
-    file: 'src/datapath/gateway.ts',
-    from: '    this.#parts.readCurrent((isCurrent) => {\n      for',
-    to: '    ((done: (isCurrent: boolean) => void) => done(true))((isCurrent) => {\n      for',
-  },
 ];

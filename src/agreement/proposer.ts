@@ -38,6 +38,7 @@ interface Pending {
   /** A former life of this node used the same counters; what it proposed may be applied only now. */
   readonly incarnation: Incarnation;
   readonly resolve: (result: ApplyResult) => void;
+  readonly reject: (error: OperatingError) => void;
 }
 
 export class Proposer {
@@ -87,7 +88,9 @@ export class Proposer {
   noteInstalled(state: ClusterState): void {
     const window = state.proposals.get(this.#options.self);
     if (window === undefined) return;
-    for (const [counter, { incarnation, resolve }] of this.#pending) {
+    for (const [counter, { incarnation, resolve, reject }] of this.#pending) {
+      // Results of an earlier life are gone: asked again the log would say "stale", whatever it did the first time.
+      if (incarnation < window.incarnation) reject(unknownOutcome());
       const result = incarnation === window.incarnation ? window.results.get(counter) : undefined;
       if (result !== undefined) resolve(result);
     }
@@ -110,9 +113,11 @@ export class Proposer {
     const { self, incarnation } = this.#options;
     this.#counter += 1;
     const origin = { node: self, incarnation: incarnation(), counter: this.#counter };
-    const applied = new Promise<ApplyResult>((resolve) => {
-      this.#pending.set(origin.counter, { incarnation: origin.incarnation, resolve });
+    const applied = new Promise<ApplyResult>((resolve, reject) => {
+      this.#pending.set(origin.counter, { incarnation: origin.incarnation, resolve, reject });
     });
+    // It may be rejected between two tries, when nobody listens.
+    applied.catch(() => {});
     this.#wakeOne();
     return { origin, applied };
   }
@@ -194,6 +199,13 @@ export class Proposer {
 function hintOf(asked: NodeId, reply: ReplyBody | undefined): NodeId | undefined {
   if (reply?.type === 'proposed') return asked;
   return reply?.type === 'notLeader' && reply.leader !== 0 ? reply.leader : undefined;
+}
+
+function unknownOutcome(): OperatingError {
+  return new OperatingError('no-quorum', 'this node was away: it can not know what was decided', {
+    advice: 'retry',
+    remedy: 'look whether it was done, then ask again',
+  });
 }
 
 function noQuorum(timeoutMs: number): OperatingError {

@@ -11,6 +11,7 @@ import type { ProposeOutcome, RaftDriver } from '../../src/agreement/raft-driver
 import { hasCode, OperatingError } from '../../src/core/errors.ts';
 import type { Incarnation, MapIndex, NodeId } from '../../src/core/ids.ts';
 import type { ApplyResult, EntryOrigin } from '../../src/core/log-entry.ts';
+import type { ClusterState } from '../../src/core/state.ts';
 import type { ReplyBody } from '../../src/wire/messages.ts';
 import { settle } from '../actors/hand-clock.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
@@ -199,4 +200,14 @@ test('proposer: stopping ends what is under way and what waits', async (t) => {
   proposer.stop();
   await pass(PROPOSE_TRY_MS);
   t.is((await Promise.all(answers)).length, 2 * MAX_PROPOSALS_IN_FLIGHT);
+});
+
+test('proposer: what a former life of this process proposed is in doubt after the state jumped (C2.5)', async (t) => {
+  const { proposer, pass } = world();
+  const answer = t.throwsAsync(proposer.propose(body, 60_000));
+  await pass(100);
+  const window = { incarnation: 2 as Incarnation, highest: 0, results: new Map() };
+  proposer.noteInstalled({ proposals: new Map([[self, window]]) } as unknown as ClusterState);
+  await pass(100);
+  t.true(hasCode(await answer, 'no-quorum'));
 });

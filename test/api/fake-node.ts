@@ -185,6 +185,10 @@ export class FakeNode implements NodeHandle {
     if (result.code === 'held') throw new OperatingError('held', `${name} is ${result.detail}`);
   }
 
+  async lookUpVolume(): Promise<void> {
+    throw new OperatingError('unsupported', 'a fake has no data');
+  }
+
   openVolume(): VolumeSession {
     throw new OperatingError('unsupported', 'a fake has no data');
   }
