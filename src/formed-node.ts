@@ -6,7 +6,6 @@ import { missing } from './admin.ts';
 import { Agreement, type AgreementTuning } from './agreement/agreement.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
-import { wouldStay } from './agreement/return-check.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
@@ -18,10 +17,10 @@ import { createDatapath, type Datapath } from './datapath/datapath.ts';
 import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
-import { refusedDisk, retired, waitingFor } from './formed-errors.ts';
+import { retired } from './formed-errors.ts';
 import { LockDuties } from './lock-duties.ts';
 import { MemberDesk } from './member-desk.ts';
-import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
+import { OwnLife } from './own-life.ts';
 import type { ControlRpc } from './p2p/control-rpc.ts';
 import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
@@ -32,17 +31,12 @@ import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import type { Superblock } from './storage/superblock.ts';
 import { membershipDuties, ringDuties, Watch } from './watch-duties.ts';
-import { FRAME_VERSION, type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
-import { encodePingInfo, type Hello } from './wire/payloads.ts';
+import { type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
 
 /** How long an orderly end may spend on giving locks back. */
 export const RELEASE_ALL_MS = 2000;
 /** How long a node that can not go on tries to say why. */
 export const LAST_WORDS_MS = 1000;
-/** A pong has room for no more. */
-const MAX_LAG_TOLD_MS = 0xffff;
-/** One try to be called up by the map. */
-export const ANNOUNCE_PROPOSE_MS = 5000;
 
 export interface FormedOptions {
   readonly ports: Ports;
@@ -76,8 +70,7 @@ export class FormedNode {
   readonly #locks: LockDuties;
   readonly #duties: DutiesContext;
   readonly #space: SpaceDuties;
-  /** The incarnation that this process started with; later ones go on from it (C4.2). */
-  readonly #firstLife: Incarnation;
+  readonly #life: OwnLife;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -91,34 +84,19 @@ export class FormedNode {
     this.self = superblock.node;
     this.store = store;
     const { self } = this;
-    const incarnation = () => superblock.incarnation;
-    this.#firstLife = superblock.incarnation;
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
       ...{ network, clock, trace },
-      hello: () => this.#hello(),
+      hello: () => this.#life.hello(),
       peerKeyOf: (node) => this.view?.members.get(node)?.peerKey,
     });
-    const { learner } = this.agreement;
-    const pongs = new Pongs({
-      clock,
-      trace,
-      applied: () => learner.applied,
-      pull: (index, from) => learner.pull(index, from),
-    });
-    this.#prober = new Prober({
-      clock,
-      peers: this.#peers,
-      clusterSize: () => (this.view === undefined ? 1 : upCount(this.view)),
-      onPong: (node, reply) => pongs.take(node, reply),
-      onEdge: (type, node) => send({ type, node }),
-    });
+    this.#prober = this.#makeProber(options);
     const view = () => this.view;
     const onLater = () => send({ type: 'view.changed', epoch: this.view?.epoch ?? (0 as Epoch) });
     this.#watch = new Watch({ self, clock, view, prober: this.#prober, onLater });
     this.#locks = new LockDuties({
       self,
-      incarnation: () => this.#life(),
+      incarnation: () => this.#life.incarnation,
       clock,
       trace,
       agreement: this.agreement,
@@ -133,15 +111,12 @@ export class FormedNode {
     const seen = { prober: this.#prober, downTimes: this.desk.downTimes, view };
     this.#duties = { self, clock, trace, agreement, ...seen };
     this.#space = this.#spaceDuties();
-    this.recovery = new RecoveryDuties({
-      self,
-      incarnation,
-      trace,
-      store,
-      agreement: this.agreement,
-      view,
-      datapath: () => this.#datapath,
+    this.#life = new OwnLife({
+      ...{ self, ports, superblock, store, agreement, view, desk: this.desk },
+      prober: this.#prober,
+      onFatal: options.onFatal,
     });
+    this.recovery = this.#makeRecovery(options);
     this.care = this.#makeCare(options);
   }
 
@@ -182,10 +157,37 @@ export class FormedNode {
     });
   }
 
+  #makeProber({ ports, send }: FormedOptions): Prober {
+    const { clock, trace } = ports;
+    const { learner } = this.agreement;
+    const pongs = new Pongs({
+      clock,
+      trace,
+      applied: () => learner.applied,
+      pull: (index, from) => learner.pull(index, from),
+    });
+    return new Prober({
+      clock,
+      peers: this.#peers,
+      clusterSize: () => (this.view === undefined ? 1 : upCount(this.view)),
+      onPong: (node, reply) => pongs.take(node, reply),
+      onEdge: (type, node) => send({ type, node }),
+    });
+  }
+
+  #makeRecovery({ ports, superblock, store }: FormedOptions): RecoveryDuties {
+    return new RecoveryDuties({
+      ...{ self: this.self, store, agreement: this.agreement, trace: ports.trace },
+      incarnation: () => superblock.incarnation,
+      view: () => this.view,
+      datapath: () => this.#datapath,
+    });
+  }
+
   #spaceDuties(): SpaceDuties {
     const { self, agreement, store } = this;
     const { clock, trace } = this.#options.ports;
-    const incarnation = () => this.#life();
+    const incarnation = () => this.#life.incarnation;
     const level = () => store.spaceLevel;
     return new SpaceDuties({
       ...{ self, agreement, clock, trace, incarnation, level },
@@ -205,7 +207,7 @@ export class FormedNode {
   }
 
   get isUp(): boolean {
-    return !this.#isDisowned();
+    return !this.#life.isDisowned;
   }
 
   /** By catch-up, since this start. */
@@ -216,8 +218,8 @@ export class FormedNode {
   /** The parts of the root actor's input that need a formed node. */
   get actorInput(): Omit<NodeInput, 'close' | 'onFailed' | 'warn'> {
     return {
-      announce: () => this.#announce(),
-      isDisowned: () => this.#isDisowned(),
+      announce: () => this.#life.announce(),
+      isDisowned: () => this.#life.isDisowned,
       membership: membershipDuties(this.#duties, this.#watch),
       voter: voterDuties(this.#duties),
       ring: ringDuties(this.#duties),
@@ -303,7 +305,7 @@ export class FormedNode {
     }
     const { clock, trace } = this.#options.ports;
     serveChannel(channel, {
-      hello: () => this.#hello(),
+      hello: () => this.#life.hello(),
       clock,
       trace,
       nodeOfKey: (peer) => this.view?.memberByKey(peer)?.node,
@@ -322,17 +324,12 @@ export class FormedNode {
     if (this.#hasFailed) return;
     if (frame.op === OP.PING) {
       const pong = replyTo(frame, STATUS.OK);
-      pong.payload = this.#pingInfo();
+      pong.payload = this.#life.pingInfo();
       reply(pong);
     } else if (frame.op === OP.CONDITION) this.care.answer(frame, reply);
-    else if (this.#datapath === undefined || this.#isForgetful()) {
+    else if (this.#datapath === undefined || this.#life.isForgetful) {
       reply(replyTo(frame, STATUS.BUSY));
     } else this.#datapath.handleFrame(from, frame, reply);
-  }
-
-  /** Its log is damaged: what it had refused before it may not know any more, until the map has called it up (A10). */
-  #isForgetful(): boolean {
-    return this.agreement.driver.isMuted && this.#isDisowned();
   }
 
   // ------------------------------------------------------------------------------------------------ the view
@@ -391,9 +388,10 @@ export class FormedNode {
       self: this.self,
       views: this.#views,
       store: this.store,
-      isAnnounced: () => this.#isAnnounced(),
+      isAnnounced: () => this.#life.isAnnounced,
       peers: this.#peers,
       pull: (index, from) => this.agreement.learner.pull(index, from),
+      readCurrent: (done) => this.agreement.whenCurrent(done),
       noRoom: (where) => this.#space.noRoom(where),
       lock: {
         wanted: (open) => {
@@ -406,94 +404,6 @@ export class FormedNode {
           } else open.released();
         },
       },
-    });
-  }
-
-  // ------------------------------------------------------------------------------------------------ this life
-
-  #isDisowned(): boolean {
-    const me = this.view?.members.get(this.self);
-    return me?.state !== 'up' || me.incarnation !== this.#options.superblock.incarnation;
-  }
-
-  /** True once this node has applied that its present process is up, also while a later life of it is announced. */
-  #isAnnounced(): boolean {
-    return (this.view?.members.get(this.self)?.incarnation ?? 0) >= this.#firstLife;
-  }
-
-  /** C4.2, C4.3: gets this life called up by the map. */
-  async #announce(): Promise<void> {
-    const { superblock, ports } = this.#options;
-    const isCaughtUp = await this.agreement.catchUp();
-    await this.desk.lookForVoters();
-    if (!isCaughtUp && !this.#isSoleVoter()) {
-      await this.desk.endIfRetired();
-      throw waitingFor('another member to answer');
-    }
-    const me = this.view?.members.get(this.self);
-    if (me === undefined) throw waitingFor('the map log');
-    if (!this.#isDisowned()) return;
-    const continues = me.incarnation >= this.#firstLife ? me.incarnation : (0 as Incarnation);
-    if (continues !== 0 && me.state === 'down' && !(await this.#wouldStay())) {
-      throw waitingFor('its data path to the other members');
-    }
-    if (continues === superblock.incarnation) await superblock.raiseIncarnation();
-    const result = await this.agreement.propose(
-      {
-        type: 'nodeUp',
-        node: this.self,
-        incarnation: superblock.incarnation,
-        addresses: ports.network.addresses(),
-        storeGeneration: superblock.storeGeneration,
-        journalSeq: this.store.journalSequence,
-        continues,
-        cleanStop: superblock.wasClean,
-      },
-      ANNOUNCE_PROPOSE_MS,
-    );
-    if (result.code === 'refused') this.#options.onFatal(refusedDisk(result.detail));
-    if (this.#isDisowned()) throw waitingFor('the map to call this node up');
-  }
-
-  #wouldStay(): Promise<boolean> {
-    invariant(this.view !== undefined, 'who is called down has a view');
-    return wouldStay(this.view, this.self, (node) => this.#prober.ask(node));
-  }
-
-  /** Then nothing was committed without this node: it need not wait for the others. */
-  #isSoleVoter(): boolean {
-    const { voters = [], nextVoters = [] } = this.view ?? {};
-    return voters.length === 1 && voters[0] === this.self && nextVoters.length === 0;
-  }
-
-  /** The life of this process that the map knows: locks are held in it, also while a later one is announced. */
-  #life(): Incarnation {
-    const known = this.view?.members.get(this.self)?.incarnation ?? 0;
-    return known >= this.#firstLife ? (known as Incarnation) : this.#options.superblock.incarnation;
-  }
-
-  #hello(): Hello {
-    const { superblock } = this.#options;
-    invariant(superblock.clusterId !== undefined, 'a formed node has a cluster');
-    return {
-      version: FRAME_VERSION,
-      clusterId: superblock.clusterId,
-      node: this.self,
-      incarnation: superblock.incarnation,
-      creditsBytes: DEFAULT_CREDITS_BYTES,
-    };
-  }
-
-  #pingInfo(): Uint8Array {
-    const { disk } = this.#options.ports;
-    const { totalBytes, freeBytes } = disk.space();
-    return encodePingInfo({
-      freeBytes,
-      totalBytes,
-      appliedIndex: this.agreement.learner.applied,
-      lagMs: Math.min(MAX_LAG_TOLD_MS, Math.round(this.#prober.worstLagMs)),
-      storeGeneration: this.#options.superblock.storeGeneration,
-      journalSeq: this.store.journalSequence,
     });
   }
 }

@@ -1,0 +1,145 @@
+// This life of a formed node: the incarnation in which the map knows it, how it gets called up by the map (C4.2, C4.3),
+// what it may not do before that, and what it says of itself to its peers.
+
+import type { Agreement } from './agreement/agreement.ts';
+import type { Prober } from './agreement/prober.ts';
+import { wouldStay } from './agreement/return-check.ts';
+import type { Incarnation, NodeId } from './core/ids.ts';
+import { invariant } from './core/invariant.ts';
+import type { ClusterView, Member } from './core/view.ts';
+import { refusedDisk, waitingFor } from './formed-errors.ts';
+import type { MemberDesk } from './member-desk.ts';
+import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
+import type { Ports } from './ports/ports.ts';
+import type { LocalObjectStore } from './storage/local-store.ts';
+import type { Superblock } from './storage/superblock.ts';
+import { FRAME_VERSION } from './wire/frame.ts';
+import { encodePingInfo, type Hello } from './wire/payloads.ts';
+
+/** A pong has room for no more. */
+const MAX_LAG_TOLD_MS = 0xffff;
+/** One try to be called up by the map. */
+export const ANNOUNCE_PROPOSE_MS = 5000;
+
+interface OwnLifeParts {
+  readonly self: NodeId;
+  readonly ports: Ports;
+  readonly superblock: Superblock;
+  readonly store: LocalObjectStore;
+  readonly agreement: Agreement;
+  readonly prober: Prober;
+  readonly desk: MemberDesk;
+  readonly view: () => ClusterView | undefined;
+  readonly onFatal: (error: Error) => void;
+}
+
+export class OwnLife {
+  readonly #parts: OwnLifeParts;
+  /** The incarnation that this process started with; later ones go on from it (C4.2). */
+  readonly #firstLife: Incarnation;
+
+  constructor(parts: OwnLifeParts) {
+    this.#parts = parts;
+    this.#firstLife = parts.superblock.incarnation;
+  }
+
+  /** Its log is damaged: what it had refused before it may not know any more, until the map has called it up (A10). */
+  get isForgetful(): boolean {
+    return this.#parts.agreement.driver.isMuted && this.isDisowned;
+  }
+
+  /** True unless the map calls this very life up. */
+  get isDisowned(): boolean {
+    const me = this.#me;
+    return me?.state !== 'up' || me.incarnation !== this.#parts.superblock.incarnation;
+  }
+
+  /** True once this node has applied that its present process is up, also while a later life of it is announced. */
+  get isAnnounced(): boolean {
+    return (this.#me?.incarnation ?? 0) >= this.#firstLife;
+  }
+
+  /** C4.2, C4.3: gets this life called up by the map. */
+  async announce(): Promise<void> {
+    const { self, superblock, ports, agreement, desk, store } = this.#parts;
+    const isCaughtUp = await agreement.catchUp();
+    await desk.lookForVoters();
+    if (!isCaughtUp && !this.#isSoleVoter()) {
+      await desk.endIfRetired();
+      throw waitingFor('another member to answer');
+    }
+    const me = this.#me;
+    if (me === undefined) throw waitingFor('the map log');
+    if (!this.isDisowned) return;
+    const continues = me.incarnation >= this.#firstLife ? me.incarnation : (0 as Incarnation);
+    if (continues !== 0 && me.state === 'down' && !(await this.#wouldStay())) {
+      throw waitingFor('its data path to the other members');
+    }
+    if (continues === superblock.incarnation) await superblock.raiseIncarnation();
+    const result = await agreement.propose(
+      {
+        type: 'nodeUp',
+        node: self,
+        incarnation: superblock.incarnation,
+        addresses: ports.network.addresses(),
+        storeGeneration: superblock.storeGeneration,
+        journalSeq: store.journalSequence,
+        continues,
+        cleanStop: superblock.wasClean,
+      },
+      ANNOUNCE_PROPOSE_MS,
+    );
+    if (result.code === 'refused') this.#parts.onFatal(refusedDisk(result.detail));
+    if (this.isDisowned) throw waitingFor('the map to call this node up');
+  }
+
+  get #me(): Member | undefined {
+    return this.#parts.view()?.members.get(this.#parts.self);
+  }
+
+  #wouldStay(): Promise<boolean> {
+    const { self, prober, view } = this.#parts;
+    const known = view();
+    invariant(known !== undefined, 'who is called down has a view');
+    return wouldStay(known, self, (node) => prober.ask(node));
+  }
+
+  /** Then nothing was committed without this node: it need not wait for the others. */
+  #isSoleVoter(): boolean {
+    const { voters = [], nextVoters = [] } = this.#parts.view() ?? {};
+    return voters.length === 1 && voters[0] === this.#parts.self && nextVoters.length === 0;
+  }
+
+  /** The life of this process that the map knows: locks are held in it, also while a later one is announced. */
+  get incarnation(): Incarnation {
+    const known = this.#me?.incarnation ?? 0;
+    return known >= this.#firstLife ? (known as Incarnation) : this.#parts.superblock.incarnation;
+  }
+
+  /** What a channel to a peer begins with. */
+  hello(): Hello {
+    const { superblock } = this.#parts;
+    invariant(superblock.clusterId !== undefined, 'a formed node has a cluster');
+    return {
+      version: FRAME_VERSION,
+      clusterId: superblock.clusterId,
+      node: this.#parts.self,
+      incarnation: superblock.incarnation,
+      creditsBytes: DEFAULT_CREDITS_BYTES,
+    };
+  }
+
+  /** What a pong tells. */
+  pingInfo(): Uint8Array {
+    const { disk } = this.#parts.ports;
+    const { totalBytes, freeBytes } = disk.space();
+    return encodePingInfo({
+      freeBytes,
+      totalBytes,
+      appliedIndex: this.#parts.agreement.learner.applied,
+      lagMs: Math.min(MAX_LAG_TOLD_MS, Math.round(this.#parts.prober.worstLagMs)),
+      storeGeneration: this.#parts.superblock.storeGeneration,
+      journalSeq: this.#parts.store.journalSequence,
+    });
+  }
+}
