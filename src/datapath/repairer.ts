@@ -8,7 +8,8 @@ import type { TimerHandle } from '../ports/ports.ts';
 import type { Suspect } from '../storage/suspects.ts';
 import type { Parts } from './context.ts';
 import { objectKey } from './object-gate.ts';
-import { type Repaired, type RepairShared, repairObject } from './repair-object.ts';
+import type { Repaired, RepairShared } from './repair-attempt.ts';
+import { repairObject } from './repair-object.ts';
 
 /** Objects under repair at once. */
 export const REPAIR_WORKERS = 2;
