@@ -226,7 +226,7 @@ class SheepNode implements NodeHandle {
     this.#isForming = true;
     try {
       const superblock = await this.#makeBlank();
-      const log = await this.#openLog();
+      const log = await this.#openLog(false);
       const { node, clusterId: cluster, members } = await closingOnFailure(log, form);
       await superblock.adopt({ clusterId: cluster, node });
       const bootstrap = members.filter((member) => member.peer !== this.#ports.network.self);
@@ -256,9 +256,10 @@ class SheepNode implements NodeHandle {
     return superblock;
   }
 
-  #openLog(): Promise<RaftLog> {
+  /** @param isMember the superblock says that this node has one */
+  #openLog(isMember: boolean): Promise<RaftLog> {
     const { disk, clock } = this.#ports;
-    return openRaftLog(disk, clock, (error) => this.#fail(error));
+    return openRaftLog(disk, clock, (error) => this.#fail(error), isMember);
   }
 
   async #form(
@@ -267,7 +268,7 @@ class SheepNode implements NodeHandle {
     opened?: RaftLog,
   ): Promise<FormedNode> {
     const { disk, clock, random, trace, network } = this.#ports;
-    const log = opened ?? (await this.#openLog());
+    const log = opened ?? (await this.#openLog(true));
     const { extentBytes } = this.#config;
     const store = await openObjectStore({
       disk,

@@ -41,6 +41,8 @@ export interface NodeConfig {
   readonly dataTls: DataTls;
   /** Smallest write that may go past the journal; the store's own bound unless the simulator asks for a small one. */
   readonly extentBytes?: number;
+  /** Every change of state of every actor becomes a line of the log. */
+  readonly isInspected: boolean;
   /** When the map log is audited and compacted; the simulator has less patience than the defaults. */
   readonly mapLog: AgreementTuning;
 }
@@ -62,6 +64,7 @@ const DEFAULTS: NodeConfig = {
   scrubDeepMs: 7 * DAY_MS,
   scrubBytesPerSecond: 32 * MIB,
   dataTls: 'auto',
+  isInspected: false,
   mapLog: {},
   ...DEFAULT_SPACE_RULE,
 };

@@ -29,8 +29,10 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --scrub-rate SIZE    bytes that a scrub reads per second, default 32MiB
   --data-tls MODE      auto (between hosts only), always, never
   --quiet              log warnings only
+  --inspect            log every change of state of the node's actors (event actor.moved; docs/ACTORS.md)
   --print-config, --version, --help
 
+sheep log DIR: the map log, entry by entry, with hashes to compare nodes by (sheep log --help)
 sheep unsafe-recover DIR: a majority of the voters is lost for good (sheep unsafe-recover --help)
 
 examples
@@ -73,6 +75,7 @@ const FLAGS = {
   'scrub-rate': { type: 'string' },
   'data-tls': { type: 'string' },
   quiet: { type: 'boolean' },
+  inspect: { type: 'boolean' },
   'print-config': { type: 'boolean' },
   version: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
@@ -98,6 +101,11 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
   if (isWitness && values.nbd !== undefined) {
     throw new OperatingError('usage', 'a witness serves no guest: leave out --nbd');
   }
+  if (values.inspect === true && values.quiet === true) {
+    throw new OperatingError('usage', '--inspect writes to the log that --quiet silences', {
+      remedy: 'leave out one of the two',
+    });
+  }
   const joinToken = values.join;
   if (joinToken !== undefined) decodeToken(joinToken);
   const api = values.api ?? [`unix:${values.data}/sheep.sock`];
@@ -116,6 +124,7 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
       ...(values.nearfull === undefined ? {} : { nearfull: share(values.nearfull) }),
       ...(values.full === undefined ? {} : { full: share(values.full) }),
       ...scrubOptions(values),
+      isInspected: values.inspect ?? false,
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
     }),
   };

@@ -10,6 +10,7 @@ test('config: what is not given has a default that is legal, and the whole is fr
     zone: '',
     weight: 1,
     isWitness: false,
+    isInspected: false,
     mapLog: {},
     journalBytes: 256 * MIB,
     scrubLightMs: 86_400_000,

@@ -3,12 +3,12 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
-import { boundsOf, renewed } from '../tools/docs.ts';
+import { boundsOf, renewed, WRITTEN_DOCS } from '../tools/docs.ts';
 import { readSources } from '../tools/sources.ts';
 
 const sources = readSources(['src/**/*.ts']);
 
-for (const doc of ['docs/LIMITS.md', 'docs/FORMATS.md']) {
+for (const doc of WRITTEN_DOCS) {
   test(`${doc} repeats the code as it is (else: npm run docs)`, (t) => {
     const text = readFileSync(doc, 'utf8');
     t.true(renewed(text, sources) === text, 'run "npm run docs" and read the difference');

@@ -43,6 +43,7 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     zone: 'rack-1',
     weight: 0,
     isWitness: false,
+    isInspected: false,
     mapLog: {},
     journalBytes: 64 * MIB,
     scrubLightMs: 12 * 3_600_000,

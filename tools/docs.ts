@@ -2,7 +2,11 @@
 // from the sources, between marks; `npm run docs` renews them, and a test says when that was forgotten.
 
 import { readFileSync, writeFileSync } from 'node:fs';
+import { diagramOf } from './diagrams.ts';
 import { readSources, type SourceFile } from './sources.ts';
+
+/** The documents with parts that the code writes. */
+export const WRITTEN_DOCS = ['docs/LIMITS.md', 'docs/FORMATS.md', 'docs/ACTORS.md'];
 
 interface Bound {
   readonly name: string;
@@ -39,10 +43,21 @@ export function boundsOf(sources: readonly SourceFile[]): readonly Bound[] {
 
 function part(what: string, sources: readonly SourceFile[]): string {
   if (what === 'bounds') return boundsTable(boundsOf(sources));
+  if (what.startsWith('machine:')) return `\n\`\`\`mermaid\n${diagramOf(what.slice(8))}\`\`\`\n\n`;
   const file = sources.find(({ path }) => path === what);
   if (file === undefined) throw new RangeError(`docs name ${what}, which is no source`);
-  const header = /^(?:\/\/[^\n]*\n)+/.exec(file.text)?.[0] ?? '';
-  return `\n\`\`\`text\n${header.replace(/^\/\/ ?/gm, '')}\`\`\`\n\n`;
+  return `\n\`\`\`text\n${headerOf(file.text)}\`\`\`\n\n`;
+}
+
+/** The opening comment of a file, of either form, as plain text. */
+function headerOf(text: string): string {
+  const lines = /^(?:\/\/[^\n]*\n)+/.exec(text)?.[0];
+  if (lines !== undefined) return lines.replace(/^\/\/ ?/gm, '');
+  const block = /^\/\*\*\n([\s\S]*?)\*\//.exec(text)?.[1] ?? '';
+  return block
+    .replace(/^ ?\* ?/gm, '')
+    .trimEnd()
+    .concat('\n');
 }
 
 function boundsTable(bounds: readonly Bound[]): string {
@@ -62,7 +77,7 @@ function plain(comment: string, at: number): string {
 
 if (import.meta.main) {
   const sources = readSources(['src/**/*.ts']);
-  for (const path of ['docs/LIMITS.md', 'docs/FORMATS.md']) {
+  for (const path of WRITTEN_DOCS) {
     writeFileSync(path, renewed(readFileSync(path, 'utf8'), sources));
   }
 }

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { createActor } from 'xstate';
-import { noticeUnexpected } from '../../src/actors/inspect.ts';
+import { type Transition, watchActors } from '../../src/actors/inspect.ts';
 import type { NodeInput } from '../../src/actors/node.ts';
 import { ANNOUNCE_PAUSE_MS, nodeMachine } from '../../src/actors/node.ts';
 import type { VdiLockInput } from '../../src/actors/vdi-lock.ts';
@@ -67,8 +67,12 @@ function startNode() {
     onLockEnded: (id) => log.push(`lock ended ${id}`),
   };
   const unexpected: string[] = [];
-  const inspect = noticeUnexpected(({ actor, event }) => unexpected.push(`${actor} ${event}`));
-  const actor = createActor(nodeMachine, { ...under(clock), input, inspect }).start();
+  const moved: Transition[] = [];
+  const inspect = watchActors({
+    unexpected: ({ actor, event }) => unexpected.push(`${actor} ${event}`),
+    moved: (transition) => moved.push(transition),
+  });
+  const actor = createActor(nodeMachine, { ...under(clock), id: 'node', input, inspect }).start();
   return {
     actor,
     announce,
@@ -77,6 +81,7 @@ function startNode() {
     log,
     world,
     unexpected,
+    moved,
     view: async () => {
       actor.send({ type: 'view.changed', epoch: 1 as Epoch });
       await settle();
@@ -108,6 +113,20 @@ test('node: announces itself again and again until the map has it, with a pause 
   await pass(60_000);
   t.is(announce.starts, 2);
   t.deepEqual(log, ['node.announce.failed']);
+});
+
+test('node: whoever watches is told each change of state once, with its actor and event', async (t) => {
+  const { announce, world, moved, pass } = startNode();
+  world.isDisowned = false;
+  await announce.finish();
+  await pass(60_000);
+  const root = moved.filter(({ actor }) => actor === 'node');
+  t.deepEqual(root, [
+    { actor: 'node', event: 'xstate.init', from: '', to: 'member.announcing' },
+    { actor: 'node', event: root[1]?.event ?? '', from: 'member.announcing', to: 'member.up' },
+  ]);
+  t.regex(root[1]?.event ?? '', /^xstate\.done\.actor/);
+  t.true(moved.some(({ actor, to }) => actor === 'voter' && to === 'learner'));
 });
 
 test('node: called down while it lives, it announces itself anew (C4.2)', async (t) => {
