@@ -30,7 +30,7 @@ test('every seed that ever failed belongs to a story that exists', (t) => {
 for (const story of SCENARIOS) {
   const { smokeSeeds = FIXED_SEEDS } = story.options;
   test.serial(`simulator: ${story.name} holds on ${smokeSeeds} seeds`, async (t) => {
-    t.timeout(240_000);
+    t.timeout(480_000);
     const { buildNode } = await import('../src/build-node.ts');
     const fixed = Array.from({ length: smokeSeeds }, (_, i) => i + 1);
     for (const seed of new Set([...fixed, ...(old.get(story.name) ?? [])])) {

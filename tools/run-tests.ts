@@ -18,7 +18,7 @@ const UNIT = ['test/**/*.test.ts', '!test/e2e/**'];
 const UNIT_CONCURRENCY = '2';
 const END_TO_END_CONCURRENCY = '1';
 /** A runner that says nothing for so long hangs: a test that failed may have left something open. */
-const MAX_SILENCE_MS = 300_000;
+const MAX_SILENCE_MS = 600_000;
 
 const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
 const files = process.argv.slice(2);

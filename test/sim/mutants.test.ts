@@ -7,7 +7,7 @@ import { hunt } from '../../sim/mutants/mutant.ts';
 
 for (const mutant of MUTANTS) {
   test.serial(`mutant ${mutant.name} is caught (${mutant.breaks})`, async (t) => {
-    t.timeout(120_000);
+    t.timeout(480_000);
     const { buildNode } = await import('../../src/build-node.ts');
     const outcome = await hunt(mutant, buildNode);
     t.not(outcome, undefined, `not caught in ${mutant.seeds} seeds`);

@@ -10,7 +10,7 @@ const FAILED = 1;
 
 for (const mutant of SOURCE_MUTANTS) {
   test.serial(`mutant ${mutant.name} is caught (${mutant.breaks})`, async (t) => {
-    t.timeout(240_000);
+    t.timeout(480_000);
     const hook = ['--import', './sim/mutants/break-source.ts', 'sim/run.ts'];
     const args = [...hook, '--scenario', mutant.story, '--seeds', String(mutant.seeds)];
     const env = { ...process.env, SIM_MUTANT: mutant.name };
