@@ -43,9 +43,10 @@ export async function openForRecovery(
   const superblock = await openSuperblock(disk, random);
   const { node } = superblock;
   if (node === undefined) throw notFormed();
-  const log = await openRaftLog(disk, clock, (error) => {
+  const fail = (error: Error): never => {
     throw error;
-  });
+  };
+  const log = await openRaftLog(disk, clock, fail, true);
   const close = async (): Promise<void> => {
     await new Promise<void>((resolve) => log.stop(resolve));
     if (superblock.wasClean) await superblock.markClean();

@@ -1,6 +1,7 @@
 // Opens log and snapshot together and makes them fit: a crash between the two leaves the snapshot ahead of the log, never
 // behind its base. A damaged log is not taken for a shorter one (C2.6): what is whole and committed is kept, the node is
-// muted, and gets the rest from the others. Where nobody could give it, the node does not start.
+// muted, and gets the rest from the others. Where nobody could give it, the node does not start. A member's log that is
+// gone is damaged as a whole.
 
 import { hasCode, OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
@@ -19,6 +20,7 @@ export const DAMAGED_LOG_PATH = `${MAP_LOG_PATH}.damaged`;
 /**
  * Opens the log, makes an empty one when there is none, cuts a torn tail. Everything it then says is synced. The log of
  * a node that lost something it had synced is opened muted, with what is left.
+ * @param isMember the node is in a cluster: it has a log, and votes by it
  * @throws OperatingError 'corrupt' when too little is left to get the rest from others, 'newer-format': both name file
  *   and cure; 'io', 'no-space' from the disk. The node must not start in any of these cases (C2.6).
  */
@@ -26,15 +28,18 @@ export async function openRaftLog(
   disk: Disk,
   clock: Clock,
   onFatal: (error: Error) => void,
+  isMember = false,
 ): Promise<RaftLog> {
   const options = { disk, clock, onFatal };
   const snapshots = openMapSnapshots(disk);
   const file = disk.open(MAP_LOG_PATH, { create: false });
   try {
     const opened =
-      file === undefined
-        ? { ...(await writeLogFile(disk, noContents())), damage: undefined }
-        : await openFile(disk, file, snapshots);
+      file !== undefined
+        ? await openFile(disk, file, snapshots)
+        : isMember
+          ? await openGone(disk, snapshots)
+          : { ...(await writeLogFile(disk, noContents())), damage: undefined };
     return await fitted(opened, { ...options, snapshots, damage: opened.damage });
   } catch (error) {
     file?.close();
@@ -61,13 +66,29 @@ async function openFile(disk: Disk, file: DiskFile, snapshots: MapSnapshots): Pr
   }
 }
 
+/** It promised what it does not know any more (C2.6). A start that was cut short left what it had set aside. */
+async function openGone(disk: Disk, snapshots: MapSnapshots): Promise<Opened> {
+  const aside = disk.open(DAMAGED_LOG_PATH, { create: false });
+  try {
+    const error = new OperatingError('corrupt', `${MAP_LOG_PATH} is missing`, {
+      remedy:
+        'put the file back, or move the data directory away and join as a new node; the other nodes hold the map',
+    });
+    const contents = mutedContents(aside, snapshots, error);
+    return { ...(await writeLogFile(disk, contents)), damage: error.message };
+  } finally {
+    aside?.close();
+  }
+}
+
 /** @throws what was found where nobody could help: no voter is known, or this node is the only one */
 function mutedContents(
-  file: DiskFile,
+  file: DiskFile | undefined,
   snapshots: MapSnapshots,
   error: OperatingError,
 ): LogContents {
-  const { contents, later } = salvageLog(file);
+  const nothing = { contents: noContents(), later: [] };
+  const { contents, later } = file === undefined ? nothing : salvageLog(file);
   const found = snapshots.found;
   const kept = contents.entries.slice(0, contents.commit - contents.base.index);
   const sets = [found?.base.voters, contents.base.voters, ...setsOf(kept), ...later];

@@ -53,12 +53,13 @@ function snapshotAt(index: number): Uint8Array {
   return encodeSnapshot({ base: baseAt(index), state: STATES[index] as ClusterState });
 }
 
-async function open(world: CrashWorld): Promise<RaftLog | undefined> {
+async function open(world: CrashWorld, isMember = false): Promise<RaftLog | undefined> {
   let log: RaftLog | undefined;
   let failure: unknown;
-  openRaftLog(world.disk(), world.clock(), (error) => {
+  const failed = (error: Error): void => {
     failure = error;
-  }).then(
+  };
+  openRaftLog(world.disk(), world.clock(), failed, isMember).then(
     (opened) => {
       log = opened;
     },
@@ -289,4 +290,35 @@ test('map log: the only voter does not start with a damaged log: nobody else kno
   t.regex(error?.message ?? '', /map\.log is damaged at byte \d+.*only voter/);
   t.regex(error?.remedy ?? '', /backup|recover force/);
   t.true(world.paths().includes(MAP_LOG_PATH), 'and nothing was changed');
+});
+
+test('map log: a member whose log is gone forgot what it promised: it does not start as a new voter (C2.6)', async (t) => {
+  const { world } = await written(200);
+  world.removeFile(MAP_LOG_PATH);
+  const error = await t.throwsAsync(open(world, true), { instanceOf: OperatingError });
+  t.true(hasCode(error, 'corrupt'));
+  t.regex(error?.message ?? '', /map\.log is missing/);
+  t.false(world.paths().includes(MAP_LOG_PATH), 'and none is made');
+});
+
+test('map log: gone, with a snapshot that names other voters: muted, as one that is damaged (C2.6)', async (t) => {
+  const { world } = await written(200);
+  const log = (await open(world)) as RaftLog;
+  await writeSnapshot(world, log, 150);
+  world.removeFile(MAP_LOG_PATH);
+  const again = (await open(world, true)) as RaftLog;
+  t.true(again.isMuted);
+  t.deepEqual(again.base, baseAt(150));
+  t.true((await open(world, true))?.isMuted, 'and it stays muted');
+});
+
+test('map log: a crash after a damaged log was set aside, before there is another one: muted all the same', async (t) => {
+  const { world } = await written(200);
+  world.damage(MAP_LOG_PATH, 5000, (byte) => byte ^ 0xff);
+  const log = (await open(world, true)) as RaftLog;
+  t.true(log.isMuted && log.commit > 0);
+  world.removeFile(MAP_LOG_PATH);
+  const again = (await open(world, true)) as RaftLog;
+  t.true(again.isMuted);
+  t.is(again.commit, log.commit);
 });
