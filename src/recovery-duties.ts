@@ -2,7 +2,7 @@
 // (I5, S5), copy what it joins and ask for promotion (4.6), ask for the purge of surplus copies. Rounds are bounded, so
 // that each starts from a fresh view.
 
-import type { RecoveryInput } from './actors/recovery.ts';
+import type { RoundsInput } from './actors/rounds.ts';
 import type { Agreement } from './agreement/agreement.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
@@ -32,7 +32,7 @@ export interface RecoveryContext {
 }
 
 export class RecoveryDuties {
-  readonly input: RecoveryInput;
+  readonly input: RoundsInput;
   readonly #context: RecoveryContext;
   /** Elements of purge entries of this node, not dropped yet; bounded by the partitions that it holds. */
   #purged: readonly PartitionCas[] = [];

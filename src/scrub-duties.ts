@@ -1,7 +1,7 @@
 // What the scrub actor of this node does, one partition at a time: starts what is due or asked for, keeps its place over
 // restarts, keeps to its rate, stops when told. It comes after recovery: a node that joins partitions has better to do.
 
-import type { ScrubInput } from './actors/scrub.ts';
+import type { RoundsInput } from './actors/rounds.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import {
   afterPartition,
@@ -41,7 +41,7 @@ export interface ScrubContext {
 }
 
 export class ScrubDuties {
-  readonly input: ScrubInput;
+  readonly input: RoundsInput;
   readonly #context: ScrubContext;
   #memo: ScrubMemo;
   #savedMs = 0;

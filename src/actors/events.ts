@@ -38,3 +38,8 @@ export interface LockEnded {
   readonly type: 'lock.ended';
   readonly session: SessionId;
 }
+
+/** Somebody asked for a scrub, a pause or its end. */
+export interface ScrubChanged {
+  readonly type: 'scrub.changed';
+}

@@ -14,12 +14,13 @@
  */
 import { assign, enqueueActions, fromPromise, sendTo, setup } from 'xstate';
 import type { NodeId, SessionId } from '../core/ids.ts';
-import type { LockEnded, RoleChanged, Suspicion, ViewChanged } from './events.ts';
+import type { LockEnded, RoleChanged, ScrubChanged, Suspicion, ViewChanged } from './events.ts';
 import { type MembershipInput, membershipMachine } from './membership.ts';
-import { type RecoveryInput, recoveryMachine } from './recovery.ts';
+import { recoveryMachine } from './recovery.ts';
 import { type ReplicatorInput, replicatorMachine } from './replicator.ts';
 import { type RingInput, ringMachine } from './ring.ts';
-import { type ScrubChanged, type ScrubInput, scrubMachine } from './scrub.ts';
+import type { RoundsInput } from './rounds.ts';
+import { scrubMachine } from './scrub.ts';
 import { type VdiLockInput, vdiLockMachine } from './vdi-lock.ts';
 import { type VoterInput, voterMachine } from './voter.ts';
 
@@ -39,8 +40,8 @@ export interface NodeInput {
   readonly voter: VoterInput;
   readonly ring: RingInput;
   readonly replicator: ReplicatorInput;
-  readonly recovery: RecoveryInput;
-  readonly scrub: ScrubInput;
+  readonly recovery: RoundsInput;
+  readonly scrub: RoundsInput;
   readonly lockOf: (session: SessionId) => VdiLockInput;
   /** The lock actor of this session is final. */
   readonly onLockEnded: (session: SessionId) => void;
