@@ -1,12 +1,12 @@
 // Brings this node's copies of partitions that it joins to where a member of I has them (4.6): compares the rows of one
-// source and copies whole what differs; drops what the source lacks. What is synced for this cfg (written, equalised or
-// copied under it) is left alone: a drain never puts a shorter prefix in its place (Trap 1). A guest's write to a stack
-// that is not synced yet has its stack recovered first (`recoverStack`).
+// source and copies what differs, by regions where the source knows which (4.7); drops what the source lacks. What is
+// synced for this cfg (written, equalised or copied under it) is left alone: a drain never puts a shorter prefix in its
+// place (Trap 1). A guest's write to a stack that is not synced yet has its stack recovered first (`recoverStack`).
 
 import { OperatingError } from '../core/errors.ts';
 import { type MapIndex, type NodeId, type ObjectId, partitionKey } from '../core/ids.ts';
 import { isSure } from '../core/partition.ts';
-import { OBJECT_BYTES } from '../core/units.ts';
+import type { ClusterView } from '../core/view.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
   decodePartitionCfgs,
@@ -17,8 +17,11 @@ import {
   type RowImage,
 } from '../wire/payloads.ts';
 import { isUp, type Parts, requestFrame } from './context.ts';
-import { copyObject } from './copy-object.ts';
+import { copyObject, type PartialCopy } from './copy-object.ts';
+import { openRegionsOf } from './dirty-maps.ts';
+import { type Missed, MissedRegions } from './missed-regions.ts';
 import { type CopyFence, type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
+import { versionOfRow } from './peer-answer.ts';
 
 /** Partitions drained at once. */
 export const CATCH_UP_WORKERS = 4;
@@ -57,7 +60,9 @@ export class CatchUp {
   readonly #fence: CopyFence;
   /** Moves the choice of a source on after a failure. */
   #turn = 0;
+  readonly #missed: MissedRegions;
   objectsCopied = 0;
+  /** Bytes of data that came from others. */
   bytesCopied = 0;
 
   constructor(parts: Parts, shared: { gates: ObjectGates; marks: JoinMarks; fence: CopyFence }) {
@@ -65,6 +70,12 @@ export class CatchUp {
     this.#gates = shared.gates;
     this.#marks = shared.marks;
     this.#fence = shared.fence;
+    this.#missed = new MissedRegions(parts);
+  }
+
+  /** What was missed is known for one cfg only. */
+  forgetMissed(view: ClusterView): void {
+    this.#missed.forgetPast(view);
   }
 
   /** `drainAll` for the actors, which wait by promise. Never rejects. */
@@ -270,17 +281,35 @@ export class CatchUp {
       const isEqual = own?.verToken === row.verToken && own?.verCount === row.verCount;
       const isSame = isEqual && !this.#isDamaged(oid);
       if (isSame || (own === undefined && row.verCount === 0)) return finish(undefined);
-      const order = { source: drain.source, cfg: drain.cfg, row, isValid };
-      copyObject(this.#parts, this.#fence, order, (error) => {
-        if (error === undefined) this.#countCopy(row);
-        finish(error);
+      this.#missed.find(drain, drain.source, (missed) => {
+        if (missed instanceof OperatingError) return again(missed);
+        const partial = this.#partialOf(row, missed);
+        const place = { source: drain.source, cfg: drain.cfg, row, isValid };
+        const order = partial === undefined ? place : { ...place, partial };
+        copyObject(this.#parts, this.#fence, order, (error, bytes) => {
+          if (error === undefined) this.objectsCopied += 1;
+          this.bytesCopied += bytes;
+          finish(error);
+        });
       });
     });
   }
 
-  #countCopy(row: RowImage): void {
-    this.objectsCopied += 1;
-    this.bytesCopied += row.kind === 'data' && row.verCount > 0 ? OBJECT_BYTES : 0;
+  /**
+   * 4.7: what changed at the source while this node was away, what is open there, and what is open here: a write that the
+   * others may have dropped. Undefined: the whole object.
+   */
+  #partialOf(row: RowImage, missed: Missed): PartialCopy | undefined {
+    const { store } = this.#parts;
+    const own = store.row(row.generation, row.index);
+    if (missed === 'unknown' || own?.kind !== 'data' || row.kind !== 'data') return undefined;
+    if (store.suspects.find(row) !== undefined) return undefined;
+    const noted = missed.get(objectKey(row.generation, row.index));
+    const there = openRegionsOf(row);
+    const here = openRegionsOf(own);
+    const low = ((noted?.low ?? 0) | there.low | here.low) >>> 0;
+    const high = ((noted?.high ?? 0) | there.high | here.high) >>> 0;
+    return { regions: { low, high }, ownVersion: versionOfRow(own) };
   }
 
   /** The source's row now; verCount 0 = it has none; undefined = no good answer. */

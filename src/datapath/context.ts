@@ -7,6 +7,7 @@ import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
 import type { Clock, Random, Trace } from '../ports/ports.ts';
 import type { ObjectStore } from '../storage/store-types.ts';
 import { emptyFrame, type Frame } from '../wire/frame.ts';
+import type { DirtyMaps } from './dirty-maps.ts';
 import type { OpenVolume } from './open-volume.ts';
 import type { ViewCell } from './view-cell.ts';
 
@@ -33,6 +34,8 @@ export interface DatapathContext {
   isAnnounced(): boolean;
   /** Asks the learner for the log up to `index`, first from this node; `views` changes later. Never waits. */
   pull(index: MapIndex, from: NodeId): void;
+  /** C2.3: `done` once `views` has all that was decided anywhere by now; false when no majority says so in time. */
+  readCurrent(done: (isCurrent: boolean) => void): void;
   /** The own replica had no room for a change of this partition (4.9). */
   readonly noRoom?: (where: PartitionId) => void;
   /** The lock actor's ears. */
@@ -52,6 +55,8 @@ export type AskReplica = (
 /** The context as its parts see it. */
 export interface Parts extends DatapathContext {
   readonly ask: AskReplica;
+  /** Every change of bytes here is noted in it, for members that are away. */
+  readonly dirty: DirtyMaps;
 }
 
 /** A request at this node's applied index. */

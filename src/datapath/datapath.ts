@@ -8,6 +8,7 @@ import type { Frame } from '../wire/frame.ts';
 import { CacheLosses } from './cache-losses.ts';
 import { CatchUp } from './catch-up.ts';
 import type { DatapathContext, Parts } from './context.ts';
+import { DirtyMaps } from './dirty-maps.ts';
 import { Gateway } from './gateway.ts';
 import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
 import { OpenVolume } from './open-volume.ts';
@@ -47,8 +48,11 @@ export interface Datapath {
 export function createDatapath(context: DatapathContext): Datapath {
   // Set below, before any frame: the parts ask this node's own service by direct call.
   let service: PeerService | undefined;
+  const dirty = new DirtyMaps(context);
+  context.views.onChange(() => dirty.follow());
   const parts: Parts = {
     ...context,
+    dirty,
     ask: (node, frame, deadlineMs, done) => {
       if (node !== context.self) return context.peers.request(node, frame, deadlineMs, done);
       invariant(service !== undefined, 'the own replica is there before the first request');
@@ -69,7 +73,10 @@ export function createDatapath(context: DatapathContext): Datapath {
   const sessionOf = (volume: VolumeId): Gateway | undefined => sessions.holderOf(volume);
   service = new PeerService({ parts, gates, marks, copies, catchUp, sessionOf });
   const served = service;
-  context.views.onChange((view) => forgetMarks(marks, view, context.self));
+  context.views.onChange((view) => {
+    forgetMarks(marks, view, context.self);
+    catchUp.forgetMissed(view);
+  });
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),

@@ -5,6 +5,7 @@
 
 import { firstBadSector } from '../core/checksum.ts';
 import { messageOf, OperatingError } from '../core/errors.ts';
+import { regionsOf } from '../core/extent.ts';
 import type { NodeId, Version } from '../core/ids.ts';
 import { partitionKey } from '../core/ids.ts';
 import { readersOf } from '../core/partition.ts';
@@ -58,6 +59,7 @@ export class PeerService {
   /** Judges and serves one request; `reply` exactly once. Frames of one sender must come in the order sent. */
   handleFrame(from: NodeId, frame: Frame, reply: Reply): void {
     const view = this.#parts.views.current();
+    this.#parts.dirty.follow();
     if (!this.#parts.isAnnounced()) {
       // R8: what this process lacks is in the map only with its `nodeUp`.
       reply(answerTo(this.#parts, frame, STATUS.BUSY));
@@ -140,8 +142,11 @@ export class PeerService {
       case OP.HASHES:
         this.#source.hashes(frame, reply);
         return;
+      case OP.DIRTY:
+        this.#source.dirty(frame, reply);
+        return;
       default: {
-        // HANDOVER, DIRTY come with later releases, whose senders know who understands them.
+        // HANDOVER comes with a later release, whose senders know who understands it.
         reply(answerTo(this.#parts, frame, STATUS.BAD));
         return;
       }
@@ -229,6 +234,7 @@ export class PeerService {
       if (error?.code === 'no-space') this.#noRoom(at.place);
       reply(answerTo(this.#parts, frame, statusOfWrite(error), own));
     };
+    this.#parts.dirty.note(at.partition, frame, regionsOf(frame.offset, frame.count));
     if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
     else this.#parts.store.write(write, frame.payload, frame.sums, done);
   }

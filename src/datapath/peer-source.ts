@@ -1,4 +1,4 @@
-// The source's side of copying: CONFIRM, LIST and FETCH of a member of I for a joiner or an unequal member (4.6). No
+// The source's side of copying: CONFIRM, LIST, DIRTY and FETCH of a member of I for a joiner or an unequal member (4.6). No
 // token: judged by cfg alone, so that a source that answers refuses older writes from then on (A8).
 
 import { partitionKey } from '../core/ids.ts';
@@ -7,9 +7,12 @@ import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts'
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
 import {
+  decodeDirtyAsk,
   decodePartitionCfgs,
+  encodeDirtyAnswer,
   encodePartitionCfgs,
   encodeRows,
+  MAX_DIRTY_PER_FRAME,
   MAX_ROWS_PER_FRAME,
   type PartitionCfg,
 } from '../wire/payloads.ts';
@@ -68,6 +71,29 @@ export class PeerSource {
         return made;
       },
     });
+  }
+
+  /**
+   * What a joiner misses here since it left (4.7), after the object that the header names; MORE until the end. OVERFLOW:
+   * this member does not know it, or not from the beginning.
+   */
+  dirty(frame: Frame, reply: Reply): void {
+    const asked = decodeDirtyAsk(frame.payload);
+    const status = this.#judgeSource(asked);
+    if (status !== STATUS.OK) {
+      reply(answerTo(this.#parts, frame, status));
+      return;
+    }
+    const where = { partition: partitionKey(asked.policy, asked.p), node: asked.node };
+    const page = this.#parts.dirty.page(where, frame, MAX_DIRTY_PER_FRAME);
+    if (page === undefined) {
+      reply(answerTo(this.#parts, frame, STATUS.OVERFLOW));
+      return;
+    }
+    const made = answerTo(this.#parts, frame, STATUS.OK);
+    made.payload = encodeDirtyAnswer(page);
+    if (page.hasMore) made.flags |= FLAG.MORE;
+    reply(made);
   }
 
   /** Part of an object at the named version: sums of the range, data of the sectors that have one. */

@@ -48,6 +48,8 @@ export const MAX_NAMES_PER_FRAME = 65536;
 export const MAX_EQUALISE_PER_FRAME = 16384;
 /** 14 bytes each. */
 export const MAX_CLOSES_PER_FRAME = 65536;
+/** 16 bytes each. */
+export const MAX_DIRTY_PER_FRAME = 32768;
 
 /** (p, cfg) of a policy: SEAL, ENSURE, CONFIRM, LIST. */
 export interface PartitionCfg extends PartitionId {
@@ -90,6 +92,23 @@ export interface EqualiseItem {
 /** R6: writes of this object up to `count` are durable on the whole write set. */
 export interface CloseItem extends ObjectId {
   readonly count: number;
+}
+
+/** Whose missed changes a joiner asks for: DIRTY (4.7). */
+export interface DirtyAsk extends PartitionCfg {
+  readonly node: NodeId;
+}
+
+/** Regions 0-31 and 32-63 of an object that changed while a member was away. */
+export interface DirtyObject extends ObjectId {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A page of them, and the cfg since which they were noted. */
+export interface DirtyAnswer {
+  readonly since: ConfigVersion;
+  readonly objects: readonly DirtyObject[];
 }
 
 /** What PING and its reply carry (C1.2, C1.9). */
@@ -141,6 +160,17 @@ const closeItems: Codec<readonly CloseItem[]> = versioned(
   PAYLOAD_VERSION,
   list(struct({ generation, index: u32, count: u48 }), MAX_CLOSES_PER_FRAME),
 );
+const dirtyAsk: Codec<DirtyAsk> = versioned(
+  PAYLOAD_VERSION,
+  struct({ p: u16, policy: policyId, cfg: configVersion, node: nodeId }),
+);
+const dirtyAnswer: Codec<DirtyAnswer> = versioned(
+  PAYLOAD_VERSION,
+  struct({
+    since: configVersion,
+    objects: list(struct({ generation, index: u32, low: u32, high: u32 }), MAX_DIRTY_PER_FRAME),
+  }),
+);
 const pingInfo: Codec<PingInfo> = versioned(
   PAYLOAD_VERSION,
   struct({
@@ -174,6 +204,10 @@ export const decodeEqualise = (bytes: Uint8Array): readonly EqualiseItem[] =>
   decode(equaliseItems, bytes);
 export const encodeCloses = (items: readonly CloseItem[]): Uint8Array => encode(closeItems, items);
 export const decodeCloses = (bytes: Uint8Array): readonly CloseItem[] => decode(closeItems, bytes);
+export const encodeDirtyAsk = (ask: DirtyAsk): Uint8Array => encode(dirtyAsk, ask);
+export const decodeDirtyAsk = (bytes: Uint8Array): DirtyAsk => decode(dirtyAsk, bytes);
+export const encodeDirtyAnswer = (answer: DirtyAnswer): Uint8Array => encode(dirtyAnswer, answer);
+export const decodeDirtyAnswer = (bytes: Uint8Array): DirtyAnswer => decode(dirtyAnswer, bytes);
 export const encodePingInfo = (info: PingInfo): Uint8Array => encode(pingInfo, info);
 export const decodePingInfo = (bytes: Uint8Array): PingInfo => decode(pingInfo, bytes);
 export const encodeHello = (value: Hello): Uint8Array => encode(hello, value);

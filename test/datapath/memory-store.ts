@@ -7,6 +7,7 @@ import { regionsOf } from '../../src/core/extent.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import { closeRow } from '../../src/storage/object-state.ts';
 import type {
   CheckFound,
   ObjectImage,
@@ -134,9 +135,9 @@ export class MemoryStore implements ObjectStore {
       const entry = entryOf(table, write);
       change(entry);
       const { row } = entry;
+      closeRow(row, write.closed);
       row.verToken = write.next.token;
       row.verCount = write.next.count;
-      row.closed = Math.max(row.closed, write.closed);
       const touched = regionsOf(write.offset, write.count);
       row.ownLow = (row.ownLow | touched.low) >>> 0;
       row.ownHigh = (row.ownHigh | touched.high) >>> 0;
@@ -157,7 +158,7 @@ export class MemoryStore implements ObjectStore {
   close(generation: number, index: number, count: number): void {
     const apply = (table: Table): void => {
       const row = table.get(keyOf(generation, index))?.row;
-      if (row !== undefined) row.closed = Math.max(row.closed, Math.min(count, row.verCount));
+      if (row !== undefined) closeRow(row, count);
     };
     this.#push({ apply, isLate: false, done: () => {} });
   }

@@ -12,6 +12,9 @@ const SEEDS = process.env['SEED']
   : range(1, Number(process.env['SEEDS'] ?? 40));
 const STEPS = 150;
 const SECTORS_PER_OBJECT = 6;
+/** They lie on both sides of a border of regions. */
+const FIRST_SECTOR = 14;
+const START = FIRST_SECTOR * 4096;
 const OBJECT = 4 * 1024 * 1024;
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 
@@ -83,7 +86,7 @@ class Walk {
     const object = this.below(2);
     const at = this.below(SECTORS_PER_OBJECT - 1);
     const sectors = 1 + this.below(2);
-    return { first: object * 100 + at, sectors, offset: object * OBJECT + at * 4096 };
+    return { first: object * 100 + at, sectors, offset: object * OBJECT + START + at * 4096 };
   }
 
   write(gateway: Gateway | undefined, isOwn: boolean): void {
@@ -252,7 +255,7 @@ class Walk {
     const last = world.takeOver(1 + this.below(5));
     for (const object of [0, 1]) {
       const floors = oracle.floorsOf(object * 100, SECTORS_PER_OBJECT);
-      const bytes = world.read(last, object * OBJECT, SECTORS_PER_OBJECT * 4096, 60_000);
+      const bytes = world.read(last, object * OBJECT + START, SECTORS_PER_OBJECT * 4096, 60_000);
       if (typeof bytes === 'string') oracle.violations.push(`the last read: ${bytes}`);
       else oracle.seen(bytes, object * 100, floors, 'at the end');
     }
