@@ -58,6 +58,8 @@ export class Gateway implements VolumeSession {
   readonly #standbyWrites: StandbyWrites;
   /** Requests that wait for the lock to be judged. Bounded by MAX_SESSION_REQUESTS. */
   #parked: (() => void)[] = [];
+  /** Requests that wait for a current read. Bounded likewise. */
+  readonly #doubts: ((isCurrent: boolean) => void)[] = [];
   #inFlight = 0;
 
   constructor(parts: Parts, open: OpenVolume, onEnded: (gateway: Gateway) => void) {
@@ -251,20 +253,41 @@ export class Gateway implements VolumeSession {
 
   /** Runs `go` as the holder. Beside a live one the request waits: that one may be draining, or dead and not yet known. */
   #whenHolder(finish: Done, go: () => void): void {
-    const deadline = this.#parts.clock.now() + HOLDER_WAIT_MS;
+    const { clock } = this.#parts;
+    let deadline = clock.now() + HOLDER_WAIT_MS;
     const judged = (): void => {
       if (this.open.state === 'held') {
         go();
         return;
       }
-      if (this.#parts.clock.now() < deadline) {
+      if (clock.now() < deadline) {
         this.#standbyWrites.wait(deadline, () => this.#whenJudged(judged, finish));
         return;
       }
-      const text = `${this.volume.name} is held by n${this.open.holder}`;
-      finish(new OperatingError('held', text, { remedy: 'detach it there first' }));
+      this.#whenCurrent((isCurrent) => {
+        if (isCurrent && this.open.state === 'standby' && this.#isHolderAlive()) {
+          finish(this.#heldElsewhere());
+          return;
+        }
+        deadline = clock.now() + HOLDER_WAIT_MS;
+        this.#whenJudged(judged, finish);
+      });
     };
     this.#whenJudged(judged, finish);
+  }
+
+  #heldElsewhere(): OperatingError {
+    const text = `${this.volume.name} is held by n${this.open.holder}`;
+    return new OperatingError('held', text, { remedy: 'detach it there first' });
+  }
+
+  /** C2.3: a guest hears of another holder after a majority said so. Who asks meanwhile waits for long: a read is shared. */
+  #whenCurrent(then: (isCurrent: boolean) => void): void {
+    this.#doubts.push(then);
+    if (this.#doubts.length > 1) return;
+    this.#parts.readCurrent((isCurrent) => {
+      for (const judge of this.#doubts.splice(0)) judge(isCurrent);
+    });
   }
 
   /** There is a standby only beside a live holder (3.2). */
