@@ -1,7 +1,8 @@
 // Every byte that the store keeps on its disk: paths, sizes, numbers. All integers are little-endian; a checksum is the
 // CRC-32 (IEEE) of the bytes it names. docs/FORMATS.md repeats this page. A reader refuses a higher format version.
 //
-// superblock (512 bytes, replaced as a whole: superblock.new, sync, rename, folder sync)
+// superblock (512 bytes, replaced as a whole: superblock.new, sync, rename, folder sync). Without one a directory belongs
+// to nobody; a journal beside it says that it was lost, but for superblock.wiped: a wipe that was cut short.
 //     0 u32 magic "SHPD"        4 u32 format version      8 u32 node id (0 = none)    12 u32 incarnation
 //    16 u32 clean stop (1/0)   20 u32 cluster id known    24 16 bytes cluster id      40 8 bytes store generation
 //    48 u32 length of peer key 52 peer key (UTF-8, at most 256 bytes)                508 u32 sum of 0-507
@@ -54,7 +55,7 @@
 // incoming/GGGGGGGGIIIIIIII.SSSSSSSSSSSSSSSS (S = staged id): a copy in the making, same format as an object.
 
 import { crc32 } from '../core/checksum.ts';
-import { KIB, MIB, OBJECT_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
+import { KIB, MIB, SECTORS_PER_OBJECT } from '../core/units.ts';
 
 /** Version of superblock, index and object files. Raised by any change of them. */
 export const DISK_FORMAT_VERSION = 1;
@@ -62,6 +63,8 @@ export const DISK_FORMAT_VERSION = 1;
 export const JOURNAL_FORMAT_VERSION = 2;
 
 export const SUPERBLOCK_PATH = 'superblock';
+/** Its name while a directory is wiped, so that a crash in between is not taken for a lost superblock. */
+export const WIPED_SUPERBLOCK_PATH = 'superblock.wiped';
 export const JOURNAL_PATH = 'journal';
 export const OBJECTS_FOLDER = 'objects';
 export const INCOMING_FOLDER = 'incoming';
@@ -93,10 +96,8 @@ export const INDEX_ROW_BYTES = 64;
 export const SLOT_BYTES = 8 * KIB;
 export const SLOT_HEADER_BYTES = 64;
 export const DATA_OFFSET = 2 * SLOT_BYTES;
-export const OBJECT_FILE_BYTES = DATA_OFFSET + OBJECT_BYTES;
 export const SUMS_PAGE_BYTES = SECTORS_PER_OBJECT * 4;
 
-export const DEFAULT_JOURNAL_BYTES = 256 * MIB;
 export const MIN_JOURNAL_BYTES = 8 * MIB;
 export const MAX_JOURNAL_BYTES = 4096 * MIB;
 

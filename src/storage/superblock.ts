@@ -11,10 +11,12 @@ import {
   BLOCK_BYTES,
   DISK_FORMAT_VERSION,
   isSealed,
+  JOURNAL_PATH,
   SUPERBLOCK_MAGIC,
   SUPERBLOCK_PATH,
   sealBlock,
   viewOfBytes,
+  WIPED_SUPERBLOCK_PATH,
 } from './layout.ts';
 
 const NEW_PATH = `${SUPERBLOCK_PATH}.new`;
@@ -116,10 +118,11 @@ export class Superblock {
 
 /**
  * Opens the superblock, or makes one on an empty disk, and begins a new incarnation.
- * @throws OperatingError 'newer-format', or 'corrupt' when it is damaged: both name the file and the cure
+ * @throws OperatingError 'newer-format', or 'corrupt' when it is damaged or lost: both name the file and the cure
  */
 export async function openSuperblock(disk: Disk, random: Random): Promise<Superblock> {
   const found = load(disk);
+  if (found === undefined) refuseLost(disk);
   const fields: Fields = found ?? {
     clusterId: undefined,
     node: undefined,
@@ -145,6 +148,21 @@ function refuseStranger(what: string, own: unknown, other: unknown): void {
   throw new OperatingError('wrong-cluster', `this disk belongs to ${what} ${own}, not ${other}`, {
     remedy: 'start with the data directory of this node, or with an empty one',
   });
+}
+
+/** What a member kept must not be wiped by the next join because one small file is gone. */
+function refuseLost(disk: Disk): void {
+  const isThere = (path: string): boolean => {
+    const file = disk.open(path, { create: false });
+    file?.close();
+    return file !== undefined;
+  };
+  if (!isThere(JOURNAL_PATH) || isThere(WIPED_SUPERBLOCK_PATH)) return;
+  throw new OperatingError(
+    'corrupt',
+    `${SUPERBLOCK_PATH} is missing, but ${JOURNAL_PATH} is there`,
+    { remedy: 'put the file back, or use another data directory and join as a new node' },
+  );
 }
 
 function load(disk: Disk): Fields | undefined {

@@ -5,6 +5,7 @@ import { hasCode } from '../../src/core/errors.ts';
 import type { ClusterId, NodeId, PeerKey } from '../../src/core/ids.ts';
 import { BLOCK_BYTES, DISK_FORMAT_VERSION, sealBlock } from '../../src/storage/layout.ts';
 import { openSuperblock, type Superblock } from '../../src/storage/superblock.ts';
+import { wipeData } from '../../src/storage/wipe.ts';
 import { CrashWorld, PowerLoss } from './crash-world.ts';
 
 const CLUSTER = '00112233445566778899aabbccddeeff' as ClusterId;
@@ -121,4 +122,51 @@ test('superblock: a newer format is refused by name, with the cure', async (t) =
   const error = await t.throwsAsync(opened(world));
   t.true(hasCode(error, 'newer-format') && error.message.includes('superblock has format 2'));
   t.true(hasCode(error, 'newer-format') && error.remedy.includes('newer version'));
+});
+
+/** Files of a member; their contents do not matter to a wipe. */
+async function memberFiles(world: CrashWorld): Promise<void> {
+  const disk = world.disk();
+  for (const name of ['journal', 'map.log', 'index.00000001']) {
+    const file = disk.open(name, { create: true });
+    file?.writeSync(Uint8Array.of(1), 0);
+    await done(world, new Promise<void>((resolve) => file?.sync(() => resolve())));
+    file?.close();
+  }
+  await done(world, new Promise<void>((resolve) => disk.syncFolder('', () => resolve())));
+}
+
+test('superblock: lost beside a journal it is damage, not an empty disk', async (t) => {
+  const world = new CrashWorld(5);
+  await opened(world);
+  await memberFiles(world);
+  world.removeFile('superblock');
+  const error = await t.throwsAsync(opened(world));
+  t.true(hasCode(error, 'corrupt') && /superblock is missing/.test(error.message));
+  t.false(world.paths().includes('superblock'), 'and none is made');
+});
+
+test('wipe: whatever the moment of a crash, the next start is a member as before, or blank', async (t) => {
+  let blank = 0;
+  let whole = 0;
+  for (let run = 0; run < 400; run += 1) {
+    const world = new CrashWorld(100 + run);
+    const first = await opened(world);
+    await done(world, first.adopt({ clusterId: CLUSTER, node: 3 as NodeId }));
+    await memberFiles(world);
+    world.crashAt = world.operations + 1 + (run % 24);
+    const wiping = wipeData(world.disk()).catch((error: unknown) => {
+      if (!(error instanceof PowerLoss)) throw error;
+    });
+    await done(world, wiping);
+    if (!world.isDead) world.crash();
+    world.restart();
+    const second = await opened(world);
+    if (second.node === undefined) blank += 1;
+    else whole += 1;
+    await done(world, wipeData(world.disk()));
+    const left = world.paths().filter((name) => !name.includes('/'));
+    t.deepEqual(left, [], `run ${run}`);
+  }
+  t.true(blank > 50 && whole > 10, `${blank} blank, ${whole} whole`);
 });
