@@ -15,6 +15,8 @@ export interface ControlLinkOptions {
   readonly trace: Trace;
   /** Opens the stream; bounded in time by itself. */
   readonly open: () => Promise<Stream>;
+  /** There is a stream. */
+  readonly onOpened: () => void;
 }
 
 /** One direction to one peer. */
@@ -37,6 +39,21 @@ export class ControlLink {
     if (!isQueued) this.#options.trace.count('control.dropped');
     this.connect();
     return isQueued;
+  }
+
+  /** There is a stream, or a dial for one. */
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  /** Neither, and no dial failed just now. */
+  get mayDial(): boolean {
+    return !this.#isRunning && !this.#isStopped && this.#mayRun();
+  }
+
+  /** No dial before that time; 0 where none failed. */
+  get redialAt(): number {
+    return this.#redialAt;
   }
 
   /** Dials unless there is a stream, or a dial failed just now. */
@@ -64,6 +81,7 @@ export class ControlLink {
       stream = await this.#options.open();
       if (this.#isStopped) return;
       this.#backoffMs = 0;
+      this.#options.onOpened();
       await this.#queue.sendTo(stream);
     } catch (error) {
       this.#backoffMs = Math.min(MAX_REDIAL_MS, Math.max(FIRST_REDIAL_MS, this.#backoffMs * 2));

@@ -6,6 +6,11 @@ import type { PeerKey } from '../core/ids.ts';
 
 /** Links kept up without being asked: to the next peers in the order of keys; as many come from those before. */
 export const MAX_KEPT_LINKS = 16;
+/**
+ * Of them, dialled at once. When tens of nodes start together on a slow host, all handshakes at once end as none in time,
+ * and are made again.
+ */
+export const MAX_KEPT_DIALS = 4;
 /** A control connection beside those, and beside gossip's mesh, is closed after so long without a message. */
 export const LINK_IDLE_MS = 120_000;
 

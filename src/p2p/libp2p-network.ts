@@ -29,7 +29,7 @@ import { ControlLink } from './control-link.ts';
 import { exchange, receiveMessages, receiveOne, sendLast } from './control-stream.ts';
 import { DataPlane, type DataTls } from './data-channel.ts';
 import { createGatedNode, type GatedNode } from './gated-node.ts';
-import { LinkUse, neighboursOf } from './kept-links.ts';
+import { LinkUse, MAX_KEPT_DIALS, neighboursOf } from './kept-links.ts';
 import { hostAndPort, isLoopback } from './multiaddr-parts.ts';
 
 const CONTROL_PROTOCOL = '/sheep/control/1';
@@ -179,6 +179,7 @@ class Libp2pNetwork implements Network {
       clock: this.#options.clock,
       trace: this.#trace,
       open: () => this.#openStream(peer, CONTROL_PROTOCOL, AbortSignal.timeout(DIAL_TIMEOUT_MS)),
+      onOpened: () => this.#keepMore(),
     });
     this.#links.set(peer, link);
     return link;
@@ -390,11 +391,20 @@ class Libp2pNetwork implements Network {
     if (this.#keepTimer !== undefined) this.#options.clock.clearTimer(this.#keepTimer);
     if (this.#isStopped) return;
     const neighbours = neighboursOf(this.self, this.#peers.keys());
-    for (const peer of neighbours.after) {
-      if (this.#gated?.connectionTo(peer) === undefined) this.#linkTo(peer).connect();
-    }
+    const missing = neighbours.after.filter((one) => this.#gated?.connectionTo(one) === undefined);
+    const dialling = missing.filter((peer) => this.#links.get(peer)?.isRunning).length;
+    const room = Math.max(0, MAX_KEPT_DIALS - dialling);
+    const next = missing.map((peer) => this.#linkTo(peer)).filter((link) => link.mayDial);
+    // Whoever failed last comes last: the dead must not hold all places.
+    next.sort((a, b) => a.redialAt - b.redialAt);
+    for (const link of next.slice(0, room)) link.connect();
     this.#closeIdle(new Set([...neighbours.after, ...neighbours.before]));
     this.#keepTimer = this.#options.clock.setTimer(KEEP_INTERVAL_MS, () => this.#keepLinks());
+  }
+
+  /** One neighbour is reached: the next one, without waiting for the tick. */
+  #keepMore(): void {
+    if (this.#keepTimer !== undefined) this.#keepLinks();
   }
 
   #closeIdle(kept: Set<string>): void {
