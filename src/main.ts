@@ -15,6 +15,7 @@ import { openFileDisk } from './io/file-disk.ts';
 import { createLogTrace } from './io/log-trace.ts';
 import { createRealClock } from './io/real-clock.ts';
 import { createRealRandom } from './io/real-random.ts';
+import { printLog } from './log-main.ts';
 import { exportsOf } from './nbd/exports.ts';
 import { NbdServer } from './nbd/nbd-server.ts';
 import type { NodeHandle } from './node-handle.ts';
@@ -35,6 +36,7 @@ const STOP_LIMIT_MS = 15_000;
 async function main(): Promise<void> {
   const [first, ...rest] = process.argv.slice(2);
   if (first === 'unsafe-recover') return unsafeRecover(rest, terminal());
+  if (first === 'log') return printLog(rest, (text) => void process.stdout.write(text));
   const command = parseSheepFlags(process.argv.slice(2), os.hostname());
   if (command.kind === 'help') process.stdout.write(HELP);
   else if (command.kind === 'version') process.stdout.write(`sheep ${version()}\n`);

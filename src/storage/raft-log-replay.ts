@@ -55,6 +55,15 @@ export interface ReplayedLog {
  * @throws OperatingError 'corrupt' (C2.6), 'newer-format'
  */
 export function replayLog(file: DiskFile): ReplayedLog {
+  const read = readLog(file);
+  return { ...read, allocatedBytes: clearTail(file, read.end) };
+}
+
+/**
+ * Applies all good batches; changes nothing, so that it may look at the log of a node that runs.
+ * @throws OperatingError 'corrupt' (C2.6), 'newer-format'
+ */
+export function readLog(file: DiskFile): Omit<ReplayedLog, 'allocatedBytes'> {
   const size = file.sizeSync();
   const window = new FileWindow(file, size);
   checkFileHeader(window.read(0, MAP_LOG_ALIGN));
@@ -77,14 +86,7 @@ export function replayLog(file: DiskFile): ReplayedLog {
     if (header.contentBytes > 0) contentEnd = end;
   }
   checkTail(window, end, size);
-  return {
-    contents,
-    end,
-    sequence,
-    namedEnd,
-    contentEnd,
-    allocatedBytes: clearTail(window, file, end, size),
-  };
+  return { contents, end, sequence, namedEnd, contentEnd };
 }
 
 /** What is left of a damaged log. */
@@ -146,7 +148,9 @@ function checkTail(window: FileWindow, end: number, size: number): void {
 }
 
 /** What a crash left behind the end must not be taken for batches later. Returns the bytes the file then has. */
-function clearTail(window: FileWindow, file: DiskFile, end: number, size: number): number {
+function clearTail(file: DiskFile, end: number): number {
+  const size = file.sizeSync();
+  const window = new FileWindow(file, size);
   for (let position = end; position < size; position += MAP_LOG_STEP_BYTES) {
     const bytes = window.read(position, Math.min(MAP_LOG_STEP_BYTES, size - position));
     if (bytes.some((byte) => byte !== 0)) file.writeSync(new Uint8Array(bytes.length), position);
