@@ -89,6 +89,26 @@ test('nothing is repaired from a copy of another version, and it is once they ar
   for (const other of others) t.is(other, first as string);
 });
 
+test('no sector is repaired from a copy of another version: the write that made the difference would be undone', (t) => {
+  const { world, guest } = written();
+  world.tamper = (_from, _to, frame, isReply) =>
+    frame.op === OP.WRITE && !isReply ? 'lose' : 'pass';
+  guest.write(0, block(77), () => {});
+  world.clock.run(50);
+  t.is(rowOf(world, 1)?.verCount, 17);
+  for (const sector of [0, 5]) world.node(1).store.rot(world.volume.head, 0, sector);
+  // Another member has it; and this tells node 1 of its damage.
+  t.deepEqual(world.read(guest, 5 * SECTOR_BYTES, SECTOR_BYTES), block(6));
+  world.clock.run(300);
+  t.deepEqual(damage(world, 1), [0, 5]);
+  world.tamper = () => 'pass';
+  world.clock.run(10_000);
+  t.deepEqual(damage(world, 1), []);
+  t.deepEqual(world.read(guest, 0, SECTOR_BYTES), block(77));
+  const [first, ...others] = world.tables(0);
+  for (const other of others) t.is(other, first as string);
+});
+
 test('sectors that are bad on different members are all read, and all healed', (t) => {
   const { world, guest } = written();
   for (const id of [1, 2, 3]) world.node(id).store.rot(world.volume.head, 0, id);
