@@ -124,7 +124,8 @@ export class ExtentWriter {
 
   #durable(file: DiskFile, { state, extents }: Job): void {
     this.#syncing -= 1;
-    state.isNamed = true;
+    // A file that was made anew meanwhile has a name that nobody synced.
+    if (state.file === file) state.isNamed = true;
     for (const extent of extents) {
       extent.isDurable = true;
       this.#inFlight -= 1;
