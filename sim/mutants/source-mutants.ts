@@ -1,6 +1,11 @@
 // Mutants of the source itself: rules of the state machine can not be broken from outside of the product, since every
 // node applies them. Each replaces one text of one file while it is loaded, in a process of its own, and names the story
 // that must catch it.
+//
+// Two rules have more than one guard, so that no story fails when one of them is broken alone; unit tests are their judges.
+// A doubtful member answers no reads (R7): the first touch and the version in each read stand before it
+// (core/doubtful.test.ts, datapath/writeback.test.ts). A sector is repaired at its own version only: source, asker and
+// store each check it, and copies are rarely apart when one rots (datapath/repair.test.ts).
 
 export interface SourceMutant {
   readonly name: string;
@@ -147,5 +152,32 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     file: 'src/admin.ts',
     from: '  await agreement.readCurrent();',
     to: '  if (agreement === undefined) throw missing(name);',
+  },
+  {
+    name: 'since-ignored',
+    breaks: '4.7: who did not see a member leave does not know what it misses',
+    story: 'short-outage',
+    seeds: 8,
+    file: 'src/core/outage.ts',
+    from: 'before.inSync.includes(self) && before.inSync.includes(node);',
+    to: 'before.inSync.includes(self);',
+  },
+  {
+    name: 'late-joiner-knows',
+    breaks: '4.7: who came into the in-sync set later has no notes of those that left before',
+    story: 'outages-overlap',
+    seeds: 6,
+    file: 'src/core/outage.ts',
+    from: 'before.inSync.includes(self) && before.inSync.includes(node);',
+    to: 'before.joining.includes(self) || before.inSync.includes(node);',
+  },
+  {
+    name: 'abort-forgets',
+    breaks: '4.7: what was noted before a join that is given up still counts',
+    story: 'short-outage',
+    seeds: 8,
+    file: 'src/core/outage.ts',
+    from: "return 'reopen';",
+    to: "return 'forget';",
   },
 ];
