@@ -2,8 +2,6 @@
 // nodes: at the same index, the same hash. Reads map.log and map.snapshot and changes nothing; the node may run.
 
 import { createHash } from 'node:crypto';
-import * as fs from 'node:fs';
-import * as path from 'node:path';
 import { applyEntry, type ClusterState, emptyState, hashOf } from './core/cluster-state.ts';
 import { OperatingError } from './core/errors.ts';
 import type { LogEntry } from './core/log-entry.ts';
@@ -103,8 +101,14 @@ function notFormed(): OperatingError {
   });
 }
 
+/** Where the words go, and whether a file is there. */
+export interface LogWorld {
+  readonly say: (text: string) => void;
+  readonly exists: (file: string) => boolean;
+}
+
 /** @throws OperatingError that says why nothing was printed */
-export function printLog(args: readonly string[], say: (text: string) => void): void {
+export function printLog(args: readonly string[], { say, exists }: LogWorld): void {
   const [directory = '', ...rest] = args;
   if (args.includes('--help') || args.includes('-h')) {
     say(LOG_HELP);
@@ -116,7 +120,7 @@ export function printLog(args: readonly string[], say: (text: string) => void): 
     });
   }
   // To open a folder as a disk makes it.
-  if (!fs.existsSync(path.join(directory, MAP_LOG_PATH))) throw notFormed();
+  if (!exists(`${directory}/${MAP_LOG_PATH}`)) throw notFormed();
   say(textOf(listLog(openFileDisk(directory))));
 }
 

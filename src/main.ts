@@ -36,7 +36,7 @@ const STOP_LIMIT_MS = 15_000;
 async function main(): Promise<void> {
   const [first, ...rest] = process.argv.slice(2);
   if (first === 'unsafe-recover') return unsafeRecover(rest, terminal());
-  if (first === 'log') return printLog(rest, (text) => void process.stdout.write(text));
+  if (first === 'log') return printLog(rest, { ...terminal(), exists: fs.existsSync });
   const command = parseSheepFlags(process.argv.slice(2), os.hostname());
   if (command.kind === 'help') process.stdout.write(HELP);
   else if (command.kind === 'version') process.stdout.write(`sheep ${version()}\n`);
