@@ -51,8 +51,3 @@ export function viewOf(state: ClusterState): ClusterView {
   views.set(state, known);
   return known;
 }
-
-/** A new run starts with nobody's past. */
-export function forgetStates(): void {
-  blank = undefined;
-}

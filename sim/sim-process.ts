@@ -4,9 +4,6 @@
 import type { EventOwner } from './event-heap.ts';
 import type { World } from './world.ts';
 
-/** How a process ended; the host that goes with it sends no reset to its peers. */
-export type ProcessEnd = 'process' | 'power';
-
 export class SimProcess implements EventOwner {
   readonly name: string;
   /** Timers set and not yet run or cleared, for the bounds checker. */

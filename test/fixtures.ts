@@ -6,11 +6,9 @@ import type {
   ConfigVersion,
   Epoch,
   FencingToken,
-  GenerationId,
   Incarnation,
   MapIndex,
   NodeId,
-  ObjectId,
   PeerKey,
   PolicyId,
   SessionId,
@@ -99,14 +97,6 @@ export function partitionConfig(options: {
     joining: nodeIds(...(options.joining ?? [])),
     doubtful: nodeIds(...(options.doubtful ?? [])),
   };
-}
-
-/** `count` object ids of a few generations, drawn by a seed. */
-export function objectIds(options: { count: number; seed: number }): ObjectId[] {
-  return Array.from({ length: options.count }, (_, i) => ({
-    generation: (1 + ((options.seed + i) % 7)) as GenerationId,
-    index: (options.seed * 1000 + i * 13) % 2 ** 20,
-  }));
 }
 
 export const entryBodies = {

@@ -156,10 +156,3 @@ function fellBack(
   if (before === undefined || now.index >= before.index) return undefined;
   return `A10: ${node} had applied ${before.index} and is at ${now.index}`;
 }
-
-/** Names of members by id, for messages. */
-export function membersUp(view: ClusterView): readonly NodeId[] {
-  return [...view.members.values()]
-    .filter((member) => member.state === 'up')
-    .map((member) => member.node);
-}

@@ -189,11 +189,6 @@ export interface ScrubData {
   readonly lastError: string;
 }
 
-export interface ScrubRequest {
-  readonly action: 'start' | 'pause' | 'resume';
-  readonly kind?: 'light' | 'deep';
-}
-
 export interface HealthData {
   readonly status: 'fine' | 'warning' | 'error';
 }

@@ -80,20 +80,18 @@ export function narrowToSectors(offset: number, length: number): ObjectRange {
 /** The regions that a range of an object touches; none for an empty one. */
 export function regionsOf(offset: number, count: number): RegionMask {
   invariant(offset >= 0 && offset + count <= OBJECT_BYTES, 'the range lies inside the object');
-  if (count === 0) return { low: 0, high: 0 };
-  const first = Math.floor(offset / REGION_BYTES);
-  const last = Math.floor((offset + count - 1) / REGION_BYTES);
-  return { low: maskOf(first, last), high: maskOf(first - 32, last - 32) };
+  return { low: regionMask(offset, count, 0), high: regionMask(offset, count, 1) };
 }
 
-/** Bits `first .. last` of 0-31; what lies outside is left out. */
-function maskOf(first: number, last: number): number {
-  const from = Math.max(0, first);
-  const to = Math.min(31, last);
-  if (from > to) return 0;
-  const width = to - from + 1;
+/** Regions 0-31 (`half` 0) or 32-63 (`half` 1) that a byte range touches, as a u32. */
+export function regionMask(offset: number, count: number, half: 0 | 1): number {
+  if (count === 0) return 0;
+  const first = Math.max(Math.floor(offset / REGION_BYTES) - half * 32, 0);
+  const last = Math.min(Math.floor((offset + count - 1) / REGION_BYTES) - half * 32, 31);
+  if (first > 31 || last < 0) return 0;
+  const width = last - first + 1;
   const ones = width === 32 ? 0xffffffff : 2 ** width - 1;
-  return (ones << from) >>> 0;
+  return (ones << first) >>> 0;
 }
 
 /** True when two ranges share a byte. */

@@ -235,8 +235,6 @@ export type EntryBody =
       readonly force: boolean;
     };
 
-export type EntryType = EntryBody['type'];
-
 /** What applying an entry did. `value` is the id it assigned or found, the token it granted, or 0. */
 export interface ApplyResult {
   readonly code: 'ok' | 'duplicate' | 'exists' | 'missing' | 'stale' | 'held' | 'refused' | 'full';

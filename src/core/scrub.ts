@@ -5,7 +5,6 @@ import type { OperatingError } from './errors.ts';
 
 /** Light compares rows and sums with another copy; deep reads every byte of the own one. */
 export type ScrubKind = 'light' | 'deep';
-export const SCRUB_KINDS: readonly ScrubKind[] = ['light', 'deep'];
 
 /** One pass over everything that the node holds. */
 export interface ScrubRun {

@@ -2,7 +2,7 @@
 // histories (V1), and "shorter" means "prefix" on one chain. A replica applies a write only onto its predecessor (R1).
 
 import { OperatingError } from './errors.ts';
-import { type FencingToken, NO_VERSION, type Version } from './ids.ts';
+import { NO_VERSION, type Version } from './ids.ts';
 
 /** What a replica does with a write. `gap`: misses what came before; `diverged`: is on another branch. */
 export type WriteVerdict = 'apply' | 'duplicate' | 'gap' | 'diverged';
@@ -10,11 +10,6 @@ export type WriteVerdict = 'apply' | 'duplicate' | 'gap' | 'diverged';
 /** True for the same place in the same history (V1). */
 export function isSameVersion(a: Version, b: Version): boolean {
   return a.token === b.token && a.count === b.count;
-}
-
-/** The version that a write by the holder of `token` gives to an object at `prev`. */
-export function nextVersion(prev: Version, token: FencingToken): Version {
-  return { token, count: prev.count + 1 };
 }
 
 /** Order on one chain: negative when `a` is shorter. Counts decide; tokens only break what V1 excludes. */

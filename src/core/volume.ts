@@ -2,7 +2,7 @@
 // last word, by the state machine; so each rule gives a sentence, and the throwing forms add the cure.
 
 import { OperatingError } from './errors.ts';
-import { alignUp, divideUp, GIB, KIB, MIB, OBJECT_BYTES, SECTOR_BYTES, TIB } from './units.ts';
+import { alignUp, GIB, KIB, MIB, OBJECT_BYTES, TIB } from './units.ts';
 import type { Durability } from './view.ts';
 
 /** Longest name in bytes (UTF-8). */
@@ -120,14 +120,4 @@ export function parseBytes(text: string): number {
   }
   const unit = UNITS[(match[2] as string).toUpperCase()] as number;
   return Number(match[1]) * unit;
-}
-
-/** Objects of a volume of this size. The last one may be used in part. */
-export function objectCountOf(sizeBytes: number): number {
-  return divideUp(sizeBytes, OBJECT_BYTES);
-}
-
-/** The bytes that a volume's last sector has on disk: always a whole one, whatever the size says. */
-export function storedBytesOf(sizeBytes: number): number {
-  return alignUp(sizeBytes, SECTOR_BYTES);
 }

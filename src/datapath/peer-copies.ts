@@ -43,11 +43,7 @@ export class PeerCopies {
    */
   seal(frame: Frame, reply: Reply): void {
     const list = decodePartitionCfgs(frame.payload);
-    const judge: Judge = () => {
-      const view = this.#parts.views.current();
-      const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
-      return fenced === STATUS.OK ? judgeList(view, this.#parts.self, list) : fenced;
-    };
+    const judge = this.#judgeOf(frame, list);
     const status = judge();
     if (status !== STATUS.OK) {
       reply(answerTo(this.#parts, frame, status));
@@ -62,14 +58,19 @@ export class PeerCopies {
     });
   }
 
+  /** By the view of the moment in which it is called: the token first, then each partition of the list. */
+  #judgeOf({ volume, token }: Frame, list: readonly PartitionCfg[]): Judge {
+    return () => {
+      const view = this.#parts.views.current();
+      const fenced = judgeToken(view.volumes.get(volume), token);
+      return fenced === STATUS.OK ? judgeList(view, this.#parts.self, list) : fenced;
+    };
+  }
+
   /** R5: all that this node confirmed in these partitions is durable; judged when asked and when answered. */
   sync(frame: Frame, reply: Reply): void {
     const list = decodePartitionCfgs(frame.payload);
-    const judge: Judge = () => {
-      const view = this.#parts.views.current();
-      const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
-      return fenced === STATUS.OK ? judgeList(view, this.#parts.self, list) : fenced;
-    };
+    const judge = this.#judgeOf(frame, list);
     const status = judge();
     if (status !== STATUS.OK) {
       reply(answerTo(this.#parts, frame, status));

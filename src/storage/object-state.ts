@@ -3,8 +3,9 @@
 //
 // A replaced or dropped object gets a new state (or none): records of the old life keep pointing at the old state.
 
+import { regionMask } from '../core/extent.ts';
 import type { FamilyId, GenerationId } from '../core/ids.ts';
-import { REGION_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
+import { SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { DiskFile } from '../ports/ports.ts';
 import type { JournalRecord } from './journal-codec.ts';
 import { objectPath } from './layout.ts';
@@ -149,17 +150,6 @@ export function advanceRow(row: RowFields, write: StoreWrite, kind: 'data' | 'ze
   row.ownHigh = (row.ownHigh | high) >>> 0;
   row.openLow = (row.openLow | low) >>> 0;
   row.openHigh = (row.openHigh | high) >>> 0;
-}
-
-/** Regions 0-31 (`half` 0) or 32-63 (`half` 1) that a byte range touches, as a u32. */
-export function regionMask(offset: number, count: number, half: 0 | 1): number {
-  if (count === 0) return 0;
-  const first = Math.max(Math.floor(offset / REGION_BYTES) - half * 32, 0);
-  const last = Math.min(Math.floor((offset + count - 1) / REGION_BYTES) - half * 32, 31);
-  if (first > 31 || last < 0) return 0;
-  const width = last - first + 1;
-  const ones = width === 32 ? 0xffffffff : 2 ** width - 1;
-  return (ones << first) >>> 0;
 }
 
 /** How many regions two masks name. */

@@ -4,6 +4,7 @@
 // was accepted and is not applied yet.
 
 import { OperatingError } from '../core/errors.ts';
+import { regionMask } from '../core/extent.ts';
 import {
   DEFAULT_SPACE_RULE,
   type DiskSpace,
@@ -14,7 +15,6 @@ import {
 } from '../core/space.ts';
 import { MIB, SECOND_MS } from '../core/units.ts';
 import type { Clock, Disk } from '../ports/ports.ts';
-import { regionMask } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
 import type { StoreWrite } from './store-types.ts';
 

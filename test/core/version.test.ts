@@ -1,20 +1,13 @@
 import test from 'ava';
 import type { FencingToken, Version } from '../../src/core/ids.ts';
-import {
-  isPrefix,
-  judgeWrite,
-  longestPrefix,
-  nextVersion,
-  type WriteVerdict,
-} from '../../src/core/version.ts';
+import { isPrefix, judgeWrite, longestPrefix, type WriteVerdict } from '../../src/core/version.ts';
 
 function version(token: number, count: number): Version {
   return { token: token as FencingToken, count };
 }
 
 function judged(own: [number, number], prev: [number, number], token: number): WriteVerdict {
-  const before = version(...prev);
-  return judgeWrite(version(...own), before, nextVersion(before, token as FencingToken));
+  return judgeWrite(version(...own), version(...prev), version(token, prev[1] + 1));
 }
 
 test('version: a write applies on its predecessor only (R1)', (t) => {

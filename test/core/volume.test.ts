@@ -2,15 +2,13 @@ import test from 'ava';
 import { viewOf } from '../../src/core/cluster-state.ts';
 import type { FencingToken, Incarnation, SessionId } from '../../src/core/ids.ts';
 import { judgeLock, type SessionKey } from '../../src/core/lock.ts';
-import { GIB, KIB, MIB, OBJECT_BYTES, TIB } from '../../src/core/units.ts';
+import { GIB, MIB, TIB } from '../../src/core/units.ts';
 import {
   checkName,
   checkSize,
   MAX_VOLUME_BYTES,
   nameProblem,
-  objectCountOf,
   parseSize,
-  storedBytesOf,
 } from '../../src/core/volume.ts';
 import { clusterOf, entryBodies, nodeId, volumeLock } from '../fixtures.ts';
 
@@ -76,12 +74,6 @@ test('volume: what is no size is refused in one line with the cure', (t) => {
   t.throws(() => checkSize(1000), { message: /next one is 1024/ });
   t.notThrows(() => checkSize(MAX_VOLUME_BYTES));
   t.throws(() => checkSize(MAX_VOLUME_BYTES + 512));
-});
-
-test('volume: the last object and the last sector are whole', (t) => {
-  t.is(objectCountOf(OBJECT_BYTES), 1);
-  t.is(objectCountOf(OBJECT_BYTES + 512), 2);
-  t.is(storedBytesOf(512), 4 * KIB);
 });
 
 test('lock: a session sees whether to go on, acquire, take over or stand back', (t) => {
