@@ -1,8 +1,8 @@
 // node sim/model/run.ts [--episodes N] [--seed N] [--patient] [--only NAME]...
 //
-// Plays N episodes (20,000 unless told) of the sound rules, and of each broken one; `sound` names the former. With --patient a
-// forbidden step passes, and only what it leads to counts. Exit code 1
-// when the sound rules have a violation, or a broken one has none; 2 for bad arguments.
+// Plays N episodes (20,000 unless told) of the sound rules, and of each broken one; `sound` names the former. With
+// --patient a forbidden step passes, and only what it leads to counts. Exit code 1 when the sound rules have a violation,
+// or a broken one has none; 2 for bad arguments.
 
 import { parseArgs } from 'node:util';
 import { survey } from './episode.ts';

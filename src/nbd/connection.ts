@@ -69,6 +69,7 @@ export class Connection implements ByteReceiver {
   onClose(): void {
     this.#deps.clock.clearTimer(this.#timer);
     if (this.#transmission === undefined) {
+      this.#handshake.stop();
       this.#deps.trace.event('nbd.closed', { volume: '', reason: this.#reason });
       this.#deps.onFinished();
     } else this.#transmission.onGone(() => this.#release());

@@ -22,13 +22,18 @@ export interface ExportInfo {
 export interface ExportSource {
   volumes(): readonly ExportInfo[];
   volume(name: string): ExportInfo | undefined;
+  /** C2.3: settles once `volume` knows of all that was made by now; rejects where nobody can say. Absent: it always does. */
+  lookUp?(name: string): Promise<void>;
   /** The session of this volume, not yet counted. Throws OperatingError. */
   open(name: string): VolumeSession;
 }
 
 /** The exports of a node: its cluster's volumes. A node without a cluster has none. */
-export function exportsOf(node: Pick<NodeHandle, 'view' | 'openVolume'>): ExportSource {
+export function exportsOf(
+  node: Pick<NodeHandle, 'view' | 'openVolume' | 'lookUpVolume'>,
+): ExportSource {
   return {
+    lookUp: (name) => node.lookUpVolume(name),
     volumes: () => [...(node.view()?.volumes.values() ?? [])],
     volume: (name) => node.view()?.volumeByName(name),
     open: (name) => node.openVolume(name),
@@ -59,6 +64,12 @@ export class Exports {
   list(): readonly ExportInfo[] {
     const byName = (a: ExportInfo, b: ExportInfo) => (a.name < b.name ? -1 : 1);
     return [...this.#source.volumes()].sort(byName);
+  }
+
+  /** Undefined when `find` knows for sure; else what to wait for before it says that the name is missing. */
+  doubt(name: string): Promise<void> | undefined {
+    if (name === '' || this.#source.volume(name) !== undefined) return undefined;
+    return this.#source.lookUp?.(name);
   }
 
   /** The export a client means. Throws 'missing' with a text for people. */

@@ -3,6 +3,7 @@
 // Memory is bounded whatever a client sends: one option of MAX_OPTION_BYTES is kept, longer ones are skipped unread. The
 // time is bounded by connection.ts.
 
+import { concat } from 'uint8arrays/concat';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { ByteChannel } from './byte-channel.ts';
 import type { Attachment, ExportInfo, Exports } from './exports.ts';
@@ -32,6 +33,8 @@ import {
 export const MAX_OPTION_BYTES = 16 * 1024;
 /** Options of one handshake; a client needs five. At the bound the connection is closed. */
 export const MAX_OPTIONS = 128;
+/** What a client may send while the node asks whether a name exists. At the bound the connection is closed. Bytes. */
+export const MAX_HELD_BYTES = 16 * 1024;
 /** Answers that the client does not read. At the bound the connection is closed. Bytes. */
 export const MAX_HANDSHAKE_QUEUE_BYTES = 1024 * 1024;
 
@@ -51,7 +54,7 @@ export interface HandshakeEnd {
   failed(reason: string): void;
 }
 
-type Expecting = 'flags' | 'option' | 'data' | 'nothing';
+type Expecting = 'flags' | 'option' | 'data' | 'look-up' | 'nothing';
 
 export class Handshake {
   readonly #channel: ByteChannel;
@@ -68,6 +71,8 @@ export class Handshake {
   #noZeroes = false;
   #structuredReplies = false;
   #shuttingDown = false;
+  /** What came while a name was looked up. */
+  #held = NOTHING;
 
   constructor(channel: ByteChannel, exports: Exports, end: HandshakeEnd) {
     this.#channel = channel;
@@ -81,9 +86,18 @@ export class Handshake {
     this.#shuttingDown = true;
   }
 
+  /** The connection is gone: nobody is to be attached any more. */
+  stop(): void {
+    this.#expecting = 'nothing';
+  }
+
   onData(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length && this.#expecting !== 'nothing') {
+      if (this.#expecting === 'look-up') {
+        this.#hold(chunk.subarray(at));
+        return;
+      }
       if (this.#toSkip > 0) {
         const skipped = Math.min(this.#toSkip, chunk.length - at);
         this.#toSkip -= skipped;
@@ -97,6 +111,11 @@ export class Handshake {
       at += taken;
       if (this.#have === this.#piece.length) this.#pieceArrived(chunk.subarray(at));
     }
+  }
+
+  #hold(bytes: Uint8Array): void {
+    if (this.#held.length + bytes.length > MAX_HELD_BYTES) this.#fail('too much before an answer');
+    else this.#held = concat([this.#held, bytes]);
   }
 
   #pieceArrived(rest: Uint8Array): void {
@@ -162,7 +181,39 @@ export class Handshake {
     this.#reply(reply, encodeText(text));
   }
 
+  /** Another node may have made a volume that this one has not heard of: then the option waits for the answer (C2.3). */
   #optionArrived(data: Uint8Array, rest: Uint8Array): void {
+    const name = this.#shuttingDown ? undefined : nameIn(this.#option, data);
+    const doubt = name === undefined ? undefined : this.#exports.doubt(name);
+    if (doubt === undefined) {
+      this.#answerOption(data, rest);
+      return;
+    }
+    this.#expecting = 'look-up';
+    this.#held = NOTHING;
+    const option = data.slice();
+    doubt.then(
+      () => this.#lookedUp(option),
+      (error: unknown) => this.#lookedUp(option, error),
+    );
+  }
+
+  #lookedUp(data: Uint8Array, error?: unknown): void {
+    if (this.#expecting !== 'look-up') return;
+    if (error !== undefined && !(error instanceof OperatingError)) throw error;
+    const held = this.#held;
+    // What is missing now is missing: `find` has the words for it.
+    if (error === undefined || error.code === 'missing') this.#answerOption(data, held);
+    else if (this.#option === OPTION.exportName) this.#fail(messageOf(error));
+    else {
+      this.#expect('option', OPTION_HEADER_BYTES);
+      this.#refuse(refusalOf(error), messageOf(error));
+    }
+    this.#held = NOTHING;
+    this.onData(held);
+  }
+
+  #answerOption(data: Uint8Array, rest: Uint8Array): void {
     this.#expect('option', OPTION_HEADER_BYTES);
     if (this.#option === OPTION.exportName) {
       this.#exportName(data, rest);
@@ -306,6 +357,16 @@ export class Handshake {
       this.#refuse(REPLY.errTooBig, `strings have ${MAX_STRING_BYTES} bytes at most`);
     else this.#refuse(REPLY.errInvalid, 'malformed option');
   }
+}
+
+/** The export that an option asks for; undefined when it asks for none, or is malformed. */
+function nameIn(option: number, data: Uint8Array): string | undefined {
+  if (option === OPTION.exportName) {
+    return data.length <= MAX_STRING_BYTES ? decodeText(data) : undefined;
+  }
+  if (option !== OPTION.info && option !== OPTION.go) return undefined;
+  const request = decodeInfoRequest(data);
+  return typeof request === 'string' ? undefined : request.name;
 }
 
 function refusalOf(error: OperatingError): number {

@@ -216,12 +216,19 @@ export interface Rig {
 }
 
 /** A connection just after the greeting and the client's flags. */
-export function rigOf(volumes: readonly MemoryVolume[], clientFlags = 3): Rig {
+export function rigOf(
+  volumes: readonly MemoryVolume[],
+  clientFlags = 3,
+  lookUp?: (name: string) => Promise<void>,
+): Rig {
   const clock = new ManualClock();
   const channel = new MemoryChannel();
   let isFinished = false;
   const connection = new Connection(channel, {
-    exports: new Exports(memorySource(volumes)),
+    exports: new Exports({
+      ...memorySource(volumes),
+      ...(lookUp === undefined ? {} : { lookUp }),
+    }),
     clock,
     trace: quietTrace,
     onFinished: () => {

@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { OperatingError } from '../../src/core/errors.ts';
 import { HANDSHAKE_GRACE_MS, HANDSHAKE_MS } from '../../src/nbd/connection.ts';
-import { MAX_HANDSHAKE_QUEUE_BYTES, MAX_OPTIONS } from '../../src/nbd/handshake.ts';
+import { MAX_HANDSHAKE_QUEUE_BYTES, MAX_HELD_BYTES, MAX_OPTIONS } from '../../src/nbd/handshake.ts';
 import { readU16, readU32, TRANSMISSION_FLAGS } from '../../src/nbd/nbd-codec.ts';
 import {
   encodeInfoRequest,
@@ -58,6 +59,81 @@ test('an unknown name is refused with a text that says where names are, and the 
   t.is(text(refused?.data ?? NOTHING), 'no volume "other?"; see dog vdi list');
   rig.send(go('disk'));
   t.is(rig.options().at(-1)?.reply, REPLY.ack);
+});
+
+/** A node that has not heard yet of what others made: `resolve` tells it. */
+function hearsLate(clientFlags = 3) {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const volumes: MemoryVolume[] = [];
+  const asked: string[] = [];
+  const rig = rigOf(volumes, clientFlags, (name) => {
+    asked.push(name);
+    return promise;
+  });
+  const settled = () => new Promise((done) => setImmediate(done));
+  const hear = async (volume?: MemoryVolume) => {
+    if (volume !== undefined) volumes.push(volume);
+    resolve();
+    await settled();
+  };
+  const fail = async (error: OperatingError) => {
+    reject(error);
+    await settled();
+  };
+  return { rig, asked, hear, fail };
+}
+
+test('an unknown name is looked up before it is refused (C2.3); what follows waits', async (t) => {
+  const { rig, asked, hear } = hearsLate();
+  const volume = disk();
+  rig.send(go('disk'), request('trim', { cookieLow: 5, length: 4096 }));
+  t.is(rig.options().length, 0);
+  rig.send(request('flush', { cookieLow: 6 }));
+  await hear(volume);
+  t.deepEqual(asked, ['disk']);
+  t.is(volume.connections, 1);
+  t.deepEqual(volume.log, ['trim', 'flush']);
+});
+
+test('EXPORT_NAME looks up, too', async (t) => {
+  const { rig, hear } = hearsLate();
+  const volume = disk();
+  rig.send(encodeOption(OPTION.exportName, new TextEncoder().encode('disk')));
+  await hear(volume);
+  t.is(volume.connections, 1);
+});
+
+test('a look-up that finds nothing says missing; one that nobody answers says why', async (t) => {
+  const found = hearsLate();
+  found.rig.send(go('disk'), go('other'));
+  await found.hear();
+  t.deepEqual(
+    found.rig.options().map((one) => one.reply),
+    [REPLY.errUnknown, REPLY.errUnknown],
+  );
+  t.deepEqual(found.asked, ['disk', 'other']);
+  const cut = hearsLate();
+  cut.rig.send(go('disk'));
+  await cut.fail(new OperatingError('no-quorum', 'no majority answers'));
+  const [refused] = cut.rig.options();
+  t.is(refused?.reply, REPLY.errPolicy);
+  t.is(text(refused?.data ?? NOTHING), 'no majority answers');
+});
+
+test('whoever left while a name was looked up is not attached; who talks too much meanwhile is closed', async (t) => {
+  const left = hearsLate();
+  left.rig.send(go('disk'));
+  left.rig.connection.onClose();
+  const volume = disk();
+  await left.hear(volume);
+  t.is(volume.connections, 0);
+  const loud = hearsLate();
+  loud.rig.send(go('disk'));
+  loud.rig.send(new Uint8Array(MAX_HELD_BYTES + 1));
+  const other = disk();
+  await loud.hear(other);
+  t.is(other.connections, 0);
+  t.true(loud.rig.channel.isEnded);
 });
 
 test('the empty name is the only volume, and unknown when there are none or several', (t) => {
