@@ -3,26 +3,25 @@
 // the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes wait a while
 // and are refused then. Once fenced, everything fails for good. No promise per block: callbacks only.
 
-import { sumsOf } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
-import { type Slice, slicesOf, widenToSectors } from '../core/extent.ts';
-import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { type Slice, slicesOf } from '../core/extent.ts';
+import { OBJECT_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 import { Closer } from './closer.ts';
-import { isUp, type Parts, partitionOfObject } from './context.ts';
+import { type Parts, partitionOfObject } from './context.ts';
 import { Flusher } from './flusher.ts';
 import { partDone, startJob } from './job.ts';
+import { LockWait } from './lock-wait.ts';
 import { lookUpVersion } from './lookup.ts';
-import type { OpenVolume } from './open-volume.ts';
-import type { RangeTicket } from './range-lock.ts';
+import { lossOf, type OpenVolume } from './open-volume.ts';
 import { ReplicaReader } from './read-replica.ts';
 import { Reconciler } from './reconcile.ts';
 import { SessionLife } from './session-life.ts';
-import { flushAtHolder, HOLDER_WAIT_MS, readFromHolder, StandbyWrites } from './standby.ts';
-import { type Change, type ObjectPipe, PipeTable } from './version-pipe.ts';
+import { SliceWriter } from './slice-writer.ts';
+import { flushAtHolder, readFromHolder } from './standby.ts';
+import { PipeTable } from './version-pipe.ts';
 import type { Done, VolumeSession } from './volume-session.ts';
-import { noSpace, ReplicaWriter } from './write-replicas.ts';
-import { type ZeroHooks, type ZeroRange, zeroRange } from './zero-range.ts';
+import { ReplicaWriter } from './write-replicas.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
 export const MAX_SESSION_REQUESTS = 4096;
@@ -32,14 +31,7 @@ export const STANDBY_RETRY_MS = 50;
 /** The flush before a lock is handed back is given up after this. */
 export const LAST_FLUSH_MS = 5000;
 
-const NO_BYTES = new Uint8Array(0);
 const NOTHING_OWED: ReadonlyMap<number, number> = new Map();
-
-/** Bytes for one slice, and whether they must be durable before they are acknowledged (FUA). */
-interface SliceData {
-  readonly bytes: Uint8Array;
-  readonly isForced: boolean;
-}
 
 export class Gateway implements VolumeSession {
   readonly open: OpenVolume;
@@ -55,11 +47,8 @@ export class Gateway implements VolumeSession {
   readonly #life: SessionLife;
   readonly #onEnded: (gateway: Gateway) => void;
   readonly #stopWatching: () => void;
-  readonly #standbyWrites: StandbyWrites;
-  /** Requests that wait for the lock to be judged. Bounded by MAX_SESSION_REQUESTS. */
-  #parked: (() => void)[] = [];
-  /** Requests that wait for a current read. Bounded likewise. */
-  readonly #doubts: ((isCurrent: boolean) => void)[] = [];
+  readonly #lock: LockWait;
+  readonly #slices: SliceWriter;
   #inFlight = 0;
 
   constructor(parts: Parts, open: OpenVolume, onEnded: (gateway: Gateway) => void) {
@@ -67,7 +56,7 @@ export class Gateway implements VolumeSession {
     this.open = open;
     this.volume = open.volume;
     this.#onEnded = onEnded;
-    this.#standbyWrites = new StandbyWrites(parts.clock);
+    this.#lock = new LockWait(parts, open);
     this.#closer = new Closer(parts, open);
     const isWriteback = open.volume.durability === 'writeback';
     this.#reconciler = new Reconciler(parts, open, {
@@ -94,6 +83,10 @@ export class Gateway implements VolumeSession {
       onHang: (pipe) => pipe.ranges.cancelWaiting(),
       onAcked: (pipe) => this.#flusher?.note(pipe.index, pipe.p, pipe.acked.count),
       onQuiet: (pipe) => this.#closer.note(pipe.index, pipe.p, pipe.durable),
+    });
+    this.#slices = new SliceWriter({
+      ...{ clock: parts.clock, open, pipes: this.#pipes },
+      ...{ reader: this.#reader, writer: this.#writer, closer: this.#closer },
     });
     this.#life = new SessionLife(parts, open, {
       isIdle: () => this.#inFlight === 0,
@@ -155,7 +148,7 @@ export class Gateway implements VolumeSession {
       if (this.open.state === 'held') this.#readHeld(offset, length, target, at, finish);
       else this.#readStandby(offset, length, target, at, finish);
     };
-    this.#whenJudged(go, finish);
+    this.#lock.whenJudged(go, finish);
   }
 
   write(offset: number, data: Uint8Array, done: Done, isForced = false): void {
@@ -166,7 +159,7 @@ export class Gateway implements VolumeSession {
       const job = startJob(slices.length, finish);
       for (const slice of slices) {
         const bytes = data.subarray(slice.at, slice.at + slice.length);
-        this.#writeSlice(slice, { bytes, isForced }, (error) => partDone(job, error));
+        this.#slices.write(slice, { bytes, isForced }, (error) => partDone(job, error));
       }
     });
   }
@@ -175,14 +168,14 @@ export class Gateway implements VolumeSession {
     const finish = this.#admit(offset, length, done);
     if (finish === undefined) return;
     const range = { offset, length, keepsEdges: false };
-    this.#whenWritable(finish, () => this.#zeroRange(range, isForced, finish));
+    this.#whenWritable(finish, () => this.#slices.zero(range, isForced, finish));
   }
 
   trim(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done);
     if (finish === undefined) return;
     const range = { offset, length, keepsEdges: true };
-    this.#whenWritable(finish, () => this.#zeroRange(range, isForced, finish));
+    this.#whenWritable(finish, () => this.#slices.zero(range, isForced, finish));
   }
 
   /**
@@ -197,12 +190,12 @@ export class Gateway implements VolumeSession {
     const finish = this.#admit(0, 0, done);
     if (finish === undefined) return;
     // Behind waiting writes it waits with them.
-    if (this.#standbyWrites.isEmpty) this.#flushJudged(finish);
-    else this.#whenHolder(finish, () => this.#flushJudged(finish));
+    if (this.#lock.isNobodyWaiting) this.#flushJudged(finish);
+    else this.#lock.whenHolder(finish, () => this.#flushJudged(finish));
   }
 
   #flushJudged(finish: Done): void {
-    this.#whenJudged(() => {
+    this.#lock.whenJudged(() => {
       if (this.open.state === 'held') {
         this.#flusher?.flush(finish);
         return;
@@ -224,7 +217,7 @@ export class Gateway implements VolumeSession {
 
   /** Runs `go` as the holder, once what is not durable yet is below its bound. */
   #whenWritable(finish: Done, go: () => void): void {
-    this.#whenHolder(finish, () => {
+    this.#lock.whenHolder(finish, () => {
       const flusher = this.#flusher;
       if (flusher?.isFull !== true) return go();
       flusher.flush((error) => (error === undefined ? go() : finish(error)));
@@ -232,71 +225,6 @@ export class Gateway implements VolumeSession {
   }
 
   // ------------------------------------------------------------------------------------------ lock
-
-  /** Runs `go` when the session holds the lock or knows to be standby; fails the request when it is lost. */
-  #whenJudged(go: () => void, finish: Done): void {
-    const { open } = this;
-    if (open.state === 'standby' && !this.#isHolderAlive()) open.idle();
-    switch (open.state) {
-      case 'held':
-      case 'standby':
-        go();
-        return;
-      case 'lost':
-        finish(open.error);
-        return;
-      default:
-        this.#parked.push(() => this.#whenJudged(go, finish));
-        open.want();
-    }
-  }
-
-  /** Runs `go` as the holder. Beside a live one the request waits: that one may be draining, or dead and not yet known. */
-  #whenHolder(finish: Done, go: () => void): void {
-    const { clock } = this.#parts;
-    let deadline = clock.now() + HOLDER_WAIT_MS;
-    const judged = (): void => {
-      if (this.open.state === 'held') {
-        go();
-        return;
-      }
-      if (clock.now() < deadline) {
-        this.#standbyWrites.wait(deadline, () => this.#whenJudged(judged, finish));
-        return;
-      }
-      this.#whenCurrent((isCurrent) => {
-        if (isCurrent && this.open.state === 'standby' && this.#isHolderAlive()) {
-          finish(this.#heldElsewhere());
-          return;
-        }
-        deadline = clock.now() + HOLDER_WAIT_MS;
-        this.#whenJudged(judged, finish);
-      });
-    };
-    this.#whenJudged(judged, finish);
-  }
-
-  #heldElsewhere(): OperatingError {
-    const text = `${this.volume.name} is held by n${this.open.holder}`;
-    return new OperatingError('held', text, { remedy: 'detach it there first' });
-  }
-
-  /** C2.3: a guest hears of another holder after a majority said so. Who asks meanwhile waits for long: a read is shared. */
-  #whenCurrent(then: (isCurrent: boolean) => void): void {
-    this.#doubts.push(then);
-    if (this.#doubts.length > 1) return;
-    this.#parts.readCurrent((isCurrent) => {
-      for (const judge of this.#doubts.splice(0)) judge(isCurrent);
-    });
-  }
-
-  /** There is a standby only beside a live holder (3.2). */
-  #isHolderAlive(): boolean {
-    const view = this.#parts.views.current();
-    const lock = view.volumes.get(this.volume.id)?.lock;
-    if (lock === undefined || lock.state !== 'held' || lock.node !== this.open.holder) return false;
-    return isUp(view, lock.node) && view.members.get(lock.node)?.incarnation === lock.incarnation;
-  }
 
   #lockChanged(): void {
     if (this.open.state === 'lost') {
@@ -308,13 +236,12 @@ export class Gateway implements VolumeSession {
       this.#onEnded(this);
     }
     if (this.open.state === 'held') this.#reconciler.touchAll();
-    for (const retry of this.#parked.splice(0)) retry();
-    this.#standbyWrites.wake();
+    this.#lock.changed();
   }
 
   #viewChanged(view: ClusterView): void {
     this.open.judge(view);
-    if (this.open.state === 'standby' && !this.#isHolderAlive()) this.open.idle();
+    this.#lock.lookAtHolder();
     if (!this.open.isHeld) return;
     this.#reconciler.viewChanged(view);
     this.#writer.viewChanged();
@@ -351,7 +278,7 @@ export class Gateway implements VolumeSession {
   /** One slice until it is there: from the holder, or as the holder when the lock came to this session meanwhile. */
   #standbySlice(slice: Slice, target: Uint8Array, at: number, done: Done): void {
     const volumeOffset = slice.index * OBJECT_BYTES + slice.offset;
-    this.#whenJudged(() => {
+    this.#lock.whenJudged(() => {
       if (this.open.state === 'held') {
         return this.#readHeld(volumeOffset, slice.length, target, at, done);
       }
@@ -366,107 +293,6 @@ export class Gateway implements VolumeSession {
     }, done);
   }
 
-  // ------------------------------------------------------------------------------------------ writes
-
-  #writeSlice(slice: Slice, { bytes: data, isForced }: SliceData, done: Done): void {
-    const range = widenToSectors(slice.offset, slice.length);
-    this.#withRange(slice.index, range, done, (pipe, finish, early) => {
-      const isWhole = range.offset === slice.offset && range.count === slice.length;
-      const write = (whole: Uint8Array): void =>
-        this.#submitWrite(pipe, range.offset, { bytes: whole, isForced }, { done: finish, early });
-      if (isWhole) return write(data);
-      const bytes = new Uint8Array(range.count);
-      this.#readEdges(pipe, slice, bytes, (error) => {
-        if (error !== undefined) return finish(error);
-        bytes.set(data, slice.offset - range.offset);
-        write(bytes);
-      });
-    });
-  }
-
-  /** Reads the first and the last sector of a widened range where the guest's bytes do not cover them. */
-  #readEdges(pipe: ObjectPipe, slice: Slice, bytes: Uint8Array, done: Done): void {
-    const range = widenToSectors(slice.offset, slice.length);
-    const end = slice.offset + slice.length;
-    const last = range.offset + range.count - SECTOR_BYTES;
-    const edges: number[] = [];
-    if (slice.offset > range.offset) edges.push(range.offset);
-    if (end < range.offset + range.count && !edges.includes(last)) edges.push(last);
-    const job = startJob(edges.length, done);
-    for (const offset of edges) {
-      const at = offset - range.offset;
-      this.#reader.read({ pipe, offset, count: SECTOR_BYTES, target: bytes, at }, (error) =>
-        partDone(job, error),
-      );
-    }
-  }
-
-  #submitWrite(
-    pipe: ObjectPipe,
-    offset: number,
-    what: SliceData,
-    answers: Pick<Change, 'done' | 'early'>,
-  ): void {
-    const { bytes: data, isForced } = what;
-    const sums = sumsOf(this.open.volume.head, pipe.index, offset, data);
-    const bytes = { data, sums, isForced };
-    this.#submit(pipe, { kind: 'write', offset, count: data.length, ...bytes, ...answers });
-  }
-
-  #submit(pipe: ObjectPipe, change: Change): void {
-    this.#closer.forget(pipe.index);
-    this.#writer.submit(pipe, change);
-  }
-
-  /** Holds the range for a writer from before its edges are read until it is done. */
-  #withRange(
-    index: number,
-    range: { readonly offset: number; readonly count: number },
-    done: Done,
-    fn: (pipe: ObjectPipe, finish: Done, early: Done) => void,
-  ): void {
-    const pipe = this.#pipes.get(index);
-    // Before the range: one that a hanging write holds would make this one hang, too (R2).
-    if (pipe.isHanging) {
-      done(noSpace());
-      return;
-    }
-    let isAnswered = false;
-    const early: Done = (error) => {
-      if (isAnswered) return;
-      isAnswered = true;
-      done(error);
-    };
-    pipe.ranges.acquire(
-      { ...range, isExclusive: true },
-      (ticket: RangeTicket) => {
-        const finish: Done = (error) => {
-          pipe.ranges.release(ticket);
-          early(error);
-        };
-        if (!this.open.isHeld) return finish(this.#lossOf());
-        fn(pipe, finish, early);
-      },
-      () => early(noSpace()),
-    );
-  }
-
-  #zeroRange(range: ZeroRange, isForced: boolean, finish: Done): void {
-    const hooks: ZeroHooks = {
-      writeEdge: (slice, done) => {
-        this.#writeSlice(slice, { bytes: new Uint8Array(slice.length), isForced }, done);
-      },
-      zeroSectors: (index, whole, done) => {
-        this.#withRange(index, whole, done, (pipe, ended, early) => {
-          const bytes = { data: NO_BYTES, sums: NO_BYTES, isForced };
-          this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: ended, early });
-        });
-      },
-      soon: (fn) => this.#parts.clock.soon(fn),
-    };
-    zeroRange(hooks, range, finish);
-  }
-
   // ------------------------------------------------------------------------------------------ bounds
 
   /** Counts the request in; undefined when it was refused and answered. */
@@ -476,7 +302,7 @@ export class Gateway implements VolumeSession {
       return undefined;
     }
     if (this.open.state === 'lost' || !this.#life.isTaking) {
-      done(this.#lossOf());
+      done(lossOf(this.open));
       return undefined;
     }
     if (this.#inFlight >= MAX_SESSION_REQUESTS) {
@@ -489,9 +315,5 @@ export class Gateway implements VolumeSession {
       done(error);
       if (this.#inFlight === 0) this.#life.idle();
     };
-  }
-
-  #lossOf(): OperatingError {
-    return this.open.error ?? new OperatingError('shutting-down', 'the session is being closed');
   }
 }

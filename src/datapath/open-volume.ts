@@ -168,3 +168,8 @@ export class OpenVolume {
     this.lost(new OperatingError('fenced', `the lock of ${volume.name} is not held any more`));
   }
 }
+
+/** Why nothing of this session goes on any more. */
+export function lossOf(open: OpenVolume): OperatingError {
+  return open.error ?? new OperatingError('shutting-down', 'the session is being closed');
+}

@@ -1,0 +1,106 @@
+// Requests of one session that wait for its lock: for the first judgement of it, or, beside a live holder, for that one to
+// let go (3.2). The lock itself is the actors' business: here is only who asks, who waits, and for how long.
+
+import { OperatingError } from '../core/errors.ts';
+import { isUp, type Parts } from './context.ts';
+import type { OpenVolume } from './open-volume.ts';
+import { HOLDER_WAIT_MS, StandbyWrites } from './standby.ts';
+import type { Done } from './volume-session.ts';
+
+export class LockWait {
+  readonly #parts: Parts;
+  readonly #open: OpenVolume;
+  readonly #standbyWrites: StandbyWrites;
+  /** Requests that wait for the lock to be judged. Bounded by the session's requests in flight. */
+  #parked: (() => void)[] = [];
+  /** Requests that wait for a current read. Bounded likewise. */
+  readonly #doubts: ((isCurrent: boolean) => void)[] = [];
+
+  constructor(parts: Parts, open: OpenVolume) {
+    this.#parts = parts;
+    this.#open = open;
+    this.#standbyWrites = new StandbyWrites(parts.clock);
+  }
+
+  /** True while no request waits for a live holder to let go. */
+  get isNobodyWaiting(): boolean {
+    return this.#standbyWrites.isEmpty;
+  }
+
+  /** Runs `go` when the session holds the lock or knows to be standby; fails the request when it is lost. */
+  whenJudged(go: () => void, finish: Done): void {
+    const open = this.#open;
+    this.lookAtHolder();
+    switch (open.state) {
+      case 'held':
+      case 'standby':
+        go();
+        return;
+      case 'lost':
+        finish(open.error);
+        return;
+      default:
+        this.#parked.push(() => this.whenJudged(go, finish));
+        open.want();
+    }
+  }
+
+  /** Runs `go` as the holder. Beside a live one the request waits: that one may be draining, or dead and not yet known. */
+  whenHolder(finish: Done, go: () => void): void {
+    const { clock } = this.#parts;
+    let deadline = clock.now() + HOLDER_WAIT_MS;
+    const judged = (): void => {
+      if (this.#open.state === 'held') {
+        go();
+        return;
+      }
+      if (clock.now() < deadline) {
+        this.#standbyWrites.wait(deadline, () => this.whenJudged(judged, finish));
+        return;
+      }
+      this.#whenCurrent((isCurrent) => {
+        if (isCurrent && this.#open.state === 'standby' && this.#isHolderAlive()) {
+          finish(this.#heldElsewhere());
+          return;
+        }
+        deadline = clock.now() + HOLDER_WAIT_MS;
+        this.whenJudged(judged, finish);
+      });
+    };
+    this.whenJudged(judged, finish);
+  }
+
+  #heldElsewhere(): OperatingError {
+    const text = `${this.#open.volume.name} is held by n${this.#open.holder}`;
+    return new OperatingError('held', text, { remedy: 'detach it there first' });
+  }
+
+  /** C2.3: a guest hears of another holder after a majority said so. Who asks meanwhile waits for long: a read is shared. */
+  #whenCurrent(then: (isCurrent: boolean) => void): void {
+    this.#doubts.push(then);
+    if (this.#doubts.length > 1) return;
+    this.#parts.readCurrent((isCurrent) => {
+      for (const judge of this.#doubts.splice(0)) judge(isCurrent);
+    });
+  }
+
+  /** There is a standby only beside a live holder (3.2). */
+  #isHolderAlive(): boolean {
+    const view = this.#parts.views.current();
+    const lock = view.volumes.get(this.#open.volume.id)?.lock;
+    if (lock === undefined || lock.state !== 'held' || lock.node !== this.#open.holder)
+      return false;
+    return isUp(view, lock.node) && view.members.get(lock.node)?.incarnation === lock.incarnation;
+  }
+
+  /** The lock has changed: all judge again. */
+  changed(): void {
+    for (const retry of this.#parked.splice(0)) retry();
+    this.#standbyWrites.wake();
+  }
+
+  /** A standby whose holder is gone is none. */
+  lookAtHolder(): void {
+    if (this.#open.state === 'standby' && !this.#isHolderAlive()) this.#open.idle();
+  }
+}
