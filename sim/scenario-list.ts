@@ -27,10 +27,12 @@ import { lostChannel } from './scenarios/lost-channel.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
 import { outAndBack } from './scenarios/out-and-back.ts';
+import { outagesOverlap } from './scenarios/outages-overlap.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
+import { shortOutage } from './scenarios/short-outage.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
@@ -59,6 +61,7 @@ export const SCENARIOS: readonly Scenario[] = [
   oneWayCut,
   lostChannel,
   shortCutLink,
+  shortOutage,
   backForGood,
   cutGatewayReturns,
   staleGateway,
@@ -77,6 +80,7 @@ export const SCENARIOS: readonly Scenario[] = [
   swarm,
   drainUnderLoad,
   outAndBack,
+  outagesOverlap,
   voterReplaced,
   twoAndWitness,
   strangerKnocks,

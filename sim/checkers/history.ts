@@ -123,6 +123,17 @@ export class History {
     return [...this.#blocks.keys()].sort((a, b) => a - b);
   }
 
+  /** The present moment, in the order of all that happened. */
+  get now(): number {
+    return this.#place;
+  }
+
+  /** Blocks that a write or zero which was not answered by then, or began later, may have changed. */
+  changedSince(moment: number): readonly number[] {
+    const mayChange = (op: BlockOp): boolean => op.kind !== 'read' && op.end > moment;
+    return this.blocks.filter((block) => (this.#blocks.get(block) ?? []).some(mayChange));
+  }
+
   /** Whether this value was ever written to this block. */
   wasWritten(block: number, value: number): boolean {
     return (this.#blocks.get(block) ?? []).some((op) => op.kind === 'write' && op.value === value);

@@ -1,9 +1,9 @@
 // C-ring: when one node joins, T'(p) minus T(p) is {} or {new}, at most one old target makes room, and nothing else
 // moves. Exact, per partition. The share that moves must also be near the new node's share of the ring. C-move: what was
-// copied is what moved.
+// copied is what moved; after an outage, what changed meanwhile.
 
 import type { NodeId } from '../../src/core/ids.ts';
-import { OBJECT_BYTES } from '../../src/core/units.ts';
+import { OBJECT_BYTES, REGION_BYTES } from '../../src/core/units.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 
 /** Placements: targets of every partition of the default policy. */
@@ -56,6 +56,26 @@ export interface Copied {
   readonly name: string;
   readonly objectsGained: number;
   readonly bytes: number;
+}
+
+/** What one node copied after an outage, and what it had to. */
+export interface OutageCopied {
+  readonly name: string;
+  readonly bytes: number;
+  /** Blocks that were written while it was away, or whose writes may not have been closed when it left. */
+  readonly changedBlocks: readonly number[];
+  readonly blockBytes: number;
+  /** Regions that its own rows have as open: a close is made durable by the next checkpoint only (R6). */
+  readonly openRegions: number;
+}
+
+/** C-move of an outage. @returns a sentence when a node that returned copied more than changed and open regions */
+export function checkOutageCopies(node: OutageCopied): string | undefined {
+  const perRegion = REGION_BYTES / node.blockBytes;
+  const changed = new Set(node.changedBlocks.map((block) => Math.floor(block / perRegion))).size;
+  const regions = changed + node.openRegions;
+  if (node.bytes <= COPIED_OVER_MOVED * regions * REGION_BYTES) return undefined;
+  return `C-move: ${node.name} copied ${node.bytes} bytes, ${regions} regions changed while it was away or were open`;
 }
 
 /** C-move. @returns the first node that copied more than what moved to it, as a sentence */

@@ -1,7 +1,7 @@
 // The checkers of views, movement, convergence and blocks see what they are for.
 
 import test from 'ava';
-import { checkJoinMoves, checkShare } from '../../sim/checkers/movement.ts';
+import { checkJoinMoves, checkOutageCopies, checkShare } from '../../sim/checkers/movement.ts';
 import { ViewChecker } from '../../sim/checkers/views.ts';
 import { BLOCK_BYTES, blockValue, fillBlock } from '../../sim/guest-block.ts';
 import type { NodeId } from '../../src/core/ids.ts';
@@ -108,6 +108,15 @@ test('movement: only the newcomer may appear, and only for one that makes room',
   const even = Array.from({ length: 32 }, (_, p) => (p % 2 === 0 ? ids(4, 1) : ids(1, 2)));
   t.is(checkShare(even, joined, 0.25), undefined);
   t.regex(checkShare(even, joined, 0.01) ?? '', /^C-ring/);
+});
+
+test('movement: an outage costs the regions that changed or were open, a tenth more at most', (t) => {
+  const changedBlocks = [0, 1, 15, 16, 160];
+  const copied = (bytes: number): string | undefined =>
+    checkOutageCopies({ name: 'n', bytes, changedBlocks, blockBytes: 4096, openRegions: 2 });
+  t.is(copied(5 * 65536), undefined, 'regions 0, 1 and 10, and two more');
+  t.is(copied(5.4 * 65536), undefined);
+  t.regex(copied(6 * 65536) ?? '', /^C-move: n copied 393216 bytes, 5 regions/);
 });
 
 test("blocks: zeroes are 0, a block tells its value, anything else is nobody's", (t) => {
