@@ -32,6 +32,8 @@ const FAULTS = [
   'loss',
 ] as const;
 type Fault = (typeof FAULTS)[number];
+/** Whom these befall accuses nobody. Who was cut off may have others called down when it is back, and their locks taken. */
+const IS_SILENT: ReadonlySet<Fault> = new Set(['kill', 'power', 'stop']);
 type Clients = ReadonlyMap<SimNode, CommandClient>;
 
 async function hurt(stage: Stage, victim: SimNode, kind: Fault): Promise<() => Promise<void>> {
@@ -75,17 +77,21 @@ async function oneRound(
   random: SimRandom,
 ): Promise<void> {
   const cures: (() => Promise<void>)[] = [];
-  const victims: SimNode[] = [];
+  const hurtClients = new Set<CommandClient>();
   for (let count = random.between(1, 2); count > 0 && stage.running.length > 0; count -= 1) {
     const victim = random.chance(0.4) ? (stage.leader ?? stage.anyRunning()) : stage.anyRunning();
-    victims.push(victim);
-    clients.get(victim)?.hurt();
-    cures.push(await hurt(stage, victim, random.pick(kinds)));
+    const kind = random.pick(kinds);
+    for (const [node, client] of clients) {
+      if (node !== victim && IS_SILENT.has(kind)) continue;
+      hurtClients.add(client);
+      client.hurt();
+    }
+    cures.push(await hurt(stage, victim, kind));
     await stage.run({ seconds: random.exponential(1) });
   }
   await stage.run({ seconds: random.exponential(7) });
   for (const cure of cures) await cure();
-  for (const victim of victims) clients.get(victim)?.healed();
+  for (const client of hurtClients) client.healed();
 }
 
 function judge(history: CommandHistory): void {
