@@ -26,6 +26,8 @@ export const LONELY_PROBE_AFTER_MS = 5000;
 export const MAX_LONELY_PROBES = 16;
 /** Observers that saw a refused dial: a process that is gone, not a slow one (C1.8). */
 export const REFUSALS_NEEDED = 2;
+/** Observers whose words make a silent one count as a witness. */
+const ACCUSERS_NEEDED = 2;
 /** A word that was not repeated for so long is forgotten: its observer is dead, or has changed its mind unheard. */
 export const CLAIM_LIFE_MS = 5000;
 
@@ -141,7 +143,7 @@ export class Tally {
     let mustWait = false;
     let isOverdue = false;
     const suspects = this.#worstFirst(view, judge.self);
-    const round: Round = { victims, doubted: doubtedIn(view, suspects) };
+    const round: Round = { victims, doubted: doubtedIn(view, suspects, judge) };
     for (const [node, suspect] of suspects) {
       const standing = standingOf(view, node, suspect, round);
       noteStanding(suspect, standing, now);
@@ -239,7 +241,7 @@ function isThisLife(view: ClusterView, node: NodeId, suspect: Suspect): boolean 
 interface Round {
   /** Called down in this round: their words do not count. */
   readonly victims: ReadonlyMap<NodeId, Victim>;
-  /** At or above the low mark: where they are silent, they would say the same of others that are there. */
+  /** At or above the low mark, seen twice: where they are silent, they would say the same of others that are there. */
   readonly doubted: ReadonlySet<NodeId>;
 }
 
@@ -255,12 +257,18 @@ function standingOf(view: ClusterView, node: NodeId, suspect: Suspect, round: Ro
   return words.length + silent.length >= high ? 'high' : 'between';
 }
 
-function doubtedIn(view: ClusterView, suspects: readonly [NodeId, Suspect][]): Set<NodeId> {
+/** One accuser is not enough, unless the leader misses the node, too: who is deaf himself would accuse everybody. */
+function doubtedIn(
+  view: ClusterView,
+  suspects: readonly [NodeId, Suspect][],
+  { isOutOfReach }: Judge,
+): Set<NodeId> {
   const doubted = new Set<NodeId>();
   for (const [node, { words }] of suspects) {
     const observers = observersOf(view, node);
     const count = observers.filter((one) => words.has(one)).length;
-    if (count >= marksOf(observers.length).low) doubted.add(node);
+    const isSeenTwice = count >= ACCUSERS_NEEDED || isOutOfReach?.(node) === true;
+    if (count >= marksOf(observers.length).low && isSeenTwice) doubted.add(node);
   }
   return doubted;
 }

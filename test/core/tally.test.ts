@@ -283,3 +283,22 @@ test('tally: who died with its observers is not waited for: a doubted observer i
   const victims = tally.verdict(view, GATHER_MS).map(({ node }) => Number(node));
   t.deepEqual(victims, dead);
 });
+
+test('tally: who was deaf and accuses everybody takes nobody with him; a leader that misses them, too, is believed', (t) => {
+  const view = viewWith(4);
+  const claims = [
+    [1, 2],
+    [1, 3],
+    [1, 4],
+  ] as const;
+  const self = nodeId(3);
+  t.deepEqual(tallyOf(claims).verdict(view, 0, { self, isOutOfReach: () => false }), []);
+  const seenByLeader = tallyOf(claims).verdict(view, 0, {
+    self: nodeId(1),
+    isOutOfReach: (node) => node !== nodeId(1),
+  });
+  t.deepEqual(
+    seenByLeader.map(({ node }) => node),
+    [2, 3, 4].map(nodeId),
+  );
+});
