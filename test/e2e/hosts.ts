@@ -7,8 +7,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { ask, parseTarget } from '../../src/cli/client.ts';
-import type { ClusterData, NodeData } from '../../src/core/admin-shapes.ts';
+import type { ClusterData, NodeData, StatusData } from '../../src/core/admin-shapes.ts';
 import { run } from '../nbd/tools.ts';
+import { deafen, heal } from './faulty-net.ts';
 
 const ROOT = path.join(import.meta.dirname, '..', '..');
 const SWITCH = 'sw';
@@ -87,6 +88,17 @@ export class Hosts {
     return stdout.trim();
   }
 
+  /** What `dog` prints, also where its exit code says that something is wrong. */
+  async said(n: number, ...args: string[]): Promise<string> {
+    const dog = [process.execPath, path.join(ROOT, 'bin', 'dog'), ...args];
+    const { stdout, stderr } = await run('env', [`SHEEPDOG_API=${this.#api(n)}`, ...dog]);
+    return stdout + stderr;
+  }
+
+  async status(n: number): Promise<StatusData> {
+    return (await ask<StatusData>(parseTarget(this.#api(n)), '/v1/status')).data;
+  }
+
   async cluster(n: number): Promise<ClusterData> {
     return (await ask<ClusterData>(parseTarget(this.#api(n)), '/v1/cluster')).data;
   }
@@ -102,6 +114,30 @@ export class Hosts {
   /** Pulls the cable of a host at the switch, or plugs it in: nobody is told, packets are just gone. */
   cable(n: number, state: 'up' | 'down'): Promise<void> {
     return ip('-n', this.#space(SWITCH), 'link', 'set', `p${n}`, state);
+  }
+
+  /** Host `n` no longer hears `others`; they hear it, unless they are made deaf, too. */
+  deafen(n: number, others: readonly number[]): void {
+    deafen(this.#space(n), others);
+  }
+
+  /** All that `deafen` did at that host is undone. */
+  heal(n: number): void {
+    heal(this.#space(n));
+  }
+
+  signal(n: number, signal: NodeJS.Signals): void {
+    this.#nodes.get(n)?.kill(signal);
+  }
+
+  /** SIGKILL, all at once; resolves when they are gone. */
+  async kill(which: readonly number[]): Promise<void> {
+    const gone = which.map((n) => {
+      const child = this.#nodes.get(n);
+      return new Promise<void>((resolve) => child?.once('exit', () => resolve()) ?? resolve());
+    });
+    for (const n of which) this.signal(n, 'SIGKILL');
+    await Promise.all(gone);
   }
 
   /** The end of each node's log, for the message of a failure. */
