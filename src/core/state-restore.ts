@@ -63,10 +63,10 @@ export function restoreState(kept: KeptState): ClusterState {
     ...kept,
     members,
     nodeOfKey: new Map(
-      [...kept.members, ...kept.retired].map(({ peerKey, node }): [PeerKey, NodeId] => [
-        peerKey,
-        node,
-      ]),
+      // In the order of joining, as entries make it.
+      [...kept.members, ...kept.retired]
+        .sort((a, b) => a.node - b.node)
+        .map(({ peerKey, node }): [PeerKey, NodeId] => [peerKey, node]),
     ),
     ring,
     policies: new Map(
