@@ -7,7 +7,9 @@ import { RunFailure } from '../world.ts';
 
 /** A sync takes about half a millisecond on a disk that is well. */
 const SLOWNESS = 3000;
-const ENTRIES = 8;
+/** Apart, so that they do not share a sync; hand-over needs a majority of ten slow ones. */
+const ENTRIES = 60;
+const APART_SECONDS = 0.5;
 const QUICK_MS = 1000;
 
 export const slowLeader = scenario(
@@ -25,6 +27,7 @@ export const slowLeader = scenario(
       await stage.operate(stage.random.pick(others), 'set', (admin) =>
         admin.set('out-after', `${700 + at}s`),
       );
+      await stage.run({ seconds: APART_SECONDS });
     }
     await stage.until('another one leads', isOver, { seconds: 30 });
     const handOver = world.records.findLast(({ name }) => name === 'warn raft.slow-log');
