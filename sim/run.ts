@@ -8,6 +8,7 @@
 // One cluster of hundreds of nodes without volumes, one trouble after the other, with figures (sim/scale.ts).
 
 import { parseArgs } from 'node:util';
+import { messageOf } from '../src/core/errors.ts';
 import { realNowMs } from './bans.ts';
 import type { ScaleRun } from './scale.ts';
 import { type Outcome, play, type Scenario } from './scenario.ts';
@@ -22,6 +23,23 @@ const DEFAULT_ZONES = 3;
 const DEFAULT_PARTITIONS = 16;
 /** Most failures printed in full for one story. */
 const MAX_PRINTED = 5;
+
+const HELP = `npm run sim -- [options]: simulated clusters by seed; a failure prints the line that replays it
+
+  --seeds K          seeds of each story, default ${DEFAULT_SEEDS}
+  --seed N           the first seed; alone: this one only
+  --scenario NAME    one story, see below; default: all
+  --timeline         every event of the run, a column for each node
+  --until-failure    seed after seed until a story fails
+
+npm run sim -- --scale NODES [options]: one large cluster without volumes, one trouble after the other
+
+  --trouble NAME     killed, dark, loss, flapping, data, zone, silent; may be given more than once
+  --quiet SECONDS    simulated time at rest, default ${DEFAULT_QUIET_S}
+  --zones Z, --partitions P, --seed N
+
+exit codes: 0 all held, 1 something failed, 2 wrong usage
+stories: ${SCENARIOS.map((story) => story.name).join(', ')}`;
 
 interface RunOptions {
   readonly first: number;
@@ -47,21 +65,34 @@ function wholeNumber(text: string | undefined, fallback: number, option: string)
   return Number(text);
 }
 
+const OPTIONS = {
+  seed: { type: 'string' },
+  seeds: { type: 'string' },
+  scenario: { type: 'string' },
+  timeline: { type: 'boolean', default: false },
+  'until-failure': { type: 'boolean', default: false },
+  scale: { type: 'string' },
+  quiet: { type: 'string' },
+  zones: { type: 'string' },
+  partitions: { type: 'string' },
+  trouble: { type: 'string', multiple: true },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+function readFlags() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    return usage(`${messageOf(error)}; npm run sim -- --help`);
+  }
+}
+
 function parse(): RunOptions {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: 'string' },
-      seeds: { type: 'string' },
-      scenario: { type: 'string' },
-      timeline: { type: 'boolean', default: false },
-      'until-failure': { type: 'boolean', default: false },
-      scale: { type: 'string' },
-      quiet: { type: 'string' },
-      zones: { type: 'string' },
-      partitions: { type: 'string' },
-      trouble: { type: 'string', multiple: true },
-    },
-  });
+  const values = readFlags();
+  if (values.help) {
+    print(HELP);
+    process.exit(0);
+  }
   const stories = values.scenario === undefined ? SCENARIOS : [scenarioNamed(values.scenario)];
   const [only] = stories;
   if (only === undefined) usage(`no scenario '${values.scenario}'`);
