@@ -4,7 +4,11 @@
 import { scenario } from '../scenario.ts';
 import { oneNodeLost } from './one-node-lost.ts';
 
-export const gossipSilent = scenario('gossip-silent', { nodes: 3, copies: 3 }, async (stage) => {
-  stage.cable.gossipRate = 0;
-  await oneNodeLost.body(stage);
-});
+export const gossipSilent = scenario(
+  'gossip-silent',
+  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  async (stage) => {
+    stage.cable.gossipRate = 0;
+    await oneNodeLost.body(stage);
+  },
+);

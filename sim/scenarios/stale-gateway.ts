@@ -6,7 +6,7 @@ import { RunFailure } from '../world.ts';
 
 export const staleGateway = scenario(
   'stale-gateway',
-  { nodes: 3, copies: 2, partitions: 32 },
+  { nodes: 3, copies: 2, partitions: 32, smokeSeeds: 10 },
   async (stage) => {
     await stage.form();
     const leader = stage.nodes.find((node) => node.running().handle.status().role === 'leader');
