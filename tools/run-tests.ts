@@ -98,7 +98,8 @@ function fail(text: string): void {
 function report(): void {
   const { passed, failed, skipped } = tally;
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
-  print(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+  if (skipped > 0) print(`# ${skipped} skipped: the reasons stand above`);
+  print(`${passed} passed, ${failed} failed`);
 }
 
 /** Resolves with the exit code when the program and its output have ended; 1 for a signal. */
