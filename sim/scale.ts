@@ -21,6 +21,8 @@ export interface ScaleRun extends ScaleOptions {
   readonly quietS: number;
   /** Troubles by name, in this order; all unless given. */
   readonly troubles?: readonly string[];
+  /** Gossip delivers nothing once the cluster is there: the same verdicts, perhaps a little later (C8.5). */
+  readonly isSilent?: boolean;
 }
 
 /** One line of a report. */
@@ -32,6 +34,8 @@ export interface Figure {
 export interface ScaleOutcome {
   readonly failure: string | undefined;
   readonly figures: readonly Figure[];
+  /** Who was called down, in the order of verdicts. */
+  readonly verdicts: readonly string[];
   readonly hash: string;
 }
 
@@ -135,13 +139,15 @@ async function flapping(stage: ScaleStage, say: Say): Promise<void> {
     for (let i = 0; i < FLAPS; i += 1) {
       each((well, ill) => (i % 2 === 0 ? paths.cut(well, ill) : paths.cut(ill, well)));
       await stage.run(FLAP_S);
+      const spared = bad.find((node) => stage.stateOf(node) !== 'down');
+      if (spared !== undefined) throw new RunFailure(`${spared.name} is one-way and up`);
       each((well, ill) => (i % 2 === 0 ? paths.heal(well, ill) : paths.heal(ill, well)));
       await stage.run(FLAP_S);
     }
   });
   say(
     'one-way links, 20 s on and off',
-    `${bad.length} flapping ones, ${FLAPS} times: ${epochs} epochs`,
+    `${bad.length} flapping ones, ${FLAPS} times: ${epochs} epochs for ${bad.length * FLAPS} flaps and returns`,
   );
   await stage.settles('after the flapping', SETTLE_S);
 }
@@ -218,6 +224,7 @@ export async function runAtSize(
     const cpu = `${(process.cpuUsage().user / 1e6).toFixed(0)} s of CPU`;
     say('bootstrap', `${(world.nowMs / 1000).toFixed(1)} simulated s, ${cpu}, ${entries}`);
     await rest(stage, run.quietS, say);
+    if (run.isSilent === true) stage.cable.gossipRate = 0;
     for (const name of run.troubles ?? Object.keys(TROUBLES)) await TROUBLES[name]?.(stage, say);
   } catch (error) {
     const reason = world.failure ?? error;
@@ -230,5 +237,6 @@ export async function runAtSize(
     `${(world.nowMs / 1000).toFixed(0)} simulated s, ${wall} s of wall time, ${rss} MB`,
   );
   for (const node of stage.running) node.kill();
-  return { failure, figures, hash: world.hash };
+  const verdicts = stage.verdicts.map(({ node }) => node);
+  return { failure, figures, verdicts, hash: world.hash };
 }

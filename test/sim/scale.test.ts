@@ -25,3 +25,25 @@ test('a hundred nodes: one epoch for what dies at once, and little traffic at re
   const traffic = figures.find(({ what }) => what.startsWith('control traffic'))?.value;
   t.true(Number.parseFloat(traffic ?? 'none') < MAX_BYTES_PER_NODE_SECOND, traffic);
 });
+
+test('one-way links that flap and 80 % loss: the bad ones and only they go, two epochs at most for a change; without gossip the same', async (t) => {
+  t.timeout(300_000);
+  const { buildNode } = await import('../../src/build-node.ts');
+  // `runAtSize` fails on an innocent, on a bad one that is spared, and on too many epochs.
+  const run = (isSilent: boolean) =>
+    runAtSize(buildNode, {
+      ...{ nodes: 48, zones: 3, partitions: 16, seed: 3, quietS: 1, isSilent },
+      troubles: ['loss', 'flapping'],
+    });
+  const [told, silent] = [await run(false), await run(true)];
+  for (const { failure, figures } of [told, silent]) {
+    t.is(failure, undefined);
+    for (const { what, value } of figures) t.log(`${what}: ${value}`);
+  }
+  t.true(told.verdicts.length > 0);
+  t.deepEqual(namesOf(silent.verdicts), namesOf(told.verdicts), 'gossip changes no verdict');
+});
+
+function namesOf(verdicts: readonly string[]): readonly string[] {
+  return [...new Set(verdicts)].sort();
+}
