@@ -4,7 +4,7 @@
 
 import type { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
-import { MIB } from '../core/units.ts';
+import { MIB, SECTOR_BYTES } from '../core/units.ts';
 import type { Clock, Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
 import { HoleLedger } from './holes.ts';
@@ -20,6 +20,7 @@ import { DATA_OFFSET, INCOMING_FOLDER, objectFolder, objectPath, stagedPath } fr
 import type { ObjectCache } from './object-cache.ts';
 import { lostPage, readSlots, setSums, writeData } from './object-file.ts';
 import {
+  countSums,
   type Extent,
   emptyPage,
   type ObjectState,
@@ -141,6 +142,7 @@ export class Applier {
     state.isNamed = false;
     state.slotSequence = 0;
     state.isLost = false;
+    this.#table.noteHeld(state, 0);
     this.#cache.suspects.forget(state);
   }
 
@@ -192,6 +194,7 @@ export class Applier {
     state.slotSequence = left?.slotSequence ?? 0;
     state.hasFile = true;
     state.isLost = false;
+    this.#table.noteHeld(state, 0);
     this.#cache.setPage(state, emptyPage());
   }
 
@@ -207,6 +210,7 @@ export class Applier {
     state.slotSequence = Math.max(state.slotSequence, left?.slotSequence ?? 0);
     state.hasFile = true;
     state.isLost = false;
+    this.#table.noteHeld(state, undefined);
     this.#cache.setPage(state, lostPage(state.generation, state.index));
     this.markDirty(state);
     this.#cache.suspects.note(state, true);
@@ -231,7 +235,14 @@ export class Applier {
   #setSums(state: ObjectState, record: JournalRecord, sums: Uint8Array | undefined): void {
     const page = state.page;
     invariant(page !== undefined, 'the page is loaded');
+    const first = record.offset / SECTOR_BYTES;
+    const sectors = record.count / SECTOR_BYTES;
+    const held = state.heldSectors;
+    const before = held === undefined ? 0 : countSums(page, first, sectors);
     setSums(page, record.offset, record.count, sums);
+    const now =
+      held === undefined ? countSums(page) : held - before + countSums(page, first, sectors);
+    this.#table.noteHeld(state, now);
     this.markDirty(state);
   }
 

@@ -197,6 +197,8 @@ function visitRow(bytes: Uint8Array, view: DataView, at: number, visit: IndexVis
   state.openHigh = view.getUint32(at + 46, true);
   state.slotSequence = getU48(view, at + 50);
   state.hasFile = state.kind === 'data';
+  const counted = view.getUint16(at + 56, true);
+  state.heldSectors = counted === 0 ? undefined : counted - 1;
   visit.row(state);
 }
 
@@ -216,6 +218,8 @@ function encodeRow(bytes: Uint8Array, view: DataView, at: number, state: ObjectS
   view.setUint32(at + 42, row.openLow, true);
   view.setUint32(at + 46, row.openHigh, true);
   setU48(view, at + 50, row.kind === 'zero' ? 0 : state.slotSequence);
+  const isCounted = row.kind === 'data' && state.heldSectors !== undefined;
+  view.setUint16(at + 56, isCounted ? (state.heldSectors ?? 0) + 1 : 0, true);
 }
 
 function batchSum(bytes: Uint8Array): number {

@@ -42,7 +42,8 @@
 //     0 u32 generation          4 u32 index               8 u32 family                12 u32 partition key
 //    16 u32 token              20 u48 count              26 u8 kind: 0 data, 1 zero, 2 dropped   27 u8 0
 //    28 u32 own 0-31           32 u32 own 32-63          36 u48 closed                42 u32 open 0-31
-//    46 u32 open 32-63         50 u48 sequence of the sums slot that must be there    56 8 bytes 0
+//    46 u32 open 32-63         50 u48 sequence of the sums slot that must be there
+//    56 u16 sectors with a sum + 1, 0 = not counted       58 6 bytes 0
 //
 // objects/HH/GGGGGGGGIIIIIIII (HH = hash of the id, G generation, I index, all hex), sparse
 //     0 slot A (8 KiB), 8192 slot B: sums, written in turn; the valid one with the highest sequence counts

@@ -5,11 +5,13 @@
 
 import { regionMask } from '../core/extent.ts';
 import type { FamilyId, GenerationId } from '../core/ids.ts';
-import { SECTORS_PER_OBJECT } from '../core/units.ts';
+import { REGION_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { DiskFile } from '../ports/ports.ts';
 import type { JournalRecord } from './journal-codec.ts';
 import { objectPath } from './layout.ts';
 import type { Row, StoreDone, StoreWrite } from './store-types.ts';
+
+const SECTORS_PER_REGION = REGION_BYTES / SECTOR_BYTES;
 
 /** The part of a row that changes. */
 export interface RowFields {
@@ -68,6 +70,8 @@ export class ObjectState implements Row, RowFields {
   isNamed = false;
   /** Where the file is; the staged path until a `replace` is applied. */
   path: string;
+  /** Sectors with a sum, as applied; undefined = not counted yet. */
+  heldSectors: number | undefined = undefined;
   /** Sums of all sectors, while loaded. */
   page: Uint32Array | undefined = undefined;
   /** Counts changes of the page: tells a reader or checkpoint that it is not what it was. */
@@ -155,6 +159,19 @@ export function advanceRow(row: RowFields, write: StoreWrite, kind: 'data' | 'ze
 /** How many regions two masks name. */
 export function countRegions(low: number, high: number): number {
   return bitCount(low) + bitCount(high);
+}
+
+/** Sectors that an object holds: those with a sum, at most all that the row owns, which are its upper bound. */
+export function heldSectorsOf({ heldSectors, ownLow, ownHigh }: ObjectState): number {
+  const owned = countRegions(ownLow, ownHigh) * SECTORS_PER_REGION;
+  return Math.min(owned, heldSectors ?? owned);
+}
+
+/** How many sectors of a range have a sum. */
+export function countSums(page: Uint32Array, first = 0, sectors = page.length): number {
+  let count = 0;
+  for (let i = first; i < first + sectors; i += 1) if (page[i] !== 0) count += 1;
+  return count;
 }
 
 function bitCount(value: number): number {

@@ -4,8 +4,8 @@
 
 import type { ObjectId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
-import { REGION_BYTES } from '../core/units.ts';
-import { countRegions, type ObjectState } from './object-state.ts';
+import { SECTOR_BYTES } from '../core/units.ts';
+import { heldSectorsOf, type ObjectState } from './object-state.ts';
 
 export class PartitionTable {
   readonly #byGeneration = new Map<number, Map<number, ObjectState>>();
@@ -16,15 +16,15 @@ export class PartitionTable {
   readonly #changed = new Set<ObjectState>();
   #dropped: ObjectId[] = [];
   #count = 0;
-  #usedRegions = 0;
+  #usedSectors = 0;
 
   get objectCount(): number {
     return this.#count;
   }
 
-  /** Bytes of the regions that rows with data own: an upper bound of what their files hold. */
+  /** Bytes of the sectors that have a sum: trimmed ones count no more. Whole regions for objects not counted yet. */
   get usedBytes(): number {
-    return this.#usedRegions * REGION_BYTES;
+    return this.#usedSectors * SECTOR_BYTES;
   }
 
   /** The row as accepted; undefined = never written here. */
@@ -85,10 +85,17 @@ export class PartitionTable {
     else this.#leavingOf.set(generation, count);
   }
 
-  /** Counts what a row owns, before and after a change of it. */
+  /** Counts what an object holds, before and after a change of its row. */
   addUsage(state: ObjectState, sign: 1 | -1): void {
-    if (state.kind === 'data')
-      this.#usedRegions += sign * countRegions(state.ownLow, state.ownHigh);
+    if (state.kind === 'data') this.#usedSectors += sign * heldSectorsOf(state);
+  }
+
+  /** So many sectors of an object have a sum now; undefined: not known, what its row owns is taken for it. */
+  noteHeld(state: ObjectState, sectors: number | undefined): void {
+    const isCounted = this.find(state.generation, state.index) === state;
+    if (isCounted) this.addUsage(state, -1);
+    state.heldSectors = sectors;
+    if (isCounted) this.addUsage(state, 1);
   }
 
   /** The durable row of a state changed. */

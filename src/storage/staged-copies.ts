@@ -8,6 +8,7 @@ import type { ChangeOrder } from './change-order.ts';
 import { NO_BYTES, RECORD_REPLACE } from './journal-codec.ts';
 import { STAGED_ID_BYTES } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
+import { countSums } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
 import type { SpaceGuard } from './space-guard.ts';
 import { STAGED_SLOT, Staging, stagedState } from './staging.ts';
@@ -64,6 +65,7 @@ export class StagedCopies {
     }
     const { state } = staging;
     const replaced = table.find(state.generation, state.index);
+    state.heldSectors = countSums(staging.page);
     table.insert(state);
     if (state.kind === 'data') {
       state.hasFile = true;

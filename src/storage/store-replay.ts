@@ -24,8 +24,8 @@ import { type JournalHead, syncFile, syncFolder } from './journal-head.ts';
 import { type JournalTail, scanRing, walkJournal, wipeBehind } from './journal-replay.ts';
 import { DATA_OFFSET, hex32, INCOMING_FOLDER, objectPath, stagedPath } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
-import { badSum, readSlots } from './object-file.ts';
-import { ObjectState, rowFieldsOf, setRow } from './object-state.ts';
+import { badSum, type LoadedSums, readSlots } from './object-file.ts';
+import { countSums, ObjectState, rowFieldsOf, setRow } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { STAGED_SLOT } from './staging.ts';
 
@@ -157,6 +157,8 @@ export class Replay {
     }
     if (record.kind === RECORD_REPLACE) this.#remove(record);
     const state = this.#stateOf(record);
+    // What the index counted may be of a later moment than the page that is changed here.
+    table.noteHeld(state, undefined);
     if (record.kind === RECORD_REPLACE) this.#replace(state, record);
     else this.#change(state, record, number);
     table.addUsage(state, -1);
@@ -223,6 +225,7 @@ export class Replay {
     state.hasFile = true;
     state.slotSequence = STAGED_SLOT;
     if (file !== undefined) {
+      this.#noteHeld(state, readSlots(file, state.generation, state.index));
       file.close();
       disk.rename(staged, target);
       this.#folders.add(INCOMING_FOLDER);
@@ -230,11 +233,16 @@ export class Replay {
     } else if (!this.#isSince(state, record)) cache.lose(state, 'an earlier copy');
   }
 
+  #noteHeld(state: ObjectState, sums: LoadedSums | undefined): void {
+    if (sums !== undefined) this.#parts.table.noteHeld(state, countSums(sums.page));
+  }
+
   /** The object's file is the replacing one, not what it was to replace: its sums are of that version, or later. */
   #isSince(state: ObjectState, { verToken, verCount }: JournalRecord): boolean {
     const file = this.#parts.cache.file(state);
     const found = file === undefined ? undefined : readSlots(file, state.generation, state.index);
     if (found === undefined) return false;
+    this.#noteHeld(state, found);
     return found.token > verToken || (found.token === verToken && found.count >= verCount);
   }
 }

@@ -351,6 +351,7 @@ export class ModelledStore {
     }
     if (isAfterCrash) {
       const found = await this.#prefix();
+      this.#checkUsage(found);
       this.#objects.splice(0, found.length, ...found.map(fresh));
       this.inFlight = 0;
       return;
@@ -362,6 +363,13 @@ export class ModelledStore {
       }
       await this.#checkBytes(index, state);
     }
+  }
+
+  /** What the store counts as used is what it holds: nothing is in flight after a start. */
+  #checkUsage(states: readonly State[]): void {
+    const held = states.reduce((sum, { tags }) => sum + tags.size * SECTOR_BYTES, 0);
+    const used = this.store?.usedBytes;
+    if (used !== held) throw new TypeError(`${used} bytes are counted, ${held} are held`);
   }
 
   /**
