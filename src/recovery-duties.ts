@@ -7,7 +7,7 @@ import type { Agreement } from './agreement/agreement.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
-import { doubtsOf, joinsOf, surplusOf } from './core/recovery-plan.ts';
+import { doubtsOf, joinsOf, surplusOf } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import type { Datapath } from './datapath/datapath.ts';
 import { PARTITIONS_PER_CALL } from './datapath/surplus.ts';

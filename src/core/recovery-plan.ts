@@ -1,17 +1,20 @@
-// What the leader proposes for in-sync sets (4.4, C4.1), and what a node reads from its view about its own part. One
+// What the leader proposes for in-sync sets (4.4, C4.1), in the order of core/recovery-order.ts. One
 // change per partition and plan, since each raises cfg; the next plan goes on. At rest, with all members up, only the
 // explicit partitions are looked at; while a member is down all are, for I = T may hold it (too few were live).
 
 import { hash32 } from './hash.ts';
-import {
-  type NodeId,
-  type PartitionId,
-  type PolicyId,
-  partitionKey,
-  partitionOfKey,
-} from './ids.ts';
+import { type NodeId, type PolicyId, partitionKey } from './ids.ts';
 import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
-import { type IsLive, isSure, liveCount, purgeBar, release, upCount } from './partition.ts';
+import { type IsLive, liveCount, release, upCount } from './partition.ts';
+import {
+  admitted,
+  JoinLoad,
+  joinWindows,
+  URGENCY,
+  type Urgency,
+  urgencyOf,
+} from './recovery-order.ts';
+import { isRecoveryHeld, pauseOf } from './recovery-settings.ts';
 import type { ClusterView, Member, PartitionConfig, Policy } from './view.ts';
 
 /** After so long with one live member, a spare node joins (4.4). */
@@ -29,7 +32,9 @@ interface Change {
 }
 
 interface Planned extends Change {
-  /** Live copies: the fewest come first (4.8). */
+  readonly policy: PolicyId;
+  readonly urgency: Urgency;
+  /** Live copies: of equal urgency the fewest come first. */
   readonly live: number;
   readonly cas: PartitionCas;
 }
@@ -37,6 +42,7 @@ interface Planned extends Change {
 interface LastPlan {
   readonly members: ClusterView['members'];
   readonly placement: ClusterView['placement'];
+  readonly pause: string;
   /** ms */
   readonly until: number;
   readonly entries: EntryBody[];
@@ -55,11 +61,12 @@ export class ChangePlanner {
   /** The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing. */
   plan(view: ClusterView, now: number): EntryBody[] {
     const { members, placement } = view;
+    const pause = pauseOf(view);
     const last = this.#last;
-    const isKnown = last?.members === members && last.placement === placement && now < last.until;
-    if (isKnown) return last.entries;
+    const isSame = last?.members === members && last.placement === placement;
+    if (isSame && last.pause === pause && now < last.until) return last.entries;
     const entries = this.#look(view, now);
-    this.#last = { members, placement, until: this.#nextMoment(now), entries };
+    this.#last = { members, placement, pause, until: this.#nextMoment(now), entries };
     return entries;
   }
 
@@ -83,19 +90,23 @@ export class ChangePlanner {
     const mayJoin: IsLive = (node) => isLive(node) && view.members.get(node)?.standing === 'in';
     const lonely = new Map<number, number>();
     const unsure = new Map<number, number>();
+    const load = new JoinLoad();
     const planned: Planned[] = [];
     for (const policy of view.policies.values()) {
       for (const p of partitionsToSee(view, policy.id)) {
         const config = view.partition(policy.id, p);
         const live = liveCount(config, isLive);
         const key = partitionKey(policy.id, p);
+        const urgency = urgencyOf(config, policy, isLive);
+        for (const node of config.joining) load.note(node, urgency);
+        const place = { policy: policy.id, urgency, live };
+        const cas = { policy: policy.id, p, cfg: config.cfg };
         if (live === 0) {
           if (upCount(config, isLive) === 0) continue;
           const since = this.#unsureSince.get(key) ?? now;
           unsure.set(key, since);
           const change = unsureChangeOf(config, policy, isLive, now - since);
-          if (change === undefined) continue;
-          planned.push({ ...change, live, cas: { policy: policy.id, p, cfg: config.cfg } });
+          if (change !== undefined) planned.push({ ...change, ...place, cas });
           continue;
         }
         const since = this.#lonelySince.get(key) ?? now;
@@ -106,14 +117,28 @@ export class ChangePlanner {
         const change =
           changeOf(config, policy, isLive, mayHold) ??
           (isLonely ? spareFor(view, policy, p) : undefined);
-        if (change === undefined) continue;
-        planned.push({ ...change, live, cas: { policy: policy.id, p, cfg: config.cfg } });
+        if (change !== undefined) planned.push({ ...change, ...place, cas });
       }
     }
     this.#lonelySince = lonely;
     this.#unsureSince = unsure;
-    return entriesOf(view, planned);
+    return entriesOf(view, begun(view, planned, load));
   }
+}
+
+/**
+ * What of the plan is proposed now. Who leaves an in-sync set leaves at once, for guests wait; joins begin in their order
+ * and number (4.8). A pause holds copies and the end of copies, but not a partition with fewer than minCopies.
+ */
+function begun(view: ClusterView, planned: readonly Planned[], load: JoinLoad): Planned[] {
+  const isHeld = ({ kind, node, urgency }: Planned): boolean => {
+    if (kind === 'join') return urgency !== URGENCY.below && isRecoveryHeld(view, node);
+    return kind === 'release' && isRecoveryHeld(view, node);
+  };
+  const free = planned.filter((one) => !isHeld(one)).sort((a, b) => a.live - b.live);
+  const joins = free.filter(({ kind }) => kind === 'join');
+  const others = free.filter(({ kind }) => kind !== 'join');
+  return [...others, ...admitted(joins, load, joinWindows(view))];
 }
 
 /** 4.9: a full disk takes no copy, a nearly full one none that only moves. */
@@ -217,9 +242,8 @@ function spareFor(view: ClusterView, policy: Policy, p: number): Change | undefi
   return best === undefined ? undefined : { kind: 'join', node: best.node };
 }
 
-/** One entry per kind and node, the most endangered partitions first, each list and their number bounded. */
-function entriesOf(view: ClusterView, planned: Planned[]): EntryBody[] {
-  planned.sort((a, b) => a.live - b.live);
+/** One entry per kind and node, in the given order, each list and their number bounded. */
+function entriesOf(view: ClusterView, planned: readonly Planned[]): EntryBody[] {
   const lists = new Map<string, { change: Change; partitions: PartitionCas[] }>();
   for (const one of planned) {
     const key = `${one.kind} ${one.node}`;
@@ -243,69 +267,4 @@ function entryOf(view: ClusterView, change: Change, partitions: PartitionCas[]):
   if (kind === 'release') return { type: 'isrRelease', partitions, node };
   const incarnation = view.members.get(node)?.incarnation as Member['incarnation'];
   return { type: 'isrJoin', partitions, node, incarnation };
-}
-
-/** A partition with its config. */
-export interface PartitionWork extends PartitionId {
-  readonly config: PartitionConfig;
-}
-
-/** The partitions that `self` is joining: what its catch-up has to do. */
-export function joinsOf(view: ClusterView, self: NodeId): PartitionWork[] {
-  const work: PartitionWork[] = [];
-  for (const policy of view.policies.keys()) {
-    for (const p of view.explicitPartitions(policy)) {
-      const config = view.partition(policy, p);
-      if (config.joining.includes(self)) work.push({ policy, p, config });
-    }
-  }
-  return work;
-}
-
-/** The partitions where `self` is doubtful and can settle now (R8). */
-export function doubtsOf(view: ClusterView, self: NodeId): PartitionWork[] {
-  const work: PartitionWork[] = [];
-  for (const policy of view.policies.keys()) {
-    for (const p of view.explicitPartitions(policy)) {
-      const config = view.partition(policy, p);
-      const isDoubtful = config.doubtful.includes(self);
-      if (isDoubtful && settlingSources(view, config, self) !== undefined) {
-        work.push({ policy, p, config });
-      }
-    }
-  }
-  return work;
-}
-
-/** Whom a doubtful member asks: one sure member that is up, else all others of I, if all are up (R8). */
-export function settlingSources(
-  view: ClusterView,
-  config: PartitionConfig,
-  self: NodeId,
-): readonly NodeId[] | undefined {
-  const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
-  const others = config.inSync.filter((node) => node !== self);
-  const sure = others.find((node) => isSure(config, node) && isLive(node));
-  if (sure !== undefined) return [sure];
-  return others.every(isLive) ? others : undefined;
-}
-
-/**
- * Of the partitions that `self` holds rows of (partitionKey), those whose copies a purge would let it delete (I5). At
- * most MAX_PARTITIONS_PER_ENTRY: the list of one entry.
- */
-export function surplusOf(
-  view: ClusterView,
-  self: NodeId,
-  held: readonly number[],
-): PartitionCas[] {
-  const surplus: PartitionCas[] = [];
-  for (const key of held) {
-    if (surplus.length >= MAX_PARTITIONS_PER_ENTRY) break;
-    const { policy, p } = partitionOfKey(key);
-    const config = view.partition(policy, p);
-    if (config.cfg === 0 || purgeBar(config, self) !== undefined) continue;
-    surplus.push({ policy, p, cfg: config.cfg });
-  }
-  return surplus;
 }

@@ -1,11 +1,13 @@
 // What a doubtful member does to be sure again (R8): for each partition it asks one sure member of I that is up, else all
-// of I, for their rows, and extends its own objects to the longest version it hears of; it never shortens. What it
-// fetched is void if cfg changed, or if it answered a SEAL of the partition, since it asked: then that partition is for
+// of I, for their rows, and extends its own objects to the longest version it hears of. It cuts back only what it has
+// beyond a sure member from a holder whose token is not the last one: nobody will ever acknowledge that, and a read-only
+// touch may have read past it (4.5, I12). What it fetched is void if cfg changed, or if it answered a SEAL of the partition, since it asked: then that partition is for
 // another round. What is settled here is told to the log by `isrSettle`; what of I is down then is not waited for here.
 
 import type { OperatingError } from '../core/errors.ts';
 import { type NodeId, partitionKey } from '../core/ids.ts';
-import { settlingSources } from '../core/recovery-plan.ts';
+import { isSure } from '../core/partition.ts';
+import { settlingSources } from '../core/recovery-work.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
   decodeRows,
@@ -26,6 +28,14 @@ interface Settling extends PartitionCfg {
   readonly sources: readonly NodeId[];
   /** Longest version heard of, by object, and who has it. */
   readonly longest: Map<string, { readonly row: RowImage; readonly source: NodeId }>;
+}
+
+/** One object to be made equal to the source's. */
+interface Due {
+  readonly row: RowImage;
+  readonly source: NodeId;
+  /** False when it is not needed any more. */
+  readonly isDue: () => boolean;
 }
 
 type Done = (error: OperatingError | undefined) => void;
@@ -91,7 +101,7 @@ export class Settler {
     const isValid = (): boolean => this.#isCurrent(where) && this.#fence.sealsOf(key) === seals;
     this.#ask(settling, 0, (isHeard) => {
       if (!isHeard || !isValid()) return done(false);
-      const work = [...settling.longest.values()].filter(({ row }) => this.#mayLack(row));
+      const work = [...this.#lackOf(settling), ...this.#excessOf(settling)];
       this.#extend(settling, work, isValid, (error) => done(error === undefined && isValid()));
     });
   }
@@ -99,6 +109,35 @@ export class Settler {
   #isCurrent({ policy, p, cfg }: PartitionCfg): boolean {
     const config = this.#parts.views.current().partition(policy, p);
     return config.cfg === cfg && config.doubtful.includes(this.#parts.self);
+  }
+
+  #lackOf({ longest }: Settling): Due[] {
+    return [...longest.values()]
+      .filter(({ row }) => this.#mayLack(row))
+      .map(({ row, source }) => ({ row, source, isDue: () => this.#isShorter(row) }));
+  }
+
+  /** What this node alone has of holders that are fenced. Only a sure member's list shows what was acknowledged. */
+  #excessOf({ policy, p, key, sources, longest }: Settling): Due[] {
+    const { store, views } = this.#parts;
+    const [source] = sources;
+    const config = views.current().partition(policy, p);
+    if (source === undefined || sources.length > 1 || !isSure(config, source)) return [];
+    const due: Due[] = [];
+    for (const own of store.rowsOf(key)) {
+      const theirs = longest.get(objectKey(own.generation, own.index))?.row;
+      const row = theirs ?? { ...own, verToken: 0, verCount: 0 };
+      const isDue = (): boolean => this.#isBeyond(row);
+      if (isDue()) due.push({ row, source, isDue });
+    }
+    return due;
+  }
+
+  #isBeyond(row: RowImage): boolean {
+    const own = this.#parts.store.row(row.generation, row.index);
+    const volume = this.#parts.views.current().volumeOfGeneration(row.generation);
+    if (own === undefined || volume === undefined || own.verCount <= row.verCount) return false;
+    return own.verToken < volume.lock.token;
   }
 
   /** Durable volumes lose nothing in a restart: where they differ, a write is on its way. */
@@ -150,7 +189,7 @@ export class Settler {
 
   #extend(
     settling: Settling,
-    work: readonly { readonly row: RowImage; readonly source: NodeId }[],
+    work: readonly Due[],
     isValid: () => boolean,
     done: Done,
     at = 0,
@@ -160,14 +199,14 @@ export class Settler {
       done(undefined);
       return;
     }
-    const { row, source } = one;
+    const { row, source, isDue } = one;
     const key = objectKey(row.generation, row.index);
     const next: Done = (error) => {
       if (error !== undefined) return done(error);
       this.#parts.clock.soon(() => this.#extend(settling, work, isValid, done, at + 1));
     };
     const waits = this.#gates.wait(key, () => {
-      if (!this.#isShorter(row)) return next(undefined);
+      if (!isDue()) return next(undefined);
       this.#gates.enter(key);
       const order = { source, cfg: settling.cfg, row, isValid };
       copyObject(this.#parts, this.#fence, order, (error) => {

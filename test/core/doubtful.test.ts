@@ -16,12 +16,8 @@ import {
   shrinkUnsure,
   upCount,
 } from '../../src/core/partition.ts';
-import {
-  ChangePlanner,
-  doubtsOf,
-  settlingSources,
-  UNSURE_AFTER_MS,
-} from '../../src/core/recovery-plan.ts';
+import { ChangePlanner, UNSURE_AFTER_MS } from '../../src/core/recovery-plan.ts';
+import { doubtsOf, settlingSources } from '../../src/core/recovery-work.ts';
 import { planWrite } from '../../src/core/write-plan.ts';
 import {
   casOf,

@@ -2,7 +2,8 @@ import test from 'ava';
 import { viewOf } from '../../src/core/cluster-state.ts';
 import { partitionKey } from '../../src/core/ids.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
-import { ChangePlanner, joinsOf, SPARE_AFTER_MS, surplusOf } from '../../src/core/recovery-plan.ts';
+import { ChangePlanner, SPARE_AFTER_MS } from '../../src/core/recovery-plan.ts';
+import { joinsOf, surplusOf } from '../../src/core/recovery-work.ts';
 import {
   casOf,
   clusterOf,

@@ -1,0 +1,106 @@
+// In which order partitions are recovered (4.8), and how many a member joins at once: below minCopies first, then those
+// that can not lose one more, then those with fewer copies than asked for, then ring moves. Pure.
+//
+// A write to an object that a joiner lacks waits for that object (4.6). So few partitions are joined at a time where
+// guests are: most writes meet none of them.
+
+import type { NodeId, PolicyId } from './ids.ts';
+import { type IsLive, liveCount } from './partition.ts';
+import type { ClusterView, PartitionConfig, Policy } from './view.ts';
+
+/** Partitions of a policy that one member joins at once while a guest uses a volume of it. */
+export const JOINS_BESIDE_GUESTS = 32;
+/** The same while no volume of the policy is attached. */
+export const JOINS_WITHOUT_GUESTS = 256;
+
+/** Smaller is more urgent. */
+export const URGENCY = {
+  /** Fewer than minCopies live copies: guests wait. */
+  below: 0,
+  /** Exactly minCopies: one more lost, and guests wait. */
+  bare: 1,
+  fewer: 2,
+  /** As many copies as asked for, but not where the ring wants them. */
+  move: 3,
+} as const;
+export type Urgency = (typeof URGENCY)[keyof typeof URGENCY];
+
+/** How urgent a further copy of this partition is. */
+export function urgencyOf(config: PartitionConfig, policy: Policy, isLive: IsLive): Urgency {
+  const live = liveCount(config, isLive);
+  if (live >= policy.copies) return URGENCY.move;
+  if (live < policy.minCopies) return URGENCY.below;
+  return live === policy.minCopies ? URGENCY.bare : URGENCY.fewer;
+}
+
+/** A member that is to join a partition. */
+export interface Wish {
+  readonly node: NodeId;
+  readonly policy: PolicyId;
+  readonly urgency: Urgency;
+}
+
+/** What is being joined at present. */
+export class JoinLoad {
+  /** By member: partitions being repaired, and being moved to it. */
+  readonly #repairs = new Map<NodeId, number>();
+  readonly #moves = new Map<NodeId, number>();
+
+  note(node: NodeId, urgency: Urgency): void {
+    const load = urgency === URGENCY.move ? this.#moves : this.#repairs;
+    load.set(node, (load.get(node) ?? 0) + 1);
+  }
+
+  repairs(node: NodeId): number {
+    return this.#repairs.get(node) ?? 0;
+  }
+
+  moves(node: NodeId): number {
+    return this.#moves.get(node) ?? 0;
+  }
+}
+
+/**
+ * Which of the wishes may begin now, most urgent first. A member takes new ones when half of what it may join is free,
+ * so that the log gets lists and not single partitions. While a repair waits nothing is moved; a member moves nothing
+ * while it repairs.
+ */
+export function admitted<W extends Wish>(
+  wishes: readonly W[],
+  load: JoinLoad,
+  windowOf: (policy: PolicyId) => number,
+): W[] {
+  const sorted = [...wishes].sort((a, b) => a.urgency - b.urgency);
+  const before = new Map<W, number>();
+  for (const wish of sorted) {
+    const isMove = wish.urgency === URGENCY.move;
+    before.set(wish, isMove ? load.moves(wish.node) : load.repairs(wish.node));
+  }
+  const begun: W[] = [];
+  let doesRepairWait = false;
+  for (const wish of sorted) {
+    const { node, urgency } = wish;
+    const window = windowOf(wish.policy);
+    if (urgency === URGENCY.move && (doesRepairWait || load.repairs(node) > 0)) continue;
+    const now = urgency === URGENCY.move ? load.moves(node) : load.repairs(node);
+    const isOpen = urgency === URGENCY.below || (before.get(wish) as number) * 2 <= window;
+    if (now >= window || !isOpen) {
+      doesRepairWait ||= urgency !== URGENCY.move;
+      continue;
+    }
+    load.note(node, urgency);
+    begun.push(wish);
+  }
+  return begun;
+}
+
+/** How many partitions of a policy one member may join at once. */
+export function joinWindows(view: ClusterView): (policy: PolicyId) => number {
+  const windows = new Map<PolicyId, number>();
+  for (const { policy, lock } of view.volumes.values()) {
+    const window = lock.state === 'held' ? JOINS_BESIDE_GUESTS : JOINS_WITHOUT_GUESTS;
+    windows.set(policy, Math.min(window, windows.get(policy) ?? window));
+  }
+  // Of a policy without volumes nothing is copied.
+  return (policy) => windows.get(policy) ?? Number.POSITIVE_INFINITY;
+}

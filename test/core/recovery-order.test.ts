@@ -1,0 +1,179 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { viewOf } from '../../src/core/cluster-state.ts';
+import { partitionKey } from '../../src/core/ids.ts';
+import {
+  admitted,
+  JOINS_BESIDE_GUESTS,
+  JOINS_WITHOUT_GUESTS,
+  JoinLoad,
+  joinWindows,
+  URGENCY,
+  type Urgency,
+  urgencyOf,
+} from '../../src/core/recovery-order.ts';
+import { ChangePlanner } from '../../src/core/recovery-plan.ts';
+import {
+  heldKey,
+  isRecoveryHeld,
+  manualRate,
+  RECOVERY_ENABLED_KEY,
+  recoveryValue,
+  streamLimits,
+} from '../../src/core/recovery-settings.ts';
+import { joinsDue, joinsOf, surplusOf } from '../../src/core/recovery-work.ts';
+import { casOf, clusterOf, configAt, entryBodies, nodeId, policyId } from '../fixtures.ts';
+
+const P = 64;
+
+function kindsOf(cell: ReturnType<typeof clusterOf>): string[] {
+  return new ChangePlanner().plan(viewOf(cell.state), 0).map((body) => {
+    const list = 'partitions' in body ? `x${body.partitions.length}` : '';
+    return `${body.type} n${'node' in body ? body.node : ''}${list}`;
+  });
+}
+
+test('order: urgency follows the live copies (4.8)', (t) => {
+  const cell = clusterOf({ nodes: 5, copies: 5, minCopies: 3 });
+  const policy = viewOf(cell.state).policies.get(policyId(0));
+  if (policy === undefined) return t.fail();
+  const config = configAt(cell, 0);
+  const withLive = (live: number) =>
+    urgencyOf(config, policy, (node) => config.inSync.indexOf(node) < live);
+  t.deepEqual([1, 2, 3, 4, 5].map(withLive), [0, 0, 1, 2, 3]);
+});
+
+const wish = fc.record({
+  node: fc.integer({ min: 1, max: 3 }).map(nodeId),
+  policy: fc.constant(policyId(0)),
+  urgency: fc.constantFrom<Urgency>(0, 1, 2, 3),
+});
+
+test('order: no move begins while a repair waits, nobody joins more than its window, the urgent first', (t) => {
+  const property = fc.property(
+    fc.array(wish, { maxLength: 60 }),
+    fc.array(wish, { maxLength: 20 }),
+    fc.integer({ min: 1, max: 12 }),
+    (wishes, joining, window) => {
+      const load = new JoinLoad();
+      for (const { node, urgency } of joining) load.note(node, urgency);
+      const before = new JoinLoad();
+      for (const { node, urgency } of joining) before.note(node, urgency);
+      const begun = admitted(wishes, load, () => window);
+      const waiting = wishes.filter((one) => !begun.includes(one));
+      const isRepair = ({ urgency }: { urgency: Urgency }) => urgency !== URGENCY.move;
+      const moves = begun.filter((one) => !isRepair(one));
+      if (waiting.some(isRepair)) t.is(moves.length, 0);
+      for (const { node } of moves) t.is(load.repairs(node), 0);
+      for (const { node } of begun) {
+        t.true(load.repairs(node) <= Math.max(window, before.repairs(node)));
+        t.true(load.moves(node) <= Math.max(window, before.moves(node)));
+      }
+      for (const late of waiting.filter(isRepair)) {
+        const sooner = begun.filter(
+          ({ node, urgency }) => node === late.node && urgency > late.urgency,
+        );
+        t.is(sooner.length, 0, 'nothing less urgent began on the same member');
+      }
+      const isIdle = joining.length === 0;
+      if (isIdle && wishes.length > 0) t.true(begun.length > 0, 'something always begins');
+    },
+  );
+  fc.assert(property, { numRuns: 500 });
+});
+
+test('order: a member takes new partitions when half of its window is free, what guests wait for at once', (t) => {
+  const load = new JoinLoad();
+  for (let i = 0; i < 6; i += 1) load.note(nodeId(1), URGENCY.bare);
+  const one = { node: nodeId(1), policy: policyId(0) };
+  const window = () => 8;
+  t.deepEqual(admitted([{ ...one, urgency: URGENCY.bare }], load, window), []);
+  t.is(admitted([{ ...one, urgency: URGENCY.below }], load, window).length, 1);
+});
+
+test('order: few partitions are joined beside guests, many where nobody is attached, all where there is no volume', (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  const windowNow = () => joinWindows(viewOf(cell.state))(policyId(0));
+  t.is(windowNow(), Number.POSITIVE_INFINITY);
+  cell.apply(entryBodies.volumeCreate({ name: 'a' }));
+  t.is(windowNow(), JOINS_WITHOUT_GUESTS);
+  cell.apply(entryBodies.lockAcquire({ token: 0, node: 1 }));
+  t.is(windowNow(), JOINS_BESIDE_GUESTS);
+});
+
+test('order: beside a guest a node that returns joins its partitions window by window', (t) => {
+  const cell = clusterOf({ nodes: 3, partitions: P });
+  cell.apply(entryBodies.volumeCreate({ name: 'a' }));
+  cell.apply(entryBodies.lockAcquire({ token: 0, node: 1 }));
+  const all = Array.from({ length: P }, (_, p) => casOf(cell, p));
+  cell.apply(entryBodies.isrShrink({ partitions: all, node: 3 }));
+  const [body] = new ChangePlanner().plan(viewOf(cell.state), 0);
+  t.is(body?.type === 'isrJoin' ? body.partitions.length : 0, JOINS_BESIDE_GUESTS);
+  if (body !== undefined) cell.apply(body);
+  t.deepEqual(kindsOf(cell), []);
+});
+
+test('order: a pause holds joins and releases, everywhere or on one member; shrinks and the halted go on', (t) => {
+  const cell = clusterOf({ nodes: 3, copies: 3, minCopies: 2 });
+  const key = partitionKey(policyId(0), 1);
+  cell.apply(entryBodies.isrShrink({ partitions: [casOf(cell, 1)], node: 3 }));
+  t.deepEqual(kindsOf(cell), ['isrJoin n3x1']);
+  cell.apply({ type: 'setting', key: RECOVERY_ENABLED_KEY, value: 'no' });
+  t.deepEqual(kindsOf(cell), []);
+  t.true(isRecoveryHeld(viewOf(cell.state), nodeId(2)));
+  cell.apply({ type: 'setting', key: RECOVERY_ENABLED_KEY, value: 'yes' });
+  t.deepEqual(kindsOf(cell), ['isrJoin n3x1']);
+  cell.apply({ type: 'setting', key: heldKey(nodeId(3)), value: '1' });
+  t.deepEqual(kindsOf(cell), []);
+  t.false(isRecoveryHeld(viewOf(cell.state), nodeId(2)));
+  // Already joining: it stays in J, and copies nothing by itself.
+  cell.apply(entryBodies.isrJoin({ partitions: [casOf(cell, 1)], node: 3, incarnation: 1 }));
+  t.is(joinsOf(viewOf(cell.state), nodeId(3)).length, 1);
+  t.deepEqual(joinsDue(viewOf(cell.state), nodeId(3)), []);
+  // Now one live member is left of two that writes need: guests wait, and nothing is held any more.
+  const life = [nodeId(2), cell.state.members.get(nodeId(2))?.incarnation ?? 0] as const;
+  cell.apply(entryBodies.nodesDown({ nodes: [life], baseEpoch: cell.state.epoch }));
+  t.is(joinsDue(viewOf(cell.state), nodeId(3)).length, 1);
+  t.deepEqual(surplusOf(viewOf(cell.state), nodeId(3), [key]), []);
+});
+
+test('order: a pause keeps surplus copies where they are', (t) => {
+  const cell = clusterOf({ nodes: 3, copies: 2 });
+  const spare = [1, 2, 3].find((node) => !configAt(cell, 0).inSync.includes(nodeId(node))) ?? 0;
+  const held = [partitionKey(policyId(0), 0)];
+  t.is(surplusOf(viewOf(cell.state), nodeId(spare), held).length, 1);
+  cell.apply({ type: 'setting', key: RECOVERY_ENABLED_KEY, value: 'no' });
+  t.deepEqual(surplusOf(viewOf(cell.state), nodeId(spare), held), []);
+});
+
+test('settings: rates and streams are checked, and read back', (t) => {
+  const cell = clusterOf({ nodes: 1 });
+  t.is(manualRate(viewOf(cell.state)), undefined);
+  t.deepEqual(streamLimits(viewOf(cell.state)), { incoming: 2, outgoing: 2 });
+  cell.apply({
+    type: 'setting',
+    key: 'recovery/rate',
+    value: recoveryValue('recovery-rate', '50MiB'),
+  });
+  cell.apply({
+    type: 'setting',
+    key: 'recovery/incoming',
+    value: recoveryValue('recovery-incoming', '4'),
+  });
+  t.is(manualRate(viewOf(cell.state)), 50 * 2 ** 20);
+  t.is(streamLimits(viewOf(cell.state)).incoming, 4);
+  cell.apply({
+    type: 'setting',
+    key: 'recovery/rate',
+    value: recoveryValue('recovery-rate', 'auto'),
+  });
+  t.is(manualRate(viewOf(cell.state)), undefined);
+  for (const [name, text] of [
+    ['recovery-rate', '1KiB'],
+    ['recovery-rate', 'fast'],
+    ['recovery-incoming', '0'],
+    ['recovery-outgoing', '17'],
+  ] as const) {
+    t.throws(() => recoveryValue(name, text), { code: 'usage' }, `${name} ${text}`);
+  }
+});
