@@ -76,9 +76,12 @@ export class FileInode {
       const number = Math.floor((position + done) / PAGE_BYTES);
       const from = (position + done) % PAGE_BYTES;
       const piece = bytes.subarray(done, done + PAGE_BYTES - from);
-      const page = piece.length === PAGE_BYTES ? piece.slice() : this.#copyOf(number);
-      if (piece.length !== PAGE_BYTES) page.set(piece, from);
-      this.#put(number, page);
+      if (piece.length !== PAGE_BYTES) {
+        const page = this.#copyOf(number);
+        page.set(piece, from);
+        this.#put(number, page);
+      } else if (isZeroes(piece)) this.#put(number, ZERO_PAGE);
+      else this.#put(number, piece.slice());
       done += piece.length;
     }
     this.size = Math.max(this.size, position + bytes.length);
@@ -207,11 +210,14 @@ export class FileInode {
   }
 
   #put(number: number, page: Uint8Array): void {
-    const isZero = page[0] === 0 && Buffer.compare(page, ZERO_PAGE) === 0;
-    const kept = isZero ? ZERO_PAGE : page;
+    const kept = isZeroes(page) ? ZERO_PAGE : page;
     this.#cached.set(number, kept);
     this.#note(number, kept);
   }
+}
+
+function isZeroes(page: Uint8Array): boolean {
+  return page === ZERO_PAGE || (page[0] === 0 && Buffer.compare(page, ZERO_PAGE) === 0);
 }
 
 /** A folder: names as the cache has them, and as the platter has them. */

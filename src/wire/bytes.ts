@@ -62,6 +62,15 @@ export function isUnsigned(value: number, end: number): boolean {
   return Number.isInteger(value) && value >= 0 && value < end;
 }
 
+/** The words are made only when it does not: these checks run for each number of each message. */
+function checkHolds(value: number, end: number): void {
+  if (!isUnsigned(value, end)) invariant(false, `${value} is no whole number from 0 to ${end - 1}`);
+}
+
+function checkFits(count: number, maxBytes: number): void {
+  if (count > maxBytes) invariant(false, `${count} bytes fit into ${maxBytes}`);
+}
+
 /** A growing buffer; `finish` hands over exactly what was written. */
 export class Writer {
   readonly #maxBytes: number;
@@ -73,25 +82,25 @@ export class Writer {
   }
 
   u8(value: number): void {
-    invariant(isUnsigned(value, 256), `u8 holds ${value}`);
+    checkHolds(value, 256);
     const at = this.#reserve(1);
     this.#bytes[at] = value;
   }
 
   u16(value: number): void {
-    invariant(isUnsigned(value, 65536), `u16 holds ${value}`);
+    checkHolds(value, 65536);
     const at = this.#reserve(2);
     putU16(this.#bytes, at, value);
   }
 
   u32(value: number): void {
-    invariant(isUnsigned(value, U32_END), `u32 holds ${value}`);
+    checkHolds(value, U32_END);
     const at = this.#reserve(4);
     putU32(this.#bytes, at, value);
   }
 
   u48(value: number): void {
-    invariant(isUnsigned(value, U48_END), `u48 holds ${value}`);
+    checkHolds(value, U48_END);
     const at = this.#reserve(6);
     putU48(this.#bytes, at, value);
   }
@@ -104,15 +113,27 @@ export class Writer {
 
   /** Length (u32) and bytes. */
   bytes(bytes: Uint8Array, maxBytes: number): void {
-    invariant(bytes.length <= maxBytes, `${bytes.length} bytes fit into ${maxBytes}`);
+    checkFits(bytes.length, maxBytes);
     this.u32(bytes.length);
     this.raw(bytes);
   }
 
-  /** Length in bytes (u32) and UTF-8. */
+  /** Length in bytes (u32) and UTF-8. Mostly ASCII, whose encoder costs more than the loop. */
   text(text: string, maxBytes: number): void {
-    invariant(text.isWellFormed(), 'text is well-formed Unicode');
-    this.bytes(utf8Encoder.encode(text), maxBytes);
+    const start = this.#length;
+    const at = this.#reserve(4 + text.length);
+    for (let i = 0; i < text.length; i += 1) {
+      const code = text.charCodeAt(i);
+      if (code > 127) {
+        this.#length = start;
+        invariant(text.isWellFormed(), 'text is well-formed Unicode');
+        this.bytes(utf8Encoder.encode(text), maxBytes);
+        return;
+      }
+      this.#bytes[at + 4 + i] = code;
+    }
+    checkFits(text.length, maxBytes);
+    putU32(this.#bytes, at, text.length);
   }
 
   finish(): Uint8Array {
