@@ -28,7 +28,7 @@ const P = 64;
 
 function kindsOf(cell: ReturnType<typeof clusterOf>): string[] {
   return new ChangePlanner().plan(viewOf(cell.state), 0).map((body) => {
-    const list = 'partitions' in body ? `x${body.partitions.length}` : '';
+    const list = 'partitions' in body && 'node' in body ? `x${body.partitions.length}` : '';
     return `${body.type} n${'node' in body ? body.node : ''}${list}`;
   });
 }
