@@ -157,6 +157,11 @@ export class Guest {
     this.#issue({ kind: 'write', block, count }, done);
   }
 
+  /** Starts one read and does not wait; what it sees goes into the history. */
+  startRead(block: number, count = 1, done: (isOk: boolean) => void = () => {}): void {
+    this.#issue({ kind: 'read', block, count }, done);
+  }
+
   /** Reads every block that was ever written; what it sees goes into the history. */
   async readAll(): Promise<void> {
     const chunks = new Set(

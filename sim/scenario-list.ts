@@ -40,6 +40,7 @@ import { strangerKnocks } from './scenarios/stranger-knocks.ts';
 import { swarm } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
+import { twoAtOnce } from './scenarios/two-at-once.ts';
 import { twoOut } from './scenarios/two-out.ts';
 import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
@@ -97,6 +98,7 @@ export const SCENARIOS: readonly Scenario[] = [
   commands,
   growAndShrink,
   twoOut,
+  twoAtOnce,
 ];
 
 /** Finds a story by name. */

@@ -9,7 +9,7 @@ import { Prober } from './agreement/prober.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
-import type { ApplyResult, LogEntry } from './core/log-entry.ts';
+import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
 import type { ScrubSettings } from './core/scrub.ts';
 import type { ClusterView } from './core/view.ts';
@@ -18,6 +18,7 @@ import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { retired } from './formed-errors.ts';
+import { ImageDuties } from './image-duties.ts';
 import { LockDuties } from './lock-duties.ts';
 import { MemberDesk } from './member-desk.ts';
 import { OwnLife } from './own-life.ts';
@@ -35,6 +36,8 @@ import { type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
 
 /** How long an orderly end may spend on giving locks back. */
 export const RELEASE_ALL_MS = 2000;
+/** A proposal that dead members are doubtful is given up after this. */
+export const DOUBT_PROPOSE_MS = 2000;
 /** How long a node that can not go on tries to say why. */
 export const LAST_WORDS_MS = 1000;
 
@@ -71,6 +74,7 @@ export class FormedNode {
   readonly #duties: DutiesContext;
   readonly #space: SpaceDuties;
   readonly #life: OwnLife;
+  readonly #images: ImageDuties;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -84,6 +88,10 @@ export class FormedNode {
     this.self = superblock.node;
     this.store = store;
     const { self } = this;
+    this.#images = new ImageDuties({
+      ...{ self, clock, trace, disk: ports.disk, isUp: () => this.isUp, view: () => this.view },
+      agreement: () => this.agreement,
+    });
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
       ...{ network, clock, trace },
@@ -135,6 +143,7 @@ export class FormedNode {
       bootstrap: options.bootstrap.map(({ peer }) => peer),
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onJumped: () => this.recovery.noteJump(),
+      seen: (node) => this.#images.of(node),
       onBroken: (error) => options.onFatal(error),
       ...options.tuning,
       onView: (view) => this.#adopt(view),
@@ -165,6 +174,7 @@ export class FormedNode {
       trace,
       applied: () => learner.applied,
       pull: (index, from) => learner.pull(index, from),
+      onDisk: (node, word) => this.#images.note(node, word),
     });
     return new Prober({
       clock,
@@ -240,6 +250,7 @@ export class FormedNode {
     this.agreement.start();
     this.#prober.start();
     this.#space.start();
+    this.#images.start();
   }
 
   /** Whom to ask for the log while there is no view: this node adopted its place, and crashed before it heard of anybody. */
@@ -260,6 +271,7 @@ export class FormedNode {
     this.#watch.stop();
     this.#prober.stop();
     this.#space.stop();
+    this.#images.stop();
     this.agreement.stop();
     this.#peers.stop();
     const { log, superblock } = this.#options;
@@ -281,6 +293,7 @@ export class FormedNode {
     this.#watch.stop();
     this.#prober.stop();
     this.#space.stop();
+    this.#images.stop();
     this.#peers.stop();
     await this.agreement.sayFailing(reason, LAST_WORDS_MS);
   }
@@ -318,6 +331,13 @@ export class FormedNode {
     if (volume === undefined) throw missing(name);
     invariant(this.#datapath !== undefined, 'a node with a view has a data path');
     return this.#datapath.openVolume(volume);
+  }
+
+  /** A read-only touch waits for it, and asks again. */
+  #doubt(partitions: readonly PartitionCas[]): void {
+    this.agreement
+      .propose({ type: 'isrDoubt', partitions }, DOUBT_PROPOSE_MS)
+      .catch(() => this.#options.ports.trace.count('doubt.failed'));
   }
 
   #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
@@ -393,6 +413,7 @@ export class FormedNode {
       pull: (index, from) => this.agreement.learner.pull(index, from),
       readCurrent: (done) => this.agreement.whenCurrent(done),
       noRoom: (where) => this.#space.noRoom(where),
+      doubt: (partitions) => this.#doubt(partitions),
       lock: {
         wanted: (open) => {
           this.#locks.add(open);

@@ -64,6 +64,7 @@ export function member(options: {
     journalSeq: 0,
     failure: '',
     space: 'ok',
+    observers: [],
     standing: 'in',
     outBy: '',
     isWitness: false,
@@ -195,6 +196,9 @@ export const entryBodies = {
   isrRelease(options: { partitions: PartitionCas[]; node: number }) {
     const node = nodeId(options.node);
     return { type: 'isrRelease', partitions: options.partitions, node } satisfies EntryBody;
+  },
+  isrDoubt(options: { partitions: PartitionCas[] }) {
+    return { type: 'isrDoubt', partitions: options.partitions } satisfies EntryBody;
   },
   isrSettle(options: { partitions: PartitionCas[]; node: number; incarnation?: number }) {
     return {

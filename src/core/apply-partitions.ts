@@ -7,6 +7,7 @@ import {
   abort,
   type ConfigChange,
   doubt,
+  doubtAbsent,
   type IsLive,
   join,
   promote,
@@ -71,6 +72,11 @@ export function applyIsrSettle(state: ClusterState, body: Body<'isrSettle'>): Ap
 /** A down node leaves I where no sure member is up and doubtful ones are enough (R8). */
 export function applyIsrShrinkUnsure(state: ClusterState, body: Body<'isrShrinkUnsure'>): Applied {
   return applyList(state, body.partitions, (config, rule) => shrinkUnsure(config, body.node, rule));
+}
+
+/** Members that are down become doubtful where the live ones are to be read alone (4.5, I12). */
+export function applyIsrDoubt(state: ClusterState, body: Body<'isrDoubt'>): Applied {
+  return applyList(state, body.partitions, (config, rule) => doubtAbsent(config, rule));
 }
 
 /** I -= node, which the ring does not want (I5). */

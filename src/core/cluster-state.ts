@@ -16,11 +16,13 @@ import {
   applyNodeLeave,
   applyNodeLost,
   applyNodeOut,
+  applyNodeOutdated,
   applyNodeWeight,
 } from './apply-life.ts';
 import { applyNodeAdmit, applyNodeJoin, applyNodesDown, applyNodeUp } from './apply-members.ts';
 import {
   applyIsrAbort,
+  applyIsrDoubt,
   applyIsrJoin,
   applyIsrPromote,
   applyIsrRelease,
@@ -106,7 +108,15 @@ function applyBody(state: ClusterState, body: EntryBody): Applied {
 type LifeBody = Extract<
   EntryBody,
   {
-    type: 'nodeAdmit' | 'nodeOut' | 'nodeIn' | 'nodeLeave' | 'nodeGone' | 'nodeLost' | 'nodeWeight';
+    type:
+      | 'nodeAdmit'
+      | 'nodeOut'
+      | 'nodeIn'
+      | 'nodeLeave'
+      | 'nodeGone'
+      | 'nodeLost'
+      | 'nodeOutdated'
+      | 'nodeWeight';
   }
 >;
 type UseBody = Extract<
@@ -129,6 +139,8 @@ function applyLife(state: ClusterState, body: LifeBody | UseBody): Applied {
       return applyNodeGone(state, body);
     case 'nodeLost':
       return applyNodeLost(state, body);
+    case 'nodeOutdated':
+      return applyNodeOutdated(state, body);
     case 'nodeWeight':
       return applyNodeWeight(state, body);
     default:
@@ -151,6 +163,8 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyIsrSettle(state, body);
     case 'isrShrinkUnsure':
       return applyIsrShrinkUnsure(state, body);
+    case 'isrDoubt':
+      return applyIsrDoubt(state, body);
     case 'isrRelease':
       return applyIsrRelease(state, body);
     case 'purge':

@@ -130,6 +130,16 @@ export type EntryBody =
   | { readonly type: 'nodeGone'; readonly node: NodeId }
   | { readonly type: 'nodeLost'; readonly node: NodeId; readonly by: string }
   | {
+      /** An observer saw more of its disk than this life has: its copies are not what the map takes them for (C1.9). */
+      readonly type: 'nodeOutdated';
+      readonly node: NodeId;
+      /** cas */
+      readonly incarnation: Incarnation;
+      readonly storeGeneration: number;
+      /** The highest journal sequence that was seen. */
+      readonly journalSeq: number;
+    }
+  | {
       readonly type: 'nodeWeight';
       readonly node: NodeId;
       readonly weight: number;
@@ -198,6 +208,11 @@ export type EntryBody =
       readonly partitions: readonly PartitionCas[];
       readonly node: NodeId;
       readonly reason: string;
+    }
+  | {
+      /** Members of I that are down become doubtful: the others are to be read alone (4.5, I12). */
+      readonly type: 'isrDoubt';
+      readonly partitions: readonly PartitionCas[];
     }
   | {
       readonly type: 'isrRelease';

@@ -112,6 +112,23 @@ export function doubt(config: PartitionConfig, node: NodeId): PartitionConfig | 
   return changed({ ...config, doubtful }, config.inSync, config.joining);
 }
 
+/**
+ * Members of I that are not live become doubtful before a holder reads from the live ones alone (4.5): what was read
+ * stays true, whatever they have beyond it (I12). Only where the dead ones may not leave.
+ */
+export function doubtAbsent(
+  config: PartitionConfig,
+  rule: { minCopies: number; isLive: IsLive },
+): ConfigChange {
+  const live = liveCount(config, rule.isLive);
+  if (live === 0) return 'no sure member is up';
+  if (live >= Math.max(1, rule.minCopies)) return 'minCopies live members are left';
+  const absent = config.inSync.filter((node) => !rule.isLive(node) && isSure(config, node));
+  if (absent.length === 0) return 'nobody who is down is sure';
+  const doubtful = sorted([...config.doubtful, ...absent]);
+  return changed({ ...config, doubtful }, config.inSync, config.joining);
+}
+
 /** The member has extended its objects from a sure one, or from all of I: doubtful no more (R8). */
 export function settle(config: PartitionConfig, node: NodeId): ConfigChange {
   if (!config.doubtful.includes(node)) return `n${node} is not doubtful here`;

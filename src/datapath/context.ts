@@ -2,6 +2,7 @@
 // the others through their data channel. Replies come by callback, exactly once each.
 
 import type { MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
+import type { PartitionCas } from '../core/log-entry.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
 import type { Clock, Random, Trace } from '../ports/ports.ts';
@@ -38,6 +39,8 @@ export interface DatapathContext {
   readCurrent(done: (isCurrent: boolean) => void): void;
   /** The own replica had no room for a change of this partition (4.9). */
   readonly noRoom?: (where: PartitionId) => void;
+  /** Asks the log to call the dead members of these partitions doubtful (4.5, read-only touch); never waits. */
+  readonly doubt?: (partitions: readonly PartitionCas[]) => void;
   /** The lock actor's ears. */
   readonly lock: {
     wanted(open: OpenVolume): void;

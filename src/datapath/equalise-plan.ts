@@ -1,9 +1,11 @@
 // Step 2 of a first touch (4.5), pure: from what the sealed members have of the open objects to who must be made equal
 // to what. The longest prefix among I wins; joining members are always told, to be cut back (Trap 2) or marked synced
-// (Trap 1).
+// (Trap 1). Doubtful members do not choose: what they alone have was never acknowledged, and a read-only touch may have
+// read past it (I12).
 
 import { OperatingError } from '../core/errors.ts';
 import { type NodeId, partitionKey, type Version } from '../core/ids.ts';
+import { votersOf } from '../core/read-only.ts';
 import { isSameVersion, longestPrefix } from '../core/version.ts';
 import type { PartitionConfig, Volume } from '../core/view.ts';
 import type { EqualiseItem, RowImage } from '../wire/payloads.ts';
@@ -34,7 +36,8 @@ export function planEqualise(sealed: SealedPartition, open: readonly number[]): 
   const winners = new Map<number, number>();
   for (const index of open) {
     const { inSync, joining } = sealed.config;
-    const winner = longestPrefix(inSync.map((node) => versionOn(sealed, node, index)));
+    const voters = votersOf(sealed.config);
+    const winner = longestPrefix(voters.map((node) => versionOn(sealed, node, index)));
     const has = (node: NodeId): boolean => isSameVersion(versionOn(sealed, node, index), winner);
     const source = inSync.find(has);
     if (source === undefined) throw new OperatingError('diverged', 'nobody has the winner');

@@ -75,7 +75,10 @@ export class Gateway implements VolumeSession {
       const onSynced = (index: number, p: number, count: number) => this.#synced(index, p, count);
       this.#flusher = new Flusher(parts, open, { isTouched, whenTouched, onSynced });
     }
-    this.#reader = new ReplicaReader(parts, open, whenTouched);
+    this.#reader = new ReplicaReader(parts, open, {
+      whenReadable: (p, index, then) => this.#reconciler.whenReadable(p, index, then),
+      readersOf: (p) => this.#reconciler.readersOf(p),
+    });
     this.#writer = new ReplicaWriter(parts, open, {
       whenTouched,
       isTouched,

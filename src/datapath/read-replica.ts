@@ -38,23 +38,31 @@ interface ReadTry extends ReadSlice {
   rounds: number;
 }
 
+/** What a reader needs from its session's touches (4.5). */
+export interface TouchedForReading {
+  /** Calls `then` when the object may be read or the session is lost. */
+  readonly whenReadable: (p: number, index: number, then: () => void) => void;
+  /** The members to read from; undefined = whoever answers reads. */
+  readonly readersOf: (p: number) => readonly NodeId[] | undefined;
+}
+
 export class ReplicaReader {
   readonly #parts: Parts;
   readonly #open: OpenVolume;
-  readonly #whenTouched: (p: number, then: () => void) => void;
+  readonly #touch: TouchedForReading;
   /** How far the choice of a member was moved on by errors, per partition. Bounded by their number. */
   readonly #skew = new Map<number, number>();
 
-  constructor(parts: Parts, open: OpenVolume, whenTouched: (p: number, then: () => void) => void) {
+  constructor(parts: Parts, open: OpenVolume, touch: TouchedForReading) {
     this.#parts = parts;
     this.#open = open;
-    this.#whenTouched = whenTouched;
+    this.#touch = touch;
   }
 
   /** Fills the target once the partition is touched; asks round after round while the session is held. */
   read(slice: ReadSlice, done: Done): void {
     const job: ReadTry = { ...slice, done, candidates: [], asked: 0, suspect: 0, rounds: 0 };
-    this.#whenTouched(slice.pipe.p, () => this.#round(job));
+    this.#touch.whenReadable(slice.pipe.p, slice.pipe.index, () => this.#round(job));
   }
 
   /** The synchronous path; false = nothing was done. The caller has checked ranges and the touch. */
@@ -87,7 +95,10 @@ export class ReplicaReader {
   /** This node first, then the others from the one chosen for the partition; those called down last. */
   #candidates(view: ClusterView, config: PartitionConfig, job: ReadTry): NodeId[] {
     const { self } = this.#parts;
-    const readers = readersOf(config, this.#open.volume.durability);
+    const only = this.#touch.readersOf(job.pipe.p);
+    const readers = readersOf(config, this.#open.volume.durability).filter(
+      (node) => only === undefined || only.includes(node),
+    );
     const others = readers.filter((node) => node !== self);
     const turn = others.length === 0 ? 0 : this.#turnOf(job.pipe.p) % others.length;
     const turned = [...others.slice(turn), ...others.slice(0, turn)];

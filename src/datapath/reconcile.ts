@@ -3,13 +3,15 @@
 // takeover the SEAL travels on an ENSURE, so its answers are the barrier as well (F3). A change of cfg starts the
 // partition again. A touched partition stays touched for the life of the session; but of a writeback volume it is touched
 // again when cfg rose because a member started anew, which may lack what it confirmed (R8). A touch that finds less than
-// the session acknowledged ends the session.
+// the session acknowledged ends the session. Where too few live members are left for it, reads go on with less: see
+// read-only-touch.ts.
 //
 //   seal ──all of I+J──▶ versions of what is open ──▶ equalise ──▶ touched
 //    ▲                                                   │
 //    └───────────── new cfg, or any failure ─────────────┘
 
 import { backoffMs } from '../core/backoff.ts';
+import { OperatingError } from '../core/errors.ts';
 import { type NodeId, partitionKey } from '../core/ids.ts';
 import { partitionOf, writeSetOf } from '../core/partition.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
@@ -20,6 +22,7 @@ import { configOf, type Parts } from './context.ts';
 import type { Table } from './equalise-plan.ts';
 import { Equaliser, type TouchHooks } from './equaliser.ts';
 import type { OpenVolume } from './open-volume.ts';
+import { ReadOnlyTouches } from './read-only-touch.ts';
 import { rowsOfReply, SEAL_DEADLINE_MS, type Touch, touchFrame } from './touch-frames.ts';
 
 /** Partitions in one SEAL. */
@@ -39,6 +42,7 @@ export class Reconciler {
   #lookedAt: number;
   #members: ClusterView['members'];
   readonly #touches = new Map<number, Touch>();
+  readonly #readOnly: ReadOnlyTouches;
   /** Members with a SEAL of this session in flight. */
   readonly #sealing = new Set<NodeId>();
   #isScheduled = false;
@@ -52,6 +56,7 @@ export class Reconciler {
       onFailed: (touch) => this.#pause(touch),
       onDone: (touch) => this.#finish(touch),
     });
+    this.#readOnly = new ReadOnlyTouches(parts, open, (p) => this.#granted(p));
     const view = parts.views.current();
     this.#touched = new Uint8Array(view.partitions);
     this.#touchedCfg = new Uint32Array(view.partitions);
@@ -77,6 +82,27 @@ export class Reconciler {
     this.#schedule();
   }
 
+  /** Calls `fn` once this object may be read, or the session is lost: look which. */
+  whenReadable(p: number, index: number, fn: () => void): void {
+    if (!this.#open.isHeld || this.isTouched(p) || this.#readOnly.isReadable(p, index)) {
+      fn();
+      return;
+    }
+    this.#begin(p).readers.push({ index, fn });
+    this.#readOnly.want(p);
+    this.#schedule();
+  }
+
+  /** Whom to read from while p is not touched; undefined = whoever answers reads. */
+  readersOf(p: number): readonly NodeId[] | undefined {
+    return this.isTouched(p) ? undefined : this.#readOnly.readersOf(p);
+  }
+
+  #granted(p: number): void {
+    const readers = this.#touches.get(p)?.readers ?? [];
+    for (const { index, fn } of readers.splice(0)) this.whenReadable(p, index, fn);
+  }
+
   /** Begins to touch every partition that the volume has objects in. */
   touchAll(): void {
     const { volume } = this.#open;
@@ -96,12 +122,13 @@ export class Reconciler {
     for (const touch of this.#touches.values()) {
       if (configOf(view, this.#open.volume, touch.p).cfg !== touch.config.cfg) this.#restart(touch);
     }
+    this.#readOnly.viewChanged();
   }
 
   sessionLost(): void {
     const touches = [...this.#touches.values()];
     this.#touches.clear();
-    for (const touch of touches) for (const fn of touch.waiters.splice(0)) fn();
+    for (const touch of touches) wake(touch);
   }
 
   /**
@@ -141,6 +168,7 @@ export class Reconciler {
       phase: 'sealing',
       tables: new Map(),
       waiters: [],
+      readers: [],
     };
     this.#touches.set(p, touch);
     return touch;
@@ -186,8 +214,8 @@ export class Reconciler {
   #sealAll(): void {
     const batches = new Map<NodeId, Touch[]>();
     const touches = [...this.#touches.values()].filter((touch) => touch.phase === 'sealing');
-    const first = touches.filter((touch) => touch.waiters.length > 0);
-    const rest = touches.filter((touch) => touch.waiters.length === 0);
+    const first = touches.filter((touch) => touch.waiters.length + touch.readers.length > 0);
+    const rest = touches.filter((touch) => touch.waiters.length + touch.readers.length === 0);
     for (const touch of [...first, ...rest]) {
       for (const node of writeSetOf(touch.config)) {
         if (touch.tables.has(node) || this.#sealing.has(node)) continue;
@@ -240,14 +268,35 @@ export class Reconciler {
       const key = partitionKey(volume.policy, touch.p);
       touch.tables.set(node, byPartition.get(key) ?? new Map());
       const members = writeSetOf(touch.config);
-      if (members.every((member) => touch.tables.has(member))) this.#equaliser.compare(touch);
+      if (!members.every((member) => touch.tables.has(member))) continue;
+      if (this.#readOnly.isBroken(touch.p, touch.config)) {
+        this.#readsAreVoid(touch);
+        return;
+      }
+      this.#equaliser.compare(touch);
     }
+  }
+
+  /** What the guest read came from members of which none can tell any more what was closed then. It must hear of it. */
+  #readsAreVoid(touch: Touch): void {
+    const { name, id } = this.#open.volume;
+    this.#parts.trace.warn('read-only.void', { volume: id, p: touch.p });
+    const text = `nobody is left who knows which content of ${name} was read while copies were missing`;
+    const remedy = 'check its file systems, then attach it again';
+    this.#parts.lock.drained(this.#open);
+    this.#open.lost(new OperatingError('diverged', text, { remedy }));
   }
 
   #finish(touch: Touch): void {
     this.#touched[touch.p] = 1;
     this.#touchedCfg[touch.p] = touch.config.cfg;
     this.#touches.delete(touch.p);
-    for (const fn of touch.waiters.splice(0)) fn();
+    this.#readOnly.touched(touch.p);
+    wake(touch);
   }
+}
+
+function wake(touch: Touch): void {
+  for (const fn of touch.waiters.splice(0)) fn();
+  for (const { fn } of touch.readers.splice(0)) fn();
 }

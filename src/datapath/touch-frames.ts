@@ -25,6 +25,8 @@ export interface Touch {
   /** What each sealed member listed, by object index. */
   readonly tables: Map<NodeId, Table>;
   readonly waiters: (() => void)[];
+  /** Reads: a read-only touch is enough for them, unless their object is open. */
+  readonly readers: { readonly index: number; readonly fn: () => void }[];
 }
 
 /** A frame under the session's token; of one partition, under the cfg that is being touched. */

@@ -100,6 +100,7 @@ const nodeAdmit = struct({
   secretHash: str(128),
   dateMs: u48,
 });
+const nodeOutdated = struct({ node: nodeId, incarnation, storeGeneration: u48, journalSeq: u48 });
 const outReason = choice(['auto', 'operator']);
 const policyChange = struct({ policy: policyId, copies: u8, minCopies: u8, strict: bool });
 const nodesDown = struct({
@@ -134,6 +135,7 @@ export const entryBody: Codec<EntryBody> = union('type', {
   nodeWeight: variant(25, struct({ node: nodeId, weight: u32, zone: zoneName })),
   nodeFailed: variant(28, struct({ node: nodeId, incarnation, reason })),
   nodeSpace: variant(29, struct({ node: nodeId, incarnation, level: spaceLevel })),
+  nodeOutdated: variant(30, nodeOutdated),
   votersJoint: variant(32, struct({ old: voters, next: voters })),
   votersFinal: variant(33, struct({ old: voters, next: voters })),
   votersForced: variant(34, struct({ old: voters, next: voters, by: reason })),
@@ -145,6 +147,7 @@ export const entryBody: Codec<EntryBody> = union('type', {
   purge: variant(53, struct({ partitions, node: nodeId })),
   isrSettle: variant(54, struct({ partitions, node: nodeId, incarnation })),
   isrShrinkUnsure: variant(57, struct({ partitions, node: nodeId, reason })),
+  isrDoubt: variant(58, struct({ partitions })),
   volumeCreate: variant(64, volumeCreate),
   volumeDelete: variant(65, struct({ volume: volumeId, token })),
   lockAcquire: variant(80, struct(lockAcquire)),

@@ -87,6 +87,7 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
         : make.purge({ partitions, node: d.a });
     case 14:
       if (d.c === 2) return make.isrSettle({ partitions, node: d.a, incarnation });
+      if (d.c === 3) return make.isrDoubt({ partitions });
       return d.c > 2
         ? make.isrShrinkUnsure({ partitions, node: d.a })
         : make.isrRelease({ partitions, node: d.a });

@@ -119,6 +119,7 @@ const body = fc.oneof(
     isrPromote: { partitions: promotions, node: u32, incarnation: u32 },
     isrRelease: { partitions: cas, node: u32 },
     isrSettle: { partitions: cas, node: u32, incarnation: u32 },
+    isrDoubt: { partitions: cas },
     isrShrinkUnsure: { partitions: cas, node: u32, reason: text },
     purge: { partitions: cas, node: u32 },
     volumeCreate: {
@@ -286,6 +287,7 @@ const codecs: readonly [
       lagMs: u16,
       storeGeneration: u32,
       journalSeq: u48,
+      incarnation: u32,
     }),
     payloads.encodePingInfo,
     payloads.decodePingInfo,
