@@ -4,6 +4,9 @@
 import type { NodeId } from './ids.ts';
 import type { PartitionConfig } from './view.ts';
 
+/** Objects noted at once, of all partitions and absent nodes together; about 200 bytes each. */
+export const MAX_DIRTY_OBJECTS = 262_144;
+
 /**
  * `none`: there are no notes and none begin. `begin`: new notes, from the open regions on. `note`: each change counts.
  * `freeze`: it gets every change itself now; the notes stay. `reopen`: as `note`, and the open regions count,

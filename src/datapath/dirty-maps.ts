@@ -1,20 +1,17 @@
 // What members that are away miss, noted by the members of I (4.7): per partition and absent node, the 64 KiB regions of
-// each object whose bytes changed since it left. Only in memory: a member that restarts has no notes of earlier outages,
-// and says so. Too many notes are dropped: then whole objects are copied, which is always right.
+// each object whose bytes changed since it left. The store keeps the notes over a restart. Too many are dropped, and so are
+// those of which anything is doubtful: then objects are compared, which is always right.
 
 import type { RegionMask } from '../core/extent.ts';
 import type { ConfigVersion, GenerationId, NodeId, ObjectId } from '../core/ids.ts';
 import { partitionKey, partitionOfKey } from '../core/ids.ts';
-import { outageStep } from '../core/outage.ts';
+import { MAX_DIRTY_OBJECTS, outageStep } from '../core/outage.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import type { Trace } from '../ports/ports.ts';
-import type { ObjectStore } from '../storage/store-types.ts';
+import { missedKey } from '../storage/outage-file.ts';
+import type { KeptOutages, MissedObject, ObjectStore } from '../storage/store-types.ts';
 import type { DirtyObject, RowImage } from '../wire/payloads.ts';
-import { objectKey } from './object-gate.ts';
 import type { ViewCell } from './view-cell.ts';
-
-/** Objects noted at once, of all partitions and absent nodes together; about 200 bytes each. */
-export const MAX_DIRTY_OBJECTS = 262_144;
 
 export const ALL_REGIONS: RegionMask = { low: 0xffffffff, high: 0xffffffff };
 
@@ -36,7 +33,9 @@ export interface DirtyMapsParts {
 interface DirtyMap {
   /** cfg at which it left the write set. */
   readonly since: ConfigVersion;
-  readonly objects: Map<string, { readonly oid: ObjectId; low: number; high: number }>;
+  /** Of an earlier life: judged by views from this index on only, for that life had seen it. */
+  readonly keptAt: number;
+  readonly objects: Map<string, MissedObject>;
   /** It is joining: it gets each change itself. */
   isFrozen: boolean;
   /** By (generation, index), while it is asked for. */
@@ -55,11 +54,18 @@ export class DirtyMaps {
   #view: ClusterView;
   #wasAnnounced: boolean;
   #count = 0;
+  /** Notes of an earlier life wait for a view that is as new as that life's last. */
+  #waitsFor = 0;
+  /** Notes began that the store does not have yet. */
+  #hasBegun = false;
 
   constructor(parts: DirtyMapsParts) {
     this.#parts = parts;
     this.#view = parts.views.current();
     this.#wasAnnounced = parts.isAnnounced();
+    const kept = parts.store.keptOutages;
+    if (kept !== undefined) this.#adopt(kept);
+    parts.store.followOutages(() => this.#kept());
   }
 
   /** Objects noted now. */
@@ -75,7 +81,8 @@ export class DirtyMaps {
     const wasAnnounced = this.#wasAnnounced;
     this.#view = view;
     this.#wasAnnounced = this.#parts.isAnnounced();
-    if (view.placement === before.placement) return;
+    const isAwaited = before.index < this.#waitsFor;
+    if (view.placement === before.placement && !isAwaited) return;
     // Where all is as the ring wants it nobody is away.
     const keys = new Set(this.#maps.keys());
     for (const policy of view.policies.keys()) {
@@ -85,6 +92,40 @@ export class DirtyMaps {
       const { policy, p } = partitionOfKey(key);
       this.#step(key, before.partition(policy, p), view.partition(policy, p), wasAnnounced);
     }
+    if (this.#hasBegun) this.#parts.store.saveOutages();
+    this.#hasBegun = false;
+  }
+
+  /**
+   * What an earlier life of this node noted, with all that it changed after that. It misses nothing: whatever became of
+   * the members in between, the bytes here differ from the absent one's in these regions and in open ones at most.
+   */
+  #adopt(kept: KeptOutages): void {
+    this.#waitsFor = kept.mapIndex;
+    for (const { partition, node, since, objects } of kept.maps) {
+      const map = this.#begin(partition, node, since, kept.mapIndex);
+      for (const [key, object] of objects) map.objects.set(key, object);
+      this.#count += objects.size;
+      const { policy, p } = partitionOfKey(partition);
+      const now = this.#view.policies.has(policy) ? this.#view.partition(policy, p) : undefined;
+      if (now === undefined || this.#count > MAX_DIRTY_OBJECTS) this.#forget(partition, node);
+      else this.#judge(partition, node, now, now, false);
+    }
+  }
+
+  /**
+   * For the disk. What changes while a member joins is not noted, for it gets that itself; what is not closed then counts
+   * again when it leaves, and is not known any more in another life: so it is noted now.
+   */
+  #kept(): KeptOutages {
+    this.follow();
+    for (const [partition, maps] of this.#maps) {
+      for (const [node, map] of maps) if (map.isFrozen) this.#addOpen(partition, node, map);
+    }
+    const maps = [...this.#maps].flatMap(([partition, byNode]) =>
+      [...byNode].map(([node, { since, objects }]) => ({ partition, node, since, objects })),
+    );
+    return { mapIndex: Math.max(this.#view.index, this.#waitsFor), maps };
   }
 
   /** Bytes of these regions change here: a write, a zero, or a copy from elsewhere. */
@@ -123,28 +164,42 @@ export class DirtyMaps {
     const maps = this.#maps.get(partition);
     const away = after.targets.filter((node) => node !== self && !after.inSync.includes(node));
     for (const node of new Set([...away, ...(maps?.keys() ?? [])])) {
-      const map = maps?.get(node);
-      const isNoting = map !== undefined;
-      const step = outageStep({ self, node, before, after, isNoting, wasAnnounced });
-      if (step === 'none') continue;
-      if (step === 'forget') {
-        this.#forget(partition, node);
-        continue;
-      }
-      const noted = map ?? this.#begin(partition, node, after.cfg);
-      noted.isFrozen = after.joining.includes(node);
-      if (!noted.isFrozen) noted.sorted = undefined;
-      if (step === 'begin' || step === 'reopen') this.#addOpen(partition, node, noted);
+      this.#judge(partition, node, before, after, wasAnnounced);
     }
   }
 
-  #begin(partition: number, node: NodeId, since: ConfigVersion): DirtyMap {
+  #judge(
+    partition: number,
+    node: NodeId,
+    before: PartitionConfig,
+    after: PartitionConfig,
+    wasAnnounced: boolean,
+  ): void {
+    const { self } = this.#parts;
+    const map = this.#maps.get(partition)?.get(node);
+    if (map !== undefined && this.#view.index < map.keptAt) return;
+    const isNoting = map !== undefined;
+    const step = outageStep({ self, node, before, after, isNoting, wasAnnounced });
+    if (step === 'none') return;
+    if (step === 'forget') {
+      this.#forget(partition, node);
+      return;
+    }
+    this.#hasBegun ||= map === undefined;
+    const noted = map ?? this.#begin(partition, node, after.cfg, 0);
+    noted.isFrozen = after.joining.includes(node);
+    if (!noted.isFrozen) noted.sorted = undefined;
+    if (step === 'begin' || step === 'reopen') this.#addOpen(partition, node, noted);
+  }
+
+  #begin(partition: number, node: NodeId, since: ConfigVersion, keptAt: number): DirtyMap {
     let maps = this.#maps.get(partition);
     if (maps === undefined) {
       maps = new Map();
       this.#maps.set(partition, maps);
     }
-    const map: DirtyMap = { since, objects: new Map(), isFrozen: false, sorted: undefined };
+    const objects = new Map<string, MissedObject>();
+    const map: DirtyMap = { since, keptAt, objects, isFrozen: false, sorted: undefined };
     maps.set(node, map);
     return map;
   }
@@ -166,14 +221,17 @@ export class DirtyMaps {
     low: number,
     high: number,
   ): void {
-    const key = objectKey(oid.generation, oid.index);
+    const { generation, index } = oid;
+    const key = missedKey(generation, index);
     const known = map.objects.get(key);
-    map.sorted = undefined;
     if (known !== undefined) {
-      known.low = (known.low | low) >>> 0;
-      known.high = (known.high | high) >>> 0;
+      const all = { low: (known.low | low) >>> 0, high: (known.high | high) >>> 0 };
+      if (all.low === known.low && all.high === known.high) return;
+      map.sorted = undefined;
+      map.objects.set(key, { generation, index, ...all });
       return;
     }
+    map.sorted = undefined;
     if (this.#count >= MAX_DIRTY_OBJECTS) {
       this.#parts.trace.warn('dirty.overflow', { partition, node, objects: map.objects.size });
       this.#forget(partition, node);
@@ -181,8 +239,7 @@ export class DirtyMaps {
     }
     // A map that was just forgotten takes no more.
     if (this.#maps.get(partition)?.get(node) !== map) return;
-    const { generation, index } = oid;
-    map.objects.set(key, { oid: { generation, index }, low, high });
+    map.objects.set(key, { generation, index, low, high });
     this.#count += 1;
   }
 
@@ -197,8 +254,7 @@ export class DirtyMaps {
 }
 
 function sortedObjects(map: DirtyMap): readonly DirtyObject[] {
-  const all = [...map.objects.values()].map(({ oid, low, high }) => ({ ...oid, low, high }));
-  return all.sort(compare);
+  return [...map.objects.values()].sort(compare);
 }
 
 function compare(

@@ -2,8 +2,9 @@
 //   1. note the place up to which everything is applied
 //   2. each dirty object: sums into its older slot, sync of the file (data and slot); folders of new files
 //   3. rows that changed: a batch into the index, sync
-//   4. the journal head names place and index, sync: only now the space before the place is free
-//   5. sectors that were trimmed before the place give their space back
+//   4. what absent members miss: from here on it is known without the journal before the place
+//   5. the journal head names place and index, sync: only now the space before the place is free
+//   6. sectors that were trimmed before the place give their space back
 // What is written may be newer than the place: it is durable in the journal and replay only does it again.
 
 import type { OperatingError } from '../core/errors.ts';
@@ -15,10 +16,12 @@ import { asOperatingError } from './disk-errors.ts';
 import { punchHoles } from './holes.ts';
 import { createIndex, INDEX_BATCH_ROWS, type IndexFile } from './index-file.ts';
 import type { Journal } from './journal.ts';
+import type { JournalPlace } from './journal-head.ts';
 import { indexPath } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { writeSlot } from './object-file.ts';
 import type { ObjectState, PendingRecord } from './object-state.ts';
+import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
 
 /** Syncs of a checkpoint in flight: each holds a thread of the pool. */
@@ -32,6 +35,7 @@ export interface CheckpointParts {
   readonly cache: ObjectCache;
   readonly applier: Applier;
   readonly journal: Journal<PendingRecord>;
+  readonly outages: OutageKeeper;
   readonly onFatal: (error: OperatingError) => void;
 }
 
@@ -85,7 +89,7 @@ export class Checkpointer {
           (folder, next) => this.#syncFolder(folder, next),
           () => {
             this.#saveRows((index, old) => {
-              journal.release(place, { generation: index.generation, bytes: index.bytes }, () => {
+              this.#release(place, index, () => {
                 punchHoles(this.#parts, applier.holes, () => this.#finish(index, old, waiting));
               });
             });
@@ -93,6 +97,12 @@ export class Checkpointer {
         );
       },
     );
+  }
+
+  #release(place: JournalPlace, index: IndexFile, done: () => void): void {
+    const { generation, bytes } = index;
+    const { outages, journal } = this.#parts;
+    outages.save(() => journal.release(place, { generation, bytes }, done));
   }
 
   #finish(index: IndexFile, old: IndexFile, waiting: (() => void)[]): void {

@@ -20,11 +20,13 @@ import type { ObjectCache } from './object-cache.ts';
 import { checkSectors, lookAtFile } from './object-check.ts';
 import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
 import { advanceRow, closeRow, ObjectState, type PendingRecord } from './object-state.ts';
+import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { needOf, SpaceGuard } from './space-guard.ts';
 import { StagedCopies } from './staged-copies.ts';
 import type {
   CheckFound,
+  KeptOutages,
   ObjectImage,
   ObjectStore,
   ReadOutcome,
@@ -51,6 +53,7 @@ export interface StoreParts {
   readonly reader: ObjectReader;
   readonly applier: Applier;
   readonly spaceRule?: SpaceRule;
+  readonly outages: OutageKeeper;
 }
 
 export class LocalObjectStore implements ObjectStore {
@@ -282,6 +285,18 @@ export class LocalObjectStore implements ObjectStore {
     if (this.#order.answerRefusal(refusal, done)) return;
     this.#parts.table.leave(state);
     this.#order.append(RECORD_DROP, state, { done });
+  }
+
+  get keptOutages(): KeptOutages | undefined {
+    return this.#parts.outages.found;
+  }
+
+  followOutages(source: () => KeptOutages): void {
+    this.#parts.outages.follow(source);
+  }
+
+  saveOutages(): void {
+    if (!this.#order.isStopping) this.#parts.outages.save(() => undefined);
   }
 
   settled(done: StoreDone): void {

@@ -33,6 +33,7 @@ import { LocalObjectStore } from './local-store.ts';
 import { ObjectCache } from './object-cache.ts';
 import { ObjectReader } from './object-read.ts';
 import { type ObjectState, type PendingRecord, rowFieldsOf } from './object-state.ts';
+import { OutageKeeper } from './outage-keeper.ts';
 import { PartitionTable } from './partition-table.ts';
 import { Replay } from './store-replay.ts';
 
@@ -66,18 +67,20 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
   };
   const file = await openJournalFile(options);
   const found = readHead(file);
+  await remakeFolders(options);
   noteSize(options, file.sizeSync());
   const table = new PartitionTable();
   const index = openIndex(disk, found.indexGeneration, found.indexBytes, loaderOf(table));
   const cache = new ObjectCache(disk, trace);
   const applier = new Applier({ disk, clock, table, cache, onFatal });
-  const replay = new Replay({ ...options, file, head: found, table, cache, applier });
+  const outages = new OutageKeeper({ disk, clock, trace, head: found });
+  const replay = new Replay({ ...options, file, head: found, table, cache, applier, outages });
   const tail = await replay.run();
   await syncFile(file);
   const head = await raiseFormat(file, found);
   await matchFiles(options, table, cache);
   const reader = new ObjectReader(cache, trace);
-  const store = new LocalObjectStore({ ...options, table, cache, reader, applier });
+  const store = new LocalObjectStore({ ...options, table, cache, reader, applier, outages });
   const journal = new Journal<PendingRecord>({
     file,
     head,
@@ -89,7 +92,8 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
     onPressure: () => store.onPressure(),
     onFatal,
   });
-  const parts = { disk, clock, trace, table, cache, applier, journal, onFatal };
+  outages.start(() => journal.applied.position);
+  const parts = { disk, clock, trace, table, cache, applier, journal, outages, onFatal };
   const minBytes = options.extentBytes ?? MIN_EXTENT_BYTES;
   const extents = new ExtentWriter({ ...parts, minBytes, onDurable: () => journal.kick() });
   store.start(journal, new Checkpointer(parts, index), extents);
@@ -130,6 +134,23 @@ async function openJournalFile(options: StoreOptions): Promise<DiskFile> {
   const made = disk.open(JOURNAL_PATH, { create: false });
   invariant(made !== undefined, 'the journal was made');
   return made;
+}
+
+/**
+ * Folders that somebody took away are made anew, so that what they held can be: each object of them is damaged (4.10),
+ * and the disk is as good as before.
+ */
+async function remakeFolders({ disk, trace }: StoreOptions): Promise<void> {
+  const there = new Set([
+    ...disk.list(''),
+    ...disk.list(OBJECTS_FOLDER).map((name) => `${OBJECTS_FOLDER}/${name}`),
+  ]);
+  const gone = [INCOMING_FOLDER, ...OBJECT_FOLDERS].filter((folder) => !there.has(folder));
+  if (gone.length === 0) return;
+  trace.warn('store.folders-remade', { folders: gone.length, first: gone[0] ?? '' });
+  for (const folder of gone) disk.makeFolder(folder);
+  await syncFolder(disk, OBJECTS_FOLDER);
+  await syncFolder(disk, '');
 }
 
 /** The journal never changes its size: it would have to be empty, and durable, in two places at once. */

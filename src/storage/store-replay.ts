@@ -26,6 +26,7 @@ import { DATA_OFFSET, hex32, INCOMING_FOLDER, objectPath, stagedPath } from './l
 import type { ObjectCache } from './object-cache.ts';
 import { badSum, type LoadedSums, readSlots } from './object-file.ts';
 import { countSums, ObjectState, rowFieldsOf, setRow } from './object-state.ts';
+import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { STAGED_SLOT } from './staging.ts';
 
@@ -38,6 +39,8 @@ export interface ReplayParts {
   readonly table: PartitionTable;
   readonly cache: ObjectCache;
   readonly applier: Applier;
+  /** Hears of every record, whatever becomes of it. */
+  readonly outages: OutageKeeper;
 }
 
 interface Range {
@@ -71,6 +74,7 @@ export class Replay {
     const scan = await scanRing(file, head, clock);
     this.#syncedEnd = scan.syncedEnd;
     const tail = await this.#walk((record, number) => {
+      this.#parts.outages.replayed(record);
       if (endsLife(record)) {
         this.#lifeStart.set(keyOf(record), number);
         this.#extents.delete(keyOf(record));

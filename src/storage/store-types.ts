@@ -2,7 +2,14 @@
 // The store knows versions, sums and durability; it does not know configs, tokens of locks or peers.
 
 import type { OperatingError } from '../core/errors.ts';
-import type { FamilyId, GenerationId, ObjectId, Version } from '../core/ids.ts';
+import type {
+  ConfigVersion,
+  FamilyId,
+  GenerationId,
+  NodeId,
+  ObjectId,
+  Version,
+} from '../core/ids.ts';
 import type { SuspectList } from './suspects.ts';
 
 /** A row of the partition table: what this replica notes of one object. Mutated by the store only. */
@@ -25,6 +32,30 @@ export interface Row {
   /** Superset of the regions touched by open writes. */
   readonly openLow: number;
   readonly openHigh: number;
+}
+
+/** Regions 0-31 and 32-63 of an object that somebody who is away misses. */
+export interface MissedObject extends ObjectId {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** What one absent member misses in one partition (4.7). */
+export interface KeptOutage {
+  /** partitionKey(policy, p). */
+  readonly partition: number;
+  readonly node: NodeId;
+  /** cfg at which it left the in-sync set. */
+  readonly since: ConfigVersion;
+  /** By `missedKey`. */
+  readonly objects: ReadonlyMap<string, MissedObject>;
+}
+
+/** All of it, as it is kept over a restart. */
+export interface KeptOutages {
+  /** Of the view by which it was judged. */
+  readonly mapIndex: number;
+  readonly maps: readonly KeptOutage[];
 }
 
 /** Where and what a write is; the caller has checked that `prev` is the row's version. */
@@ -174,6 +205,13 @@ export interface ObjectStore {
   stage(image: ObjectImage): StagedObject;
   /** Removes row and file; durable when done. No error when absent. */
   drop(oid: ObjectId, done: StoreDone): void;
+
+  /** What absent members missed when this process began, all changes since included; undefined: nobody knows. */
+  readonly keptOutages: KeptOutages | undefined;
+  /** From now on this says what is missed; it is kept with every checkpoint. */
+  followOutages(source: () => KeptOutages): void;
+  /** Keeps it soon: a member left. */
+  saveOutages(): void;
 
   /** Calls back when everything accepted before this call is durable and applied. */
   settled(done: StoreDone): void;

@@ -10,6 +10,7 @@ import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import { closeRow } from '../../src/storage/object-state.ts';
 import type {
   CheckFound,
+  KeptOutages,
   ObjectImage,
   ObjectStore,
   ReadOutcome,
@@ -59,6 +60,10 @@ export class MemoryStore implements ObjectStore {
   isBusy = false;
   readsCold = false;
   readonly suspects = new SuspectList();
+  /** What absent members miss outlives a crash, as the real store keeps it: with every change that was accepted. */
+  keepsOutages = false;
+  keptOutages: KeptOutages | undefined;
+  #outages: (() => KeptOutages) | undefined;
   /** Keys of objects whose file is gone. */
   readonly #lost = new Set<string>();
 
@@ -338,6 +343,13 @@ export class MemoryStore implements ObjectStore {
     this.#push({ apply, isLate: true, done });
   }
 
+  followOutages(source: () => KeptOutages): void {
+    this.#outages = source;
+    this.keptOutages = undefined;
+  }
+
+  saveOutages(): void {}
+
   settled(done: StoreDone): void {
     this.#push({ apply: undefined, isLate: false, done });
   }
@@ -350,6 +362,7 @@ export class MemoryStore implements ObjectStore {
 
   /** Power off: what was accepted but not synced is lost, but for a prefix, random unless it is said. */
   crash(kept = this.#random.below(this.#pending.length + 1)): void {
+    this.keptOutages = this.keepsOutages ? this.#outages?.() : undefined;
     for (const { apply } of this.#pending.slice(0, kept)) apply?.(this.#durable);
     this.#pending = [];
     this.#isSyncing = false;

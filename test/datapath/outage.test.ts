@@ -124,8 +124,10 @@ test('what was under way when the member left counts as changed (4.3)', (t) => {
   t.is(copied(world.node(3)), 2 * REGION_BYTES);
 });
 
-test('members that restarted since have no notes: whole objects are copied', (t) => {
+/** Two blocks of object 0 are written while node 3 is away; both others restart in between. */
+function survivorsRestart(t: ExecutionContext, keepsOutages: boolean): World {
   const { world, guest } = filled(t);
+  for (const { store } of world.nodes) store.keepsOutages = keepsOutages;
   leave(world, world.node(3));
   t.is(world.write(guest, 0, block(2)), 'ok');
   world.clock.run(1000);
@@ -136,11 +138,57 @@ test('members that restarted since have no notes: whole objects are copied', (t)
   }
   const next = world.attach(2);
   t.is(world.write(next, 9 * REGION_BYTES, block(3)), 'ok');
+  t.is(world.trim(next, 11 * REGION_BYTES, REGION_BYTES), 'ok');
   world.clock.run(1000);
+  return world;
+}
+
+test('members that restarted since know what was kept: regions are copied', (t) => {
+  const world = survivorsRestart(t, true);
   world.restart(world.node(3));
   t.true(world.heal());
   isEverywhereEqual(t, world);
-  t.is(copied(world.node(3)), 4 * MIB);
+  t.is(copied(world.node(3)), 2 * REGION_BYTES, 'what was trimmed needs no bytes');
+});
+
+// Method: the survivors restart while node 3 joins and has half of it; the join is given up, and tried again.
+test('members that restart while it joins know what it missed before and since', (t) => {
+  const { world, guest } = filled(t);
+  for (const { store } of world.nodes) store.keepsOutages = true;
+  const away = world.node(3);
+  leave(world, away);
+  t.is(world.write(guest, 0, block(2)), 'ok');
+  world.clock.run(1000);
+  world.restart(away);
+  world.clock.run(100);
+  world.must(world.joinOf(3, 0));
+  world.clock.run(100);
+  // Reaches the joiner never: it is not closed when both others restart.
+  world.tamper = (_from, to, frame) => (frame.op === OP.WRITE && to === 3 ? 'lose' : 'pass');
+  guest.write(7 * REGION_BYTES, block(4), () => {});
+  world.clock.run(100);
+  for (const id of [1, 2]) {
+    world.kill(world.node(id), Number.MAX_SAFE_INTEGER);
+    world.restart(world.node(id));
+  }
+  world.clock.run(200);
+  leave(world, away);
+  world.tamper = () => 'pass';
+  const next = world.attach(2);
+  t.is(world.write(next, 9 * REGION_BYTES, block(5)), 'ok');
+  world.clock.run(1000);
+  world.restart(away);
+  t.true(world.heal());
+  isEverywhereEqual(t, world);
+  t.is(copied(away), 3 * REGION_BYTES, 'regions 0, 7 and 9 of object 0');
+});
+
+test('where nothing was kept', (t) => {
+  const world = survivorsRestart(t, false);
+  world.restart(world.node(3));
+  t.true(world.heal());
+  isEverywhereEqual(t, world);
+  t.true(copied(world.node(3)) >= 2 * REGION_BYTES);
 });
 
 // Method: node 3 leaves, then node 2, both while one live member is enough; node 2 returns first, and is

@@ -32,6 +32,7 @@ class Walk {
   constructor(seed: number, durability: 'durable' | 'writeback') {
     this.isWriteback = durability === 'writeback';
     this.world = new World({ seed, nodes: 5, copies: 3, durability });
+    for (const { store } of this.world.nodes) store.keepsOutages = seed % 4 > 0;
     this.world.tamper = () => (this.below(100) < this.lossPercent ? 'lose' : 'pass');
   }
 
