@@ -13,6 +13,8 @@ const READS_IN_FLIGHT = 16;
 export interface WriterOptions {
   readonly socket: string;
   readonly volume: string;
+  /** Reads back what was just acknowledged, once in so many writes of each lane; never unless given. */
+  readonly verifyEvery?: number;
   /** How many blocks are written over and over. */
   readonly blocks: number;
   readonly blockBytes: number;
@@ -27,6 +29,9 @@ export class TaggedWriter {
   acknowledgedCount = 0;
   /** Error numbers of writes that were refused; a lost connection is none. */
   readonly errors: number[] = [];
+  /** What was read back wrong. */
+  readonly problems: string[] = [];
+  verifiedCount = 0;
   #sequence = 0;
   #isStopping = false;
   #waiting: { readonly count: number; readonly wake: () => void } | undefined;
@@ -81,32 +86,54 @@ export class TaggedWriter {
       }
       this.acknowledged[block] = sequence;
       this.acknowledgedCount += 1;
+      if (round % (this.#options.verifyEvery ?? Infinity) === 1)
+        await this.#readBack(client, block);
       if (this.#waiting !== undefined && this.acknowledgedCount >= this.#waiting.count) {
         this.#waiting.wake();
       }
     }
   }
 
+  async #readBack(client: NbdClient, block: number): Promise<void> {
+    try {
+      await this.#check(client, block);
+    } catch (error) {
+      if (!(error instanceof NbdFailure)) throw error;
+      if (error.errno !== 0) this.errors.push(error.errno);
+    }
+  }
+
+  async #check(client: NbdClient, block: number): Promise<void> {
+    const { blockBytes } = this.#options;
+    const data = await client.read(block * blockBytes, blockBytes);
+    const acknowledged = this.acknowledged[block] ?? 0;
+    const wrong = problemOf(data, { block, acknowledged, issued: this.issued[block] ?? 0 });
+    if (wrong !== '') this.problems.push(`block ${block}: ${wrong}`);
+    this.verifiedCount += 1;
+  }
+
   /** Reads all blocks through `socket` and asserts that nothing acknowledged is lost. */
   async verify(t: ExecutionContext, socket: string): Promise<void> {
-    const { blocks, blockBytes, volume } = this.#options;
+    const checked = await this.readAll(socket);
+    for (const problem of this.problems) t.fail(problem);
+    t.log(`${checked} blocks checked, ${this.acknowledgedCount} writes acknowledged`);
+    t.true(checked > 0);
+  }
+
+  /** Reads all blocks through `socket`; what is wrong is in `problems`. Returns how many were written. */
+  async readAll(socket: string): Promise<number> {
+    const { blocks, volume } = this.#options;
     const client = await NbdClient.connect(socket, volume);
     const written = Array.from({ length: blocks }, (_, block) => block).filter(
       (block) => (this.issued[block] ?? 0) > 0,
     );
-    const check = async (block: number) => {
-      const data = await client.read(block * blockBytes, blockBytes);
-      const acknowledged = this.acknowledged[block] ?? 0;
-      const wrong = problemOf(data, { block, acknowledged, issued: this.issued[block] ?? 0 });
-      if (wrong !== '') t.fail(`block ${block}: ${wrong}`);
-    };
     for (let at = 0; at < written.length; at += READS_IN_FLIGHT) {
-      await Promise.all(written.slice(at, at + READS_IN_FLIGHT).map(check));
+      await Promise.all(
+        written.slice(at, at + READS_IN_FLIGHT).map((block) => this.#check(client, block)),
+      );
     }
-    const checked = written.length;
-    t.log(`${checked} blocks checked, ${this.acknowledgedCount} writes acknowledged`);
-    t.true(checked > 0);
     await client.close();
+    return written.length;
   }
 }
 
