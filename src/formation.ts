@@ -17,6 +17,7 @@ import type { EntryBody, LogEntry } from './core/log-entry.ts';
 import { decodeToken, encodeToken, type JoinToken } from './core/token.ts';
 import { OBJECT_BYTES } from './core/units.ts';
 import type { ClusterView } from './core/view.ts';
+import { whyRetired } from './formed-errors.ts';
 import type { FormatOptions } from './node-handle.ts';
 import type { Clock, Network, PeerAddress, Random, Trace } from './ports/ports.ts';
 import type { RaftLog } from './storage/raft-log.ts';
@@ -233,7 +234,7 @@ async function admit(door: Doorkeeper, peerKey: PeerKey, bytes: Uint8Array): Pro
   const { inviteId, secret, addresses, zone, weight, isWitness } = knock;
   const former = [...view.retired.values()].find((one) => one.peerKey === peerKey);
   if (former !== undefined) {
-    const why = `n${former.node} was ${former.how} by an operator: its identity is retired`;
+    const why = whyRetired(former.node, former.how);
     throw new OperatingError('gone', `${why}; an empty data directory joins as a new node`);
   }
   const secretHash = hashOfSecret(secret);

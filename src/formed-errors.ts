@@ -2,6 +2,7 @@
 
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
+import type { Retired } from './core/view.ts';
 
 /** The disk is not the one that the map knows. */
 export function refusedDisk(detail: string): OperatingError {
@@ -10,9 +11,16 @@ export function refusedDisk(detail: string): OperatingError {
   });
 }
 
+/** Why an identity never comes back. */
+export function whyRetired(node: NodeId, how: Retired['how']): string {
+  const why =
+    how === 'outdated' ? 'came with an older image of its disk' : `was ${how} by an operator`;
+  return `n${node} ${why}: its identity is retired`;
+}
+
 /** The map knows this identity as one that never comes back. */
-export function retired(node: NodeId, how: string): OperatingError {
-  return new OperatingError('gone', `n${node} was ${how} by an operator: its identity is retired`, {
+export function retired(node: NodeId, how: Retired['how']): OperatingError {
+  return new OperatingError('gone', whyRetired(node, how), {
     remedy: 'start it on an empty data directory with a new token: it joins as a new node',
   });
 }

@@ -6,6 +6,7 @@ import type { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
+import { isOlderImage, witnessesOf } from './core/sightings.ts';
 import type { ClusterView, Member } from './core/view.ts';
 import { refusedDisk, waitingFor } from './formed-errors.ts';
 import type { MemberDesk } from './member-desk.ts';
@@ -37,6 +38,8 @@ export class OwnLife {
   readonly #parts: OwnLifeParts;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
+  /** This process asked to be called up. A map that knows its life before that knows it of another image of this disk. */
+  #hasAsked = false;
 
   constructor(parts: OwnLifeParts) {
     this.#parts = parts;
@@ -51,12 +54,14 @@ export class OwnLife {
   /** True unless the map calls this very life up. */
   get isDisowned(): boolean {
     const me = this.#me;
-    return me?.state !== 'up' || me.incarnation !== this.#parts.superblock.incarnation;
+    return (
+      !this.#hasAsked || me?.state !== 'up' || me.incarnation !== this.#parts.superblock.incarnation
+    );
   }
 
   /** True once this node has applied that its present process is up, also while a later life of it is announced. */
   get isAnnounced(): boolean {
-    return (this.#me?.incarnation ?? 0) >= this.#firstLife;
+    return this.#hasAsked && (this.#me?.incarnation ?? 0) >= this.#firstLife;
   }
 
   /** C4.2, C4.3: gets this life called up by the map. */
@@ -71,11 +76,13 @@ export class OwnLife {
     const me = this.#me;
     if (me === undefined) throw waitingFor('the map log');
     if (!this.isDisowned) return;
+    if (!this.#hasAsked && me.state !== 'joined' && (await this.#isOlderImage())) return;
     const continues = me.incarnation >= this.#firstLife ? me.incarnation : (0 as Incarnation);
     if (continues !== 0 && me.state === 'down' && !(await this.#wouldStay())) {
       throw waitingFor('its data path to the other members');
     }
     if (continues === superblock.incarnation) await superblock.raiseIncarnation();
+    this.#hasAsked = true;
     const result = await agreement.propose(
       {
         type: 'nodeUp',
@@ -91,6 +98,29 @@ export class OwnLife {
     );
     if (result.code === 'refused') this.#parts.onFatal(refusedDisk(result.detail));
     if (this.isDisowned) throw waitingFor('the map to call this node up');
+  }
+
+  /** C1.9, section 6: the map, or somebody who observed an earlier life, knows more of this disk than it does itself. */
+  async #isOlderImage(): Promise<boolean> {
+    const { agreement, onFatal, self, superblock, store, view } = this.#parts;
+    // The own log ends where the image does: what it says of this node is no answer.
+    await agreement.readCurrent(ANNOUNCE_PROPOSE_MS);
+    const me = this.#me;
+    if (me !== undefined && me.incarnation >= this.#firstLife) {
+      const known = `the map knows its life ${me.incarnation}, this is life ${this.#firstLife}`;
+      onFatal(refusedDisk(`the disk of n${self} is an older image: ${known}`));
+      return true;
+    }
+    const known = view();
+    if (known === undefined) return false;
+    const { storeGeneration, incarnation } = superblock;
+    const start = { storeGeneration, incarnation, journalSeq: store.journalSequence };
+    const seen = await agreement.seenBy(witnessesOf(known, self));
+    const more = seen.find((word) => isOlderImage(start, word));
+    if (more === undefined) return false;
+    const what = `n${more.by} saw its journal at ${more.journalSeq}, here it ends at ${start.journalSeq}`;
+    onFatal(refusedDisk(`the disk of n${self} is an older image: ${what}`));
+    return true;
   }
 
   get #me(): Member | undefined {
@@ -140,6 +170,7 @@ export class OwnLife {
       lagMs: Math.min(MAX_LAG_TOLD_MS, Math.round(this.#parts.prober.worstLagMs)),
       storeGeneration: this.#parts.superblock.storeGeneration,
       journalSeq: this.#parts.store.journalSequence,
+      incarnation: this.#parts.superblock.incarnation,
     });
   }
 }

@@ -5,6 +5,7 @@ import { viewOf } from '../core/cluster-state.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, EntryBody, LogEntry } from '../core/log-entry.ts';
+import type { DiskWord } from '../core/sightings.ts';
 import type { ClusterView } from '../core/view.ts';
 import type { ControlRpc } from '../p2p/control-rpc.ts';
 import { Gossip } from '../p2p/gossip.ts';
@@ -73,6 +74,8 @@ export interface AgreementOptions extends AgreementTuning {
   readonly onAlert: (alert: Alert) => void;
   /** Another member, in an operator's name, asks this process to end in order. */
   readonly onExitAsked: (by: PeerKey) => void;
+  /** The most that this node saw of that one's disk (C1.9). */
+  readonly seen: (node: NodeId) => DiskWord | undefined;
   /** A member said itself that it can not go on, and why. */
   readonly onFailing: (member: NodeId, incarnation: Incarnation, reason: string) => void;
 }
@@ -294,6 +297,16 @@ export class Agreement {
     return reached;
   }
 
+  /** What these members saw of this node's disk (C1.9); who does not answer in time has seen nothing. Never rejects. */
+  async seenBy(nodes: readonly NodeId[]): Promise<readonly (DiskWord & { by: NodeId })[]> {
+    const asked = nodes.map(async (by) => {
+      const reply = await this.#ask(by, { type: 'seen' }, CONTACT_TIMEOUT_MS);
+      return reply.type === 'seen' ? [{ ...reply, by }] : [];
+    });
+    const answers = await Promise.allSettled(asked);
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+  }
+
   #otherVoters(): readonly NodeId[] {
     return (this.#view?.voters ?? []).filter((voter) => voter !== this.#options.self);
   }
@@ -312,6 +325,8 @@ export class Agreement {
         return { type: 'audit', hash: this.learner.auditAt(body.index) };
       case 'readIndex':
         return this.#answerRead();
+      case 'seen':
+        return { type: 'seen', ...this.#seenOf(peer) };
       case 'failing':
         this.#takeLastWords(peer, body.incarnation, body.reason);
         return { type: 'contact', term: this.driver.term };
@@ -342,6 +357,13 @@ export class Agreement {
     const outcome = await this.driver.read();
     if (outcome.index !== undefined) return { type: 'readIndex', index: outcome.index as MapIndex };
     return { type: 'notLeader', leader: outcome.leader ?? (0 as NodeId) };
+  }
+
+  #seenOf(peer: PeerKey): DiskWord {
+    const node = this.#view?.memberByKey(peer)?.node;
+    const seen = node === undefined ? undefined : this.#options.seen(node);
+    const { storeGeneration = 0, incarnation = 0 as Incarnation, journalSeq = 0 } = seen ?? {};
+    return { storeGeneration, incarnation, journalSeq };
   }
 
   #takeLastWords(peer: PeerKey, incarnation: Incarnation, reason: string): void {

@@ -3,6 +3,7 @@
 
 import { hasCode } from '../core/errors.ts';
 import type { MapIndex, NodeId } from '../core/ids.ts';
+import type { DiskWord } from '../core/sightings.ts';
 import type { Clock, Trace } from '../ports/ports.ts';
 import type { Frame } from '../wire/frame.ts';
 import { decodePingInfo, type PingInfo } from '../wire/payloads.ts';
@@ -15,6 +16,8 @@ export interface PongsOptions {
   readonly trace: Trace;
   readonly applied: () => number;
   readonly pull: (index: MapIndex, from: NodeId) => void;
+  /** What it says of its disk (C1.9). */
+  readonly onDisk: (node: NodeId, word: DiskWord) => void;
 }
 
 export class Pongs {
@@ -28,8 +31,11 @@ export class Pongs {
 
   take(node: NodeId, reply: Frame): void {
     const { clock, applied, pull } = this.#options;
-    const { appliedIndex } = this.#decoded(node, reply) ?? {};
-    if (appliedIndex === undefined || appliedIndex <= applied()) return;
+    const info = this.#decoded(node, reply);
+    if (info === undefined) return;
+    this.#options.onDisk(node, info);
+    const { appliedIndex } = info;
+    if (appliedIndex <= applied()) return;
     if (applied() >= this.#heard.index) this.#heard = { index: appliedIndex, at: clock.now() };
     else if (clock.now() - this.#heard.at >= PONG_PULL_AFTER_MS) pull(appliedIndex, node);
   }

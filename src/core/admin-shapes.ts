@@ -99,7 +99,7 @@ export interface NodeData {
 /** A former member. */
 export interface RetiredData {
   readonly name: string;
-  readonly how: 'lost' | 'forgotten';
+  readonly how: 'lost' | 'forgotten' | 'outdated';
   readonly sinceEpoch: number;
 }
 

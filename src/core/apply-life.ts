@@ -91,8 +91,29 @@ export function applyNodeLost(state: ClusterState, body: Body<'nodeLost'>): Appl
   if (state.voters.length === 1 && state.voters[0] === node) {
     return declined(state, 'refused', `n${node} is the only voter`);
   }
+  return retiredNow(state, member, isDrained ? 'forgotten' : 'lost');
+}
+
+/**
+ * Its disk is an older image of itself, as an observer of an earlier life knows: its copies do not exist any more, and
+ * whoever holds them is another node (C1.9). The same question as at `nodeUp`, for observers that were not asked there.
+ */
+export function applyNodeOutdated(state: ClusterState, body: Body<'nodeOutdated'>): Applied {
+  const found = lifeOf(state, body);
+  if ('result' in found) return found;
+  const { node, storeGeneration, journalSeq } = body;
+  if (found.storeGeneration !== storeGeneration || found.journalSeq >= journalSeq) {
+    return declined(state, 'stale', `n${node} did not start with less than batch ${journalSeq}`);
+  }
+  if (state.voters.length === 1 && state.voters[0] === node) {
+    return declined(state, 'refused', `n${node} is the only voter`);
+  }
+  return retiredNow(state, found, 'outdated');
+}
+
+function retiredNow(state: ClusterState, member: Member, how: Retired['how']): Applied {
+  const { node } = member;
   const epoch = nextEpoch(state);
-  const how: Retired['how'] = isDrained ? 'forgotten' : 'lost';
   const retired = withEntry(state.retired, node, {
     node,
     peerKey: member.peerKey,

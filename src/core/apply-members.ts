@@ -7,6 +7,7 @@ import type { Incarnation, NodeId, VolumeId } from './ids.ts';
 import { INVITE_PREFIX, inviteBar, parseInvite } from './invite.ts';
 import { MAX_WEIGHT } from './limits.ts';
 import type { EntryBody } from './log-entry.ts';
+import { observersOf } from './membership.ts';
 import { dropDown } from './partition.ts';
 import { PolicyDraft, type PolicyState, partitionsWith } from './policy-state.ts';
 import { nextEpoch, withNewRing, withPolicies } from './ring-change.ts';
@@ -104,6 +105,7 @@ function newMember(state: ClusterState, node: NodeId, joiner: Joiner): Member {
     journalSeq: 0,
     failure: '',
     space: 'ok',
+    observers: [],
   };
 }
 
@@ -148,6 +150,7 @@ export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied 
     storeGeneration: body.storeGeneration,
     journalSeq: body.journalSeq,
     failure: '',
+    observers: [],
   };
   const members = withEntry(state.members, body.node, risen);
   let next: ClusterState = { ...state, epoch, members };
@@ -206,7 +209,12 @@ export function applyNodesDown(state: ClusterState, body: Body<'nodesDown'>): Ap
     if (member.state !== 'up' || member.incarnation !== incarnation) {
       return declined(state, 'stale', `n${node} is not up in incarnation ${incarnation}`);
     }
-    members.set(node, { ...member, state: 'down', since: epoch });
+    members.set(node, {
+      ...member,
+      state: 'down',
+      since: epoch,
+      observers: observersOf(state, node),
+    });
   }
   const down = new Set(body.nodes.map((one) => one.node));
   const isLive = liveIn(members);

@@ -14,6 +14,9 @@ export const WINDOW_PINGS = 10;
 /** Share of lost pings that makes an edge down (C1.2). */
 export const LOST_SHARE = 0.4;
 
+/** What the rings are drawn from. */
+export type Observed = Pick<ClusterView, 'clusterId' | 'epoch' | 'members'>;
+
 /** Both directions of "observes", for one epoch. A cache: it says nothing that the view does not say. */
 interface Table {
   readonly observers: ReadonlyMap<NodeId, readonly NodeId[]>;
@@ -24,22 +27,22 @@ const NOBODY: readonly NodeId[] = [];
 const tables = new WeakMap<object, Table>();
 
 /** The observers of a node (C1.1): all other up nodes in a small cluster, else one of each of K seeded rings. */
-export function observersOf(view: ClusterView, subject: NodeId): readonly NodeId[] {
+export function observersOf(view: Observed, subject: NodeId): readonly NodeId[] {
   return tableOf(view).observers.get(subject) ?? NOBODY;
 }
 
 /** The nodes that `self` pings, ascending. Nobody observes, or is observed, who is not up in the map. */
-export function subjectsOf(view: ClusterView, self: NodeId): readonly NodeId[] {
+export function subjectsOf(view: Observed, self: NodeId): readonly NodeId[] {
   return tableOf(view).subjects.get(self) ?? NOBODY;
 }
 
 /** Nodes that the map calls up: N of C1.1 and C1.8, for rings are drawn over them. */
-export function upCount(view: ClusterView): number {
+export function upCount(view: Observed): number {
   return tableOf(view).observers.size;
 }
 
 /** Members change with each epoch, so the map of members stands for it. */
-function tableOf(view: ClusterView): Table {
+function tableOf(view: Observed): Table {
   let table = tables.get(view.members);
   if (table === undefined) {
     const observers = drawTable(view);
@@ -62,7 +65,7 @@ function inverted(observers: Table['observers']): Table['subjects'] {
   return subjects;
 }
 
-function drawTable(view: ClusterView): Map<NodeId, readonly NodeId[]> {
+function drawTable(view: Observed): Map<NodeId, readonly NodeId[]> {
   const up = [...view.members.values()].filter(isUp).map((member) => member.node);
   up.sort((a, b) => a - b);
   const table = new Map<NodeId, readonly NodeId[]>();

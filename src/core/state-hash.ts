@@ -78,7 +78,8 @@ function partsOfMember(member: Member): unknown[] {
   const { standing, outBy, isWitness } = member;
   const isPlain = standing === 'in' && !isWitness;
   const place = isPlain ? [] : [standing, outBy, isWitness];
-  return [node, peerKey, addresses, zone, weight, ...life, ...disk, ...place];
+  const seen = member.observers.length === 0 ? [] : [member.observers];
+  return [node, peerKey, addresses, zone, weight, ...life, ...disk, ...place, ...seen];
 }
 
 function partsOfVolume(volume: Volume): unknown[] {

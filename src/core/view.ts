@@ -31,8 +31,8 @@ export type OutReason = 'auto' | 'operator';
 export interface Retired {
   readonly node: NodeId;
   readonly peerKey: PeerKey;
-  /** `lost`: it held copies that counted; `forgotten`: it held none. */
-  readonly how: 'lost' | 'forgotten';
+  /** `lost`: it held copies that counted; `forgotten`: it held none; `outdated`: its disk is an older image. */
+  readonly how: 'lost' | 'forgotten' | 'outdated';
   readonly since: Epoch;
 }
 
@@ -61,6 +61,8 @@ export interface Member {
   readonly failure: string;
   /** How full its disk is, as it said last. */
   readonly space: SpaceLevel;
+  /** Who observed it when it was called down: they may know more of its disk than it does at its start (C1.9). */
+  readonly observers: readonly NodeId[];
 }
 
 /** What a confirmation of a write means: synced, or received (R5). */

@@ -13,6 +13,7 @@ import {
 import { MAP_SNAPSHOT_PATH } from './map-snapshot.ts';
 import { MAP_LOG_PATH } from './raft-log-format.ts';
 import { DAMAGED_LOG_PATH } from './raft-log-open.ts';
+import { SIGHTINGS_PATH } from './sightings-file.ts';
 
 const NEW = '.new';
 const INDEX_PREFIX = 'index.';
@@ -25,7 +26,7 @@ export async function wipeData(disk: Disk): Promise<void> {
   await syncFolder(disk, '');
   const files = [MAP_LOG_PATH, MAP_SNAPSHOT_PATH, JOURNAL_PATH];
   for (const name of [SUPERBLOCK_PATH, ...files]) disk.remove(name + NEW);
-  for (const name of [...files, DAMAGED_LOG_PATH]) disk.remove(name);
+  for (const name of [...files, DAMAGED_LOG_PATH, SIGHTINGS_PATH]) disk.remove(name);
   for (const name of disk.list('')) {
     if (name.startsWith(INDEX_PREFIX)) disk.remove(name);
   }

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { ClusterId, Epoch, Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
 import type { RaftMessage } from '../core/raft/state.ts';
+import type { DiskWord } from '../core/sightings.ts';
 import {
   bool,
   bytes,
@@ -140,7 +141,9 @@ export type RequestBody =
   /** What did your state hash to after this index (C2.8)? */
   | { readonly type: 'audit'; readonly index: MapIndex }
   /** You lead: which index is committed at least, now (C2.3)? */
-  | { readonly type: 'readIndex' };
+  | { readonly type: 'readIndex' }
+  /** I start: what is the most that you saw of my disk (C1.9)? */
+  | { readonly type: 'seen' };
 
 export type ReplyBody =
   | { readonly type: 'proposed'; readonly index: MapIndex }
@@ -154,6 +157,8 @@ export type ReplyBody =
   /** Empty: not known (any more). */
   | { readonly type: 'audit'; readonly hash: string }
   | { readonly type: 'readIndex'; readonly index: MapIndex }
+  /** All 0: nothing. */
+  | ({ readonly type: 'seen' } & DiskWord)
   | { readonly type: 'refusal'; readonly code: ErrorCode; readonly text: string };
 
 /** Part of a snapshot. `digest` is the sha256 of all of it; equal index and digest: pieces fit, whoever sent them. */
@@ -257,6 +262,7 @@ const requestBody: Codec<RequestBody> = union('type', {
   snapshot: variant(6, struct({ offset: u48, maxBytes: u32 })),
   audit: variant(7, struct({ index: mapIndex })),
   readIndex: variant(8, struct({})),
+  seen: variant(9, struct({})),
 });
 
 const replyBody: Codec<ReplyBody> = union('type', {
@@ -278,6 +284,7 @@ const replyBody: Codec<ReplyBody> = union('type', {
   ),
   audit: variant(8, struct({ hash: str(MAX_HASH_BYTES) })),
   readIndex: variant(9, struct({ index: mapIndex })),
+  seen: variant(10, struct({ storeGeneration: u48, incarnation, journalSeq: u48 })),
 });
 
 const controlMessage: Codec<ControlMessage> = versioned(

@@ -38,6 +38,8 @@ import {
 } from './entry-codec.ts';
 
 export const PAYLOAD_VERSION = 1;
+/** 1 did not tell the life. */
+export const PING_INFO_VERSION = 2;
 /** 8 bytes each: all partitions of one policy in one SEAL. */
 export const MAX_PARTITIONS_PER_FRAME = 65536;
 /** 51 bytes each. More rows are further pages. */
@@ -120,6 +122,8 @@ export interface PingInfo {
   readonly lagMs: number;
   readonly storeGeneration: number;
   readonly journalSeq: number;
+  /** The life that says so; 0 from a program that did not tell yet. */
+  readonly incarnation: Incarnation;
 }
 
 /** First frame both ways on a data channel. */
@@ -171,17 +175,19 @@ const dirtyAnswer: Codec<DirtyAnswer> = versioned(
     objects: list(struct({ generation, index: u32, low: u32, high: u32 }), MAX_DIRTY_PER_FRAME),
   }),
 );
+const firstPingInfo = {
+  freeBytes: u48,
+  totalBytes: u48,
+  appliedIndex: mapIndex,
+  lagMs: u16,
+  storeGeneration: u48,
+  journalSeq: u48,
+};
 const pingInfo: Codec<PingInfo> = versioned(
-  PAYLOAD_VERSION,
-  struct({
-    freeBytes: u48,
-    totalBytes: u48,
-    appliedIndex: mapIndex,
-    lagMs: u16,
-    storeGeneration: u48,
-    journalSeq: u48,
-  }),
+  PING_INFO_VERSION,
+  struct({ ...firstPingInfo, incarnation }),
 );
+const oldPingInfo = versioned(1, struct(firstPingInfo));
 const hello: Codec<Hello> = versioned(
   PAYLOAD_VERSION,
   struct({ version: u8, clusterId, node: nodeId, incarnation, creditsBytes: u32 }),
@@ -209,6 +215,9 @@ export const decodeDirtyAsk = (bytes: Uint8Array): DirtyAsk => decode(dirtyAsk, 
 export const encodeDirtyAnswer = (answer: DirtyAnswer): Uint8Array => encode(dirtyAnswer, answer);
 export const decodeDirtyAnswer = (bytes: Uint8Array): DirtyAnswer => decode(dirtyAnswer, bytes);
 export const encodePingInfo = (info: PingInfo): Uint8Array => encode(pingInfo, info);
-export const decodePingInfo = (bytes: Uint8Array): PingInfo => decode(pingInfo, bytes);
+export function decodePingInfo(bytes: Uint8Array): PingInfo {
+  if (bytes[0] !== 1) return decode(pingInfo, bytes);
+  return { ...decode(oldPingInfo, bytes), incarnation: 0 as Incarnation };
+}
 export const encodeHello = (value: Hello): Uint8Array => encode(hello, value);
 export const decodeHello = (bytes: Uint8Array): Hello => decode(hello, bytes);

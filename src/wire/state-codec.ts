@@ -166,15 +166,16 @@ const member = layout(
     isWitness: bool,
     failure: str(MAX_DETAIL_BYTES),
     space: choice(['ok', 'nearfull', 'full']),
+    observers: nodes,
   },
-  { standing: 'in', outBy: '', isWitness: false, failure: '', space: 'ok' },
+  { standing: 'in', outBy: '', isWitness: false, failure: '', space: 'ok', observers: [] },
 );
 
 /** In the order of their retirement. */
 const retired = layout({
   node: nodeId,
   peerKey,
-  how: choice(['lost', 'forgotten']),
+  how: choice(['lost', 'forgotten', 'outdated']),
   since: epoch,
 });
 

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { PONG_PULL_AFTER_MS, Pongs } from '../../src/agreement/pongs.ts';
-import type { MapIndex, NodeId } from '../../src/core/ids.ts';
+import type { Incarnation, MapIndex, NodeId } from '../../src/core/ids.ts';
 import { emptyFrame, type Frame, OP, replyTo, STATUS } from '../../src/wire/frame.ts';
 import { encodePingInfo } from '../../src/wire/payloads.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
@@ -11,7 +11,8 @@ const from = 2 as NodeId;
 
 function pong(appliedIndex: number): Frame {
   const reply = replyTo({ ...emptyFrame(), op: OP.PING }, STATUS.OK);
-  const sizes = { freeBytes: 1, totalBytes: 1, lagMs: 0, storeGeneration: 1, journalSeq: 1 };
+  const disk = { storeGeneration: 1, journalSeq: 7, incarnation: 2 as Incarnation };
+  const sizes = { freeBytes: 1, totalBytes: 1, lagMs: 0, ...disk };
   reply.payload = encodePingInfo({ ...sizes, appliedIndex: appliedIndex as MapIndex });
   return reply;
 }
@@ -21,13 +22,15 @@ function world() {
   const state = { applied: 10 };
   const pulls: number[] = [];
   const warnings: string[] = [];
+  const disks: number[][] = [];
   const pongs = new Pongs({
     clock,
     trace: { event: () => {}, warn: (name) => warnings.push(name), count: () => {} },
     applied: () => state.applied,
     pull: (index) => pulls.push(index),
+    onDisk: (node, { incarnation, journalSeq }) => disks.push([node, incarnation, journalSeq]),
   });
-  return { clock, state, pulls, warnings, pongs };
+  return { clock, state, pulls, warnings, disks, pongs };
 }
 
 test('pongs: what is still missing after a while is pulled', (t) => {
@@ -55,4 +58,10 @@ test('pongs: nonsense is named and costs nothing', (t) => {
   pongs.take(from, { ...pong(11), payload: new Uint8Array(3) });
   t.deepEqual(pulls, []);
   t.deepEqual(warnings, ['ping.bad']);
+});
+
+test('pongs: what a subject says of its disk is handed on, also by one that is behind (C1.9)', (t) => {
+  const { disks, pongs } = world();
+  pongs.take(from, pong(3));
+  t.deepEqual(disks, [[2, 2, 7]]);
 });

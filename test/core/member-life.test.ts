@@ -1,11 +1,12 @@
 // What an operator or time decides of a member, entry by entry: out, in, leaving, gone, lost, weight; and invites.
 
 import test from 'ava';
-import { viewOf } from '../../src/core/cluster-state.ts';
+import { hashOf, viewOf } from '../../src/core/cluster-state.ts';
 import type { Incarnation, PeerKey } from '../../src/core/ids.ts';
 import { inviteValue } from '../../src/core/invite.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import type { OutReason } from '../../src/core/view.ts';
+import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
 import {
   casOf,
   clusterOf,
@@ -35,6 +36,13 @@ const back = (node: number, incarnation = 1): EntryBody => ({
 const leave = (node: number): EntryBody => ({ type: 'nodeLeave', node: nodeId(node) });
 const gone = (node: number): EntryBody => ({ type: 'nodeGone', node: nodeId(node) });
 const lost = (node: number): EntryBody => ({ type: 'nodeLost', node: nodeId(node), by: 'test' });
+const outdated = (node: number, incarnation: number, journalSeq: number): EntryBody => ({
+  type: 'nodeOutdated',
+  node: nodeId(node),
+  incarnation: incarnation as Incarnation,
+  storeGeneration: 1,
+  journalSeq,
+});
 const weigh = (node: number, weight: number, zone = `z${node}`): EntryBody => ({
   type: 'nodeWeight',
   node: nodeId(node),
@@ -300,4 +308,40 @@ test('life: a joiner that leaves before its promotion is promoted or not, and re
   t.is(cell.apply(gone(3)).code, 'stale', 'it joins still');
   cell.apply(entryBodies.isrAbort({ partitions: [casOf(cell, p)], node: 3 }));
   t.is(cell.apply(gone(3)).code, 'ok');
+});
+
+test('outdated: who came up with less than was seen of its disk is retired as if lost, also while it is up (C1.9)', (t) => {
+  const cell = clusterOf({ nodes: 3, partitions: P });
+  const up = { node: 3, incarnation: 2, storeGeneration: 1, journalSeq: 50 };
+  t.is(cell.apply(entryBodies.nodeUp(up)).code, 'ok');
+  t.is(cell.apply(outdated(3, 1, 60)).code, 'stale', 'of another life');
+  t.is(cell.apply(outdated(3, 2, 50)).code, 'stale', 'it had as much');
+  t.is(cell.apply({ ...outdated(3, 2, 60), storeGeneration: 2 } as EntryBody).code, 'stale');
+  t.is(cell.apply(outdated(9, 2, 60)).code, 'missing');
+  t.is(cell.apply(outdated(3, 2, 51)).code, 'ok');
+  t.false(cell.state.members.has(nodeId(3)));
+  t.is(cell.state.retired.get(nodeId(3))?.how, 'outdated');
+  for (let p = 0; p < P; p += 1) t.false(configAt(cell, p).inSync.includes(nodeId(3)));
+  t.is(cell.apply(entryBodies.nodeUp({ ...up, incarnation: 3 })).code, 'missing');
+});
+
+test('outdated: the only voter is not retired', (t) => {
+  const cell = clusterOf({ nodes: 1, partitions: P, copies: 1 });
+  t.is(cell.apply(outdated(1, 1, 999)).code, 'refused');
+});
+
+test('a member that is called down keeps the names of those who observed it, until it is up again (C1.9)', (t) => {
+  const cell = clusterOf({ nodes: 4, partitions: P });
+  const observers = () => cell.state.members.get(nodeId(3))?.observers;
+  t.deepEqual(observers(), []);
+  const before = hashOf(cell.state);
+  cell.apply(entryBodies.nodesDown({ nodes: [[3, 1]], baseEpoch: cell.state.epoch }));
+  t.deepEqual(observers(), nodeIds(1, 2, 4));
+  t.not(hashOf(cell.state), before);
+  t.deepEqual(
+    decodeState(encodeState(cell.state)).members.get(nodeId(3))?.observers,
+    nodeIds(1, 2, 4),
+  );
+  cell.apply(entryBodies.nodeUp({ node: 3, incarnation: 2 }));
+  t.deepEqual(observers(), []);
 });
