@@ -1,5 +1,5 @@
 // The joiner's side of short outages (4.7): what a source noted of what this node missed, asked once per partition, cfg
-// and source. A source that does not know, or not from the beginning, costs whole objects, nothing else.
+// and source. A source that does not know, or not from the beginning, costs comparing.
 
 import { OperatingError } from '../core/errors.ts';
 import type { RegionMask } from '../core/extent.ts';
@@ -10,7 +10,7 @@ import { decodeDirtyAnswer, encodeDirtyAsk, type PartitionCfg } from '../wire/pa
 import { type Parts, requestFrame } from './context.ts';
 import { objectKey } from './object-gate.ts';
 
-/** Objects remembered at once, of all partitions; beyond, whole objects are copied. */
+/** Objects remembered at once, of all partitions; beyond, objects are compared. */
 export const MAX_MISSED_OBJECTS = 262_144;
 /** Copies that wait for one answer; more are tried again. */
 export const MAX_MISSED_WAITERS = 4096;

@@ -142,6 +142,9 @@ export class PeerService {
       case OP.HASHES:
         this.#source.hashes(frame, reply);
         return;
+      case OP.REGIONS:
+        this.#source.regions(frame, reply);
+        return;
       case OP.DIRTY:
         this.#source.dirty(frame, reply);
         return;

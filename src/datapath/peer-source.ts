@@ -19,6 +19,7 @@ import {
 import type { Parts } from './context.ts';
 import { judgeCfg } from './judge.ts';
 import { answerSettled, answerTo, type Judge, type Reply, versionOfRow } from './peer-answer.ts';
+import { hashRegions } from './region-hashes.ts';
 
 export class PeerSource {
   readonly #parts: Parts;
@@ -112,6 +113,19 @@ export class PeerSource {
       reply(answerTo(this.#parts, frame, status, own));
       return;
     }
+    // Copies that nobody waits for take turns here, too (4.8).
+    const waits = this.#parts.streams.whenOutgoing(frame.closed, (release) => {
+      this.#handOut(frame, judge, (made) => {
+        release();
+        reply(made);
+      });
+    });
+    if (!waits) reply(answerTo(this.#parts, frame, STATUS.BUSY, own));
+  }
+
+  #handOut(frame: Frame, judge: Judge, reply: Reply): void {
+    const { store, streams } = this.#parts;
+    const { generation, index, offset, count } = frame;
     store.settled((failed) => {
       if (failed !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO));
       store.readForCopy(generation, index, offset, count, (error, sums, data) => {
@@ -126,6 +140,7 @@ export class PeerSource {
         made.flags |= FLAG.SUMS;
         made.sums = sums;
         made.payload = data;
+        made.closed = streams.strainServed;
         reply(made);
       });
     });
@@ -134,9 +149,23 @@ export class PeerSource {
   /** All sums of an object at the named version, as the disk has them: for light scrub. */
   hashes(frame: Frame, reply: Reply): void {
     const { store } = this.#parts;
-    const { generation, index } = frame;
+    this.#answerOf(frame, reply, (done) => store.readSums(frame.generation, frame.index, done));
+  }
+
+  /** A hash of each region of an object at the named version: for a joiner of which nobody knows what it misses (4.7). */
+  regions(frame: Frame, reply: Reply): void {
+    this.#answerOf(frame, reply, (done) => hashRegions(this.#parts, frame, done));
+  }
+
+  /** What `look` finds of an object, if it has the named version before and after. */
+  #answerOf(
+    frame: Frame,
+    reply: Reply,
+    look: (done: (found: Uint8Array | undefined) => void) => void,
+  ): void {
+    const { store } = this.#parts;
     const judge: Judge = () => this.#judgeFetch(frame);
-    const own = () => versionOfRow(store.row(generation, index));
+    const own = () => versionOfRow(store.row(frame.generation, frame.index));
     const status = judge();
     if (status !== STATUS.OK) {
       reply(answerTo(this.#parts, frame, status, own()));
@@ -144,11 +173,11 @@ export class PeerSource {
     }
     store.settled((failed) => {
       if (failed !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO));
-      store.readSums(generation, index, (sums) => {
+      look((found) => {
         const now = judge();
-        const found = now === STATUS.OK && sums === undefined ? STATUS.SUSPECT : now;
-        const made = answerTo(this.#parts, frame, found, own());
-        if (found === STATUS.OK && sums !== undefined) made.payload = sums;
+        const verdict = now === STATUS.OK && found === undefined ? STATUS.SUSPECT : now;
+        const made = answerTo(this.#parts, frame, verdict, own());
+        if (verdict === STATUS.OK && found !== undefined) made.payload = found;
         reply(made);
       });
     });

@@ -28,6 +28,7 @@ export const OP = {
   LIST: 34,
   FETCH: 35,
   HASHES: 36,
+  REGIONS: 37,
   HELLO: 48,
   PING: 49,
   MAP: 50,
