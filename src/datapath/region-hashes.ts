@@ -28,17 +28,21 @@ export function hashRegions(
   done: (hashes: Uint8Array) => void,
 ): void {
   const hashes = new Uint8Array(HASHES_BYTES);
-  const piece = (offset: number): void => {
+  const piece = (offset: number, count: number): void => {
     if (offset === OBJECT_BYTES) {
       done(hashes);
       return;
     }
-    store.readForCopy(generation, index, offset, MAX_PAYLOAD_BYTES, (error, sums, data) => {
+    store.readForCopy(generation, index, offset, count, (error, sums, data) => {
+      // One bad sector hides one region, not the whole piece.
+      if (error !== undefined && count > REGION_BYTES) return piece(offset, REGION_BYTES);
       if (error === undefined) hashPiece(hashes, offset, sums, data);
-      clock.soon(() => piece(offset + MAX_PAYLOAD_BYTES));
+      const end = offset + count;
+      const isWhole = end % MAX_PAYLOAD_BYTES === 0;
+      clock.soon(() => piece(end, isWhole ? MAX_PAYLOAD_BYTES : REGION_BYTES));
     });
   };
-  piece(0);
+  piece(0, MAX_PAYLOAD_BYTES);
 }
 
 function hashPiece(hashes: Uint8Array, offset: number, sums: Uint8Array, data: Uint8Array): void {
