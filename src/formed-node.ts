@@ -188,6 +188,7 @@ export class FormedNode {
   #makeRecovery({ ports, superblock, store }: FormedOptions): RecoveryDuties {
     return new RecoveryDuties({
       ...{ self: this.self, store, agreement: this.agreement, trace: ports.trace },
+      clock: ports.clock,
       incarnation: () => superblock.incarnation,
       view: () => this.view,
       datapath: () => this.#datapath,
@@ -206,7 +207,7 @@ export class FormedNode {
   }
 
   #makeCare({ ports, store, scrub: settings, send }: FormedOptions): CopyCare {
-    const isFree = (): boolean => this.isUp && this.recovery.partitionsLeft === 0;
+    const isFree = (): boolean => this.isUp && this.recovery.isAtRest;
     const look = { view: () => this.view, datapath: () => this.#datapath, isFree };
     const told = { settings, changed: () => send({ type: 'scrub.changed' }) };
     return makeCopyCare({ ...look, ...told, self: this.self, ports, store, peers: this.#peers });

@@ -4,18 +4,17 @@
 
 import type { RoundsInput } from './actors/rounds.ts';
 import type { Agreement } from './agreement/agreement.ts';
+import { CatchUpRound } from './catch-up-round.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
-import { doubtsOf, joinsOf, surplusOf } from './core/recovery-work.ts';
+import { doubtsOf, joinsDue, lacksOf, surplusOf } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import type { Datapath } from './datapath/datapath.ts';
 import { PARTITIONS_PER_CALL } from './datapath/surplus.ts';
-import type { Trace } from './ports/ports.ts';
+import type { Clock, Trace } from './ports/ports.ts';
 import type { ObjectStore } from './storage/store-types.ts';
 
-/** Partitions of one round of catch-up, and of its isrPromote. */
-export const JOINS_PER_ROUND = 512;
 /** Partitions of one round of settling, and of its isrSettle. */
 export const DOUBTS_PER_ROUND = 512;
 /** A promotion or purge that is not applied in this time is asked for again by the next round. */
@@ -24,6 +23,7 @@ export const RECOVERY_PROPOSE_MS = 5000;
 export interface RecoveryContext {
   readonly self: NodeId;
   readonly incarnation: () => Incarnation;
+  readonly clock: Clock;
   readonly trace: Trace;
   readonly store: ObjectStore;
   readonly agreement: Agreement;
@@ -48,10 +48,16 @@ export class RecoveryDuties {
     };
   }
 
-  /** Partitions that this node still has to bring in sync. */
+  /** Partitions that this node still has to bring in sync, whether or not it may at present. */
   get partitionsLeft(): number {
     const view = this.#context.view();
-    return view === undefined ? 0 : joinsOf(view, this.#context.self).length;
+    return view === undefined ? 0 : lacksOf(view, this.#context.self).length;
+  }
+
+  /** False while this node has copies to make that are not held. */
+  get isAtRest(): boolean {
+    const view = this.#context.view();
+    return view === undefined || joinsDue(view, this.#context.self).length === 0;
   }
 
   /**
@@ -82,11 +88,7 @@ export class RecoveryDuties {
       const list = doubts.map(({ policy, p, config }) => ({ policy, p, cfg: config.cfg }));
       return () => this.#settle(datapath, list);
     }
-    const joins = joinsOf(view, self).slice(0, JOINS_PER_ROUND);
-    if (joins.length > 0) {
-      const list = joins.map(({ policy, p, config }) => ({ policy, p, cfg: config.cfg }));
-      return () => this.#catchUp(datapath, list);
-    }
+    if (joinsDue(view, self).length > 0) return () => this.#catchUp(datapath);
     const surplus = surplusOf(view, self, store.partitionsHeld());
     if (surplus.length > 0) return () => this.#askForPurge(surplus);
     return undefined;
@@ -97,21 +99,8 @@ export class RecoveryDuties {
     return me?.state === 'up' && me.incarnation === this.#context.incarnation();
   }
 
-  async #catchUp(datapath: Datapath, list: readonly PartitionCas[]): Promise<void> {
-    const partitions = await datapath.catchUp.run([...list], { isCancelled: false });
-    if (partitions.length === 0) {
-      throw new OperatingError('unreachable', 'no partition caught up', { advice: 'retry' });
-    }
-    const { self, incarnation, agreement, trace } = this.#context;
-    const body = {
-      type: 'isrPromote',
-      partitions,
-      node: self,
-      incarnation: incarnation(),
-    } as const;
-    const { value } = await agreement.propose(body, RECOVERY_PROPOSE_MS);
-    trace.event('recovery.promoted', { asked: partitions.length, applied: value });
-    if (value === 0) throw outdated('promotion');
+  async #catchUp(datapath: Datapath): Promise<void> {
+    await new CatchUpRound(this.#context).run(datapath.catchUp, {});
     this.#lookForDeleted();
   }
 

@@ -35,6 +35,8 @@ export class Pace {
   #used = 0;
   /** When all that was granted so far is within the rate. */
   #freeMs = 0;
+  /** At which the last bytes were granted. */
+  #lastRate = Number.POSITIVE_INFINITY;
 
   /** A guest's strain, of this node or of one that hands out copies; 0 says nothing. */
   hear(strain: number, now: number): void {
@@ -65,6 +67,7 @@ export class Pace {
   spend(bytes: number, now: number, manual: number | undefined): number {
     this.#used += bytes;
     const rate = this.rate(now, manual);
+    this.#lastRate = rate;
     if (rate === Number.POSITIVE_INFINITY) {
       this.#freeMs = now;
       return 0;
@@ -72,6 +75,12 @@ export class Pace {
     const from = Math.max(this.#freeMs, now - BURST_MS);
     this.#freeMs = from + (bytes * 1000) / rate;
     return Math.max(0, from - now);
+  }
+
+  /** Of what was spent these bytes were not copied. */
+  unspent(bytes: number): void {
+    this.#used = Math.max(0, this.#used - bytes);
+    this.#freeMs -= (bytes * 1000) / this.#lastRate;
   }
 
   #adapt(now: number): void {

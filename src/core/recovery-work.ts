@@ -42,6 +42,29 @@ export function joinsDue(view: ClusterView, self: NodeId): JoinWork[] {
   return joins.filter(({ urgency }) => urgency === URGENCY.below);
 }
 
+/** True while this partition may be copied to `self`, which joins it. */
+export function isJoinDue(view: ClusterView, self: NodeId, { policy, p }: PartitionId): boolean {
+  const rule = view.policies.get(policy);
+  if (rule === undefined) return false;
+  if (!isRecoveryHeld(view, self)) return true;
+  const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
+  return urgencyOf(view.partition(policy, p), rule, isLive) === URGENCY.below;
+}
+
+/** The partitions that the ring wants on `self` and that are not in sync here, and those that it joins. */
+export function lacksOf(view: ClusterView, self: NodeId): PartitionWork[] {
+  const work: PartitionWork[] = [];
+  for (const policy of view.policies.keys()) {
+    for (const p of view.explicitPartitions(policy)) {
+      const config = view.partition(policy, p);
+      const { targets, inSync, joining } = config;
+      const isWanted = targets.includes(self) && !inSync.includes(self);
+      if (isWanted || joining.includes(self)) work.push({ policy, p, config });
+    }
+  }
+  return work;
+}
+
 /** The partitions where `self` is doubtful and can settle now (R8). */
 export function doubtsOf(view: ClusterView, self: NodeId): PartitionWork[] {
   const work: PartitionWork[] = [];

@@ -1,34 +1,28 @@
 // Brings this node's copies of partitions that it joins to where a member of I has them (4.6): compares the rows of one
-// source and copies what differs, by regions where the source knows which (4.7); drops what the source lacks. What is
-// synced for this cfg (written, equalised or copied under it) is left alone: a drain never puts a shorter prefix in its
-// place (Trap 1). A guest's write to a stack that is not synced yet has its stack recovered first (`recoverStack`).
+// source and copies what differs, one object of a partition at a time (object-copier.ts); drops what the source lacks.
+// What is synced for this cfg (written, equalised or copied under it) is left alone: a drain never puts a shorter prefix
+// in its place (Trap 1). A guest's write to a stack that is not synced yet has its stack recovered first: it waits for
+// one object, never for the partition. In which order partitions are drained, and whether at all, is its caller's.
 
 import { OperatingError } from '../core/errors.ts';
-import { type MapIndex, type NodeId, type ObjectId, partitionKey } from '../core/ids.ts';
-import { isSure } from '../core/partition.ts';
+import type { MapIndex, NodeId, ObjectId } from '../core/ids.ts';
 import type { ClusterView } from '../core/view.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
   decodePartitionCfgs,
   decodeRows,
-  encodeObjectNames,
   encodePartitionCfgs,
   type PartitionCfg,
   type RowImage,
 } from '../wire/payloads.ts';
-import { isUp, type Parts, requestFrame } from './context.ts';
-import { copyObject, type PartialCopy } from './copy-object.ts';
-import { openRegionsOf } from './dirty-maps.ts';
-import { type Missed, MissedRegions } from './missed-regions.ts';
+import type { Parts } from './context.ts';
+import { AT_ONCE } from './copy-streams.ts';
+import { type Drain, drainFrame, drainOf, isCurrent, overtaken } from './drain.ts';
+import { ObjectCopier } from './object-copier.ts';
 import { type CopyFence, type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
-import { versionOfRow } from './peer-answer.ts';
 
-/** Partitions drained at once. */
-export const CATCH_UP_WORKERS = 4;
-/** Tries to copy one object that changes meanwhile or is sealed, before its partition is given up for this round. */
-export const COPY_TRIES = 8;
-/** Pause between these tries. */
-export const COPY_RETRY_MS = 20;
+/** Partitions drained at once: while one is compared or made durable, others are copied. */
+export const CATCH_UP_WORKERS = 8;
 export const LIST_DEADLINE_MS = 5000;
 
 /** What `isrPromote` names (A8). */
@@ -38,73 +32,79 @@ export interface CaughtUp extends PartitionCfg {
   readonly sourceApplied: MapIndex;
 }
 
-/** Set by the caller to end a run early. */
-export interface Cancel {
-  isCancelled: boolean;
+/** A partition to drain: the smaller, the more urgent. */
+export interface DrainWanted extends PartitionCfg {
+  readonly urgency: number;
+}
+
+/** Whoever decides what is drained, and is told of it. */
+export interface DrainOrders {
+  /** The most urgent partition that is not under way; undefined: nothing more in this run. */
+  next(): DrainWanted | undefined;
+  /** False: paused, or overtaken. What is under way ends with its present object. */
+  isWanted(where: PartitionCfg): boolean;
+  /** So many of `total` objects that differ are equal now. */
+  moved?(where: PartitionCfg, done: number, total: number): void;
+  /** An object could not be copied; its partition is not caught up. */
+  failed?(where: PartitionCfg, oid: ObjectId, error: OperatingError): void;
+  /** Once per partition: caught up, durably; or not, then look at the view and run again. */
+  ended(where: PartitionCfg, result: CaughtUp | undefined): void;
 }
 
 type CopyDone = (error: OperatingError | undefined) => void;
-
-/** One partition on its way. */
-interface Drain extends PartitionCfg {
-  readonly key: number;
-  readonly source: NodeId;
-  sourceApplied: MapIndex;
-  readonly cancel: Cancel;
-}
 
 export class CatchUp {
   readonly #parts: Parts;
   readonly #gates: ObjectGates;
   readonly #marks: JoinMarks;
-  readonly #fence: CopyFence;
+  readonly #copier: ObjectCopier;
   /** Moves the choice of a source on after a failure. */
   #turn = 0;
-  readonly #missed: MissedRegions;
-  objectsCopied = 0;
-  /** Bytes of data that came from others. */
-  bytesCopied = 0;
 
   constructor(parts: Parts, shared: { gates: ObjectGates; marks: JoinMarks; fence: CopyFence }) {
     this.#parts = parts;
     this.#gates = shared.gates;
     this.#marks = shared.marks;
-    this.#fence = shared.fence;
-    this.#missed = new MissedRegions(parts);
+    this.#copier = new ObjectCopier(parts, shared);
+  }
+
+  get objectsCopied(): number {
+    return this.#copier.objectsCopied;
+  }
+
+  /** Bytes of data that came from others. */
+  get bytesCopied(): number {
+    return this.#copier.bytesCopied;
+  }
+
+  /** Objects of which some sectors were right nowhere. */
+  get objectsIncomplete(): number {
+    return this.#copier.objectsIncomplete;
   }
 
   /** What was missed is known for one cfg only. */
   forgetMissed(view: ClusterView): void {
-    this.#missed.forgetPast(view);
+    this.#copier.forgetMissed(view);
   }
 
   /** `drainAll` for the actors, which wait by promise. Never rejects. */
-  run(partitions: readonly PartitionCfg[], cancel: Cancel): Promise<readonly CaughtUp[]> {
-    return new Promise((resolve) => this.drainAll(partitions, cancel, resolve));
+  run(orders: DrainOrders): Promise<void> {
+    return new Promise((resolve) => this.drainAll(orders, resolve));
   }
 
-  /**
-   * Copies what this node lacks in partitions that it joins at these cfgs.
-   * @param done gets those that are caught up, durably; the others failed or changed: look at the view and run again
-   */
-  drainAll(
-    partitions: readonly PartitionCfg[],
-    cancel: Cancel,
-    done: (results: readonly CaughtUp[]) => void,
-  ): void {
-    const results: CaughtUp[] = [];
-    const queue = [...partitions];
-    let left = Math.max(1, Math.min(CATCH_UP_WORKERS, queue.length));
+  /** Drains what the orders name, several partitions at once, until they name none. */
+  drainAll(orders: DrainOrders, done: () => void): void {
+    let left = CATCH_UP_WORKERS;
     const work = (): void => {
-      const where = cancel.isCancelled ? undefined : queue.shift();
+      const where = orders.next();
       if (where === undefined) {
         left -= 1;
-        if (left === 0) done(results);
+        if (left === 0) done();
         return;
       }
-      this.#drain(where, cancel, (result) => {
+      this.#drain(where, orders, (result) => {
         if (result === undefined) this.#turn += 1;
-        else results.push(result);
+        orders.ended(where, result);
         this.#parts.clock.soon(work);
       });
     };
@@ -113,12 +113,12 @@ export class CatchUp {
 
   /** 4.6 step 4. The caller holds the object's gate. `done` without an error: the stack is synced for this cfg. */
   recoverStack(where: PartitionCfg, oid: ObjectId, done: CopyDone): void {
-    const drain = this.#drainOf(where, { isCancelled: false });
+    const drain = drainOf(this.#parts, where, this.#turn, AT_ONCE);
     if (drain === undefined) {
       done(new OperatingError('unreachable', 'no source is up'));
       return;
     }
-    this.#copyCurrent(drain, oid, 1, (error) => {
+    this.#copier.copy(drain, oid, (error) => {
       if (error !== undefined) this.#turn += 1;
       done(error);
     });
@@ -126,22 +126,12 @@ export class CatchUp {
 
   // ------------------------------------------------------------------------------------------ one partition
 
-  #drainOf(where: PartitionCfg, cancel: Cancel): Drain | undefined {
-    const { self, views } = this.#parts;
-    const view = views.current();
-    const config = view.partition(where.policy, where.p);
-    if (config.cfg !== where.cfg || !config.joining.includes(self)) return undefined;
-    // A8: a doubtful member is no source.
-    const sources = config.inSync.filter((node) => isUp(view, node) && isSure(config, node));
-    const source = sources[(where.p + this.#turn) % Math.max(1, sources.length)];
-    if (source === undefined) return undefined;
-    const { policy, p, cfg } = where;
-    const key = partitionKey(policy, p);
-    return { policy, p, cfg, key, source, sourceApplied: 0 as MapIndex, cancel };
-  }
-
-  #drain(where: PartitionCfg, cancel: Cancel, done: (result: CaughtUp | undefined) => void): void {
-    const drain = this.#drainOf(where, cancel);
+  #drain(
+    where: DrainWanted,
+    orders: DrainOrders,
+    done: (result: CaughtUp | undefined) => void,
+  ): void {
+    const drain = drainOf(this.#parts, where, this.#turn, where.urgency + 1);
     if (drain === undefined) {
       done(undefined);
       return;
@@ -150,10 +140,10 @@ export class CatchUp {
       if (!isConfirmed) return done(undefined);
       this.#listAll(drain, undefined, [], (rows) => {
         if (rows === undefined) return done(undefined);
-        this.#copyRows(drain, this.#workOf(drain, rows), 0, (error) => {
-          if (error !== undefined || !this.#isCurrent(drain)) return done(undefined);
+        this.#copyRows(drain, orders, this.#workOf(drain, rows), 0, (error) => {
+          if (error !== undefined || !isCurrent(this.#parts, drain)) return done(undefined);
           this.#parts.store.settled((failed) => {
-            if (failed !== undefined || !this.#isCurrent(drain)) return done(undefined);
+            if (failed !== undefined || !isCurrent(this.#parts, drain)) return done(undefined);
             const { policy, p, cfg, source, sourceApplied } = drain;
             done({ policy, p, cfg, source, sourceApplied });
           });
@@ -164,7 +154,7 @@ export class CatchUp {
 
   /** The source has applied the joining cfg before it hands anything over: older ones are refused there (A8). */
   #confirm(drain: Drain, done: (isConfirmed: boolean) => void): void {
-    const frame = this.#frameOf(drain, OP.CONFIRM);
+    const frame = drainFrame(this.#parts, drain, OP.CONFIRM);
     frame.payload = encodePartitionCfgs([drain]);
     this.#parts.ask(drain.source, frame, LIST_DEADLINE_MS, (reply) => {
       if (reply?.status !== STATUS.OK || reply.payload.length === 0) return done(false);
@@ -181,7 +171,7 @@ export class CatchUp {
     rows: RowImage[],
     done: (rows: readonly RowImage[] | undefined) => void,
   ): void {
-    const frame = this.#frameOf(drain, OP.LIST);
+    const frame = drainFrame(this.#parts, drain, OP.LIST);
     frame.generation = after?.generation ?? (0 as Frame['generation']);
     frame.index = after?.index ?? 0;
     frame.payload = encodePartitionCfgs([drain]);
@@ -212,31 +202,33 @@ export class CatchUp {
   #isEqual(drain: Drain, row: RowImage): boolean {
     const own = this.#parts.store.row(row.generation, row.index);
     const key = objectKey(row.generation, row.index);
-    if (this.#gates.isBusy(key) || this.#isDamaged(row)) return false;
+    if (this.#gates.isBusy(key) || this.#copier.isDamaged(row)) return false;
     if (own?.verToken !== row.verToken || own.verCount !== row.verCount) return false;
     this.#marks.set(drain.key, drain.cfg, key);
     return true;
   }
 
-  /** A copy whose file or sums are gone is copied, whatever its version: nobody counts as in sync with it (R4). */
-  #isDamaged(oid: ObjectId): boolean {
-    return this.#parts.store.suspects.find(oid)?.isWhole === true;
-  }
-
-  #copyRows(drain: Drain, rows: readonly RowImage[], at: number, done: CopyDone): void {
+  #copyRows(
+    drain: Drain,
+    orders: DrainOrders,
+    rows: readonly RowImage[],
+    at: number,
+    done: CopyDone,
+  ): void {
     const row = rows[at];
+    if (at > 0) orders.moved?.(drain, at, rows.length);
     if (row === undefined) {
       done(undefined);
       return;
     }
-    if (!this.#isCurrent(drain)) {
+    if (!isCurrent(this.#parts, drain) || !orders.isWanted(drain)) {
       done(overtaken());
       return;
     }
     const key = objectKey(row.generation, row.index);
     const isSynced = (): boolean => this.#marks.isSynced(drain.key, drain.cfg, key);
     const next = (): void =>
-      this.#parts.clock.soon(() => this.#copyRows(drain, rows, at + 1, done));
+      this.#parts.clock.soon(() => this.#copyRows(drain, orders, rows, at + 1, done));
     if (isSynced()) {
       next();
       return;
@@ -244,110 +236,14 @@ export class CatchUp {
     const waits = this.#gates.wait(key, () => {
       if (isSynced()) return next();
       this.#gates.enter(key);
-      this.#copyCurrent(drain, row, 1, (error) => {
+      this.#copier.copy(drain, row, (error) => {
         this.#gates.leave(key);
-        if (error === undefined) next();
-        else done(error);
+        if (error === undefined) return next();
+        if (isCurrent(this.#parts, drain)) orders.failed?.(drain, row, error);
+        done(error);
       });
     });
     if (!waits) done(overtaken());
-  }
-
-  // ------------------------------------------------------------------------------------------ one object
-
-  /** Copies what the source has of the object now; again when that changed meanwhile or a SEAL came in between. */
-  #copyCurrent(drain: Drain, oid: ObjectId, tries: number, done: CopyDone): void {
-    const seals = this.#fence.sealsOf(drain.key);
-    const again = (error: OperatingError): void => {
-      if (tries >= COPY_TRIES || !this.#isCurrent(drain)) {
-        done(error);
-        return;
-      }
-      this.#parts.clock.setTimer(COPY_RETRY_MS, () => {
-        this.#copyCurrent(drain, oid, tries + 1, done);
-      });
-    };
-    this.#askRow(drain, oid, (row) => {
-      if (row === undefined) return again(new OperatingError('unreachable', 'no answer'));
-      const isValid = (): boolean =>
-        this.#isCurrent(drain) && this.#fence.sealsOf(drain.key) === seals;
-      if (!isValid()) return again(overtaken());
-      const finish: CopyDone = (error) => {
-        if (error !== undefined) return again(error);
-        this.#marks.set(drain.key, drain.cfg, objectKey(oid.generation, oid.index));
-        done(undefined);
-      };
-      const own = this.#parts.store.row(oid.generation, oid.index);
-      const isEqual = own?.verToken === row.verToken && own?.verCount === row.verCount;
-      const isSame = isEqual && !this.#isDamaged(oid);
-      if (isSame || (own === undefined && row.verCount === 0)) return finish(undefined);
-      this.#missed.find(drain, drain.source, (missed) => {
-        if (missed instanceof OperatingError) return again(missed);
-        const partial = this.#partialOf(row, missed);
-        const place = { source: drain.source, cfg: drain.cfg, row, isValid };
-        const order = partial === undefined ? place : { ...place, partial };
-        copyObject(this.#parts, this.#fence, order, (error, bytes) => {
-          if (error === undefined) this.objectsCopied += 1;
-          this.bytesCopied += bytes;
-          finish(error);
-        });
-      });
-    });
-  }
-
-  /**
-   * 4.7: what changed at the source while this node was away, what is open there, and what is open here: a write that the
-   * others may have dropped. Undefined: the whole object.
-   */
-  #partialOf(row: RowImage, missed: Missed): PartialCopy | undefined {
-    const { store } = this.#parts;
-    const own = store.row(row.generation, row.index);
-    if (missed === 'unknown' || own?.kind !== 'data' || row.kind !== 'data') return undefined;
-    if (store.suspects.find(row) !== undefined) return undefined;
-    const noted = missed.get(objectKey(row.generation, row.index));
-    const there = openRegionsOf(row);
-    const here = openRegionsOf(own);
-    const low = ((noted?.low ?? 0) | there.low | here.low) >>> 0;
-    const high = ((noted?.high ?? 0) | there.high | here.high) >>> 0;
-    return { regions: { low, high }, ownVersion: versionOfRow(own) };
-  }
-
-  /** The source's row now; verCount 0 = it has none; undefined = no good answer. */
-  #askRow(drain: Drain, oid: ObjectId, done: (row: RowImage | undefined) => void): void {
-    const volume = this.#parts.views.current().volumeOfGeneration(oid.generation);
-    if (volume === undefined) {
-      done(undefined);
-      return;
-    }
-    const frame = this.#frameOf(drain, OP.VERSIONS);
-    const { generation, index } = oid;
-    frame.payload = encodeObjectNames([{ generation, index }]);
-    this.#parts.ask(drain.source, frame, LIST_DEADLINE_MS, (reply) => {
-      if (reply?.status === STATUS.STALE) this.#parts.pull(reply.mapIndex, drain.source);
-      if (reply?.status !== STATUS.OK) return done(undefined);
-      const [row] = decodeRows(reply.payload);
-      const nothing = { verToken: 0, verCount: 0, kind: 'zero', closed: 0 } as const;
-      const masks = { ownLow: 0, ownHigh: 0, openLow: 0, openHigh: 0 };
-      const place = { generation, index, family: volume.family, partition: drain.key };
-      done(row ?? { ...place, ...nothing, ...masks });
-    });
-  }
-
-  // ------------------------------------------------------------------------------------------ helpers
-
-  /** No token: judged by cfg alone. */
-  #frameOf(drain: Drain, op: number): Frame {
-    const frame = requestFrame(this.#parts.views.current(), op);
-    frame.partition = drain.p;
-    frame.cfg = drain.cfg;
-    return frame;
-  }
-
-  /** What was fetched is void once cfg changed. */
-  #isCurrent(drain: Drain): boolean {
-    if (drain.cancel.isCancelled) return false;
-    const config = this.#parts.views.current().partition(drain.policy, drain.p);
-    return config.cfg === drain.cfg && config.joining.includes(this.#parts.self);
   }
 }
 
@@ -356,8 +252,4 @@ function imageOf(row: RowImage): RowImage {
   const { verToken, verCount, ownLow, ownHigh, closed, openLow, openHigh } = row;
   const masks = { ownLow, ownHigh, openLow, openHigh };
   return { generation, index, family, partition, kind, verToken, verCount, closed, ...masks };
-}
-
-function overtaken(): OperatingError {
-  return new OperatingError('stale-config', 'the config changed', { advice: 'retry' });
 }

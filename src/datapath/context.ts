@@ -8,6 +8,7 @@ import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
 import type { Clock, Random, Trace } from '../ports/ports.ts';
 import type { ObjectStore } from '../storage/store-types.ts';
 import { emptyFrame, type Frame } from '../wire/frame.ts';
+import type { CopyStreams } from './copy-streams.ts';
 import type { DirtyMaps } from './dirty-maps.ts';
 import type { OpenVolume } from './open-volume.ts';
 import type { ViewCell } from './view-cell.ts';
@@ -60,6 +61,8 @@ export interface Parts extends DatapathContext {
   readonly ask: AskReplica;
   /** Every change of bytes here is noted in it, for members that are away. */
   readonly dirty: DirtyMaps;
+  /** Bounds of bulk copies, and what guests feel of them. */
+  readonly streams: CopyStreams;
 }
 
 /** A request at this node's applied index. */

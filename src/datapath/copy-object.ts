@@ -1,21 +1,17 @@
 // Makes this node's copy of one object exactly that of a source at a named version (FETCH, EQUALISE, drain): pieces of
-// at most 1 MiB with their sums, verified here, staged aside and committed as one. Where it is known which regions
-// differ (4.7) the others are taken from the own copy. Whether it is still wanted is asked again right before the commit,
+// at most 1 MiB with their sums, a few on their way at once, verified here, staged aside and committed as one. Holes stay
+// holes. Where it is known which regions differ (4.7) the others are taken from the own copy. Whether it is still wanted is asked again right before the commit,
 // after which it can not be stopped.
 
 import { OperatingError } from '../core/errors.ts';
 import type { RegionMask } from '../core/extent.ts';
 import type { ConfigVersion, NodeId, Version } from '../core/ids.ts';
 import { partitionOfKey } from '../core/ids.ts';
-import {
-  MAX_PAYLOAD_BYTES,
-  REGION_BYTES,
-  REGIONS_PER_OBJECT,
-  SECTOR_BYTES,
-} from '../core/units.ts';
+import { REGION_BYTES, REGIONS_PER_OBJECT, SECTOR_BYTES } from '../core/units.ts';
 import type { ObjectImage, StagedObject } from '../storage/store-types.ts';
 import type { RowImage } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
+import { AT_ONCE, PIECES_IN_FLIGHT, type Rank } from './copy-streams.ts';
 import { ALL_REGIONS } from './dirty-maps.ts';
 import { fetchRange, stageRange } from './fetch-range.ts';
 import type { CopyFence } from './object-gate.ts';
@@ -26,6 +22,12 @@ export interface CopyOrder {
   readonly cfg: ConfigVersion;
   /** The object as the source lists it; verCount 0 = the source has none: ours goes. */
   readonly row: RowImage;
+  /** Further sure members of I, for what is damaged at the source. */
+  readonly others?: readonly NodeId[];
+  /** AT_ONCE unless nobody waits for it. */
+  readonly rank?: Rank;
+  /** Sectors that no member has right: the copy is not whole. */
+  readonly onLost?: (sectors: number) => void;
   /** What is to be fetched; all of it unless the rest is known to be equal here. */
   readonly partial?: PartialCopy;
   /** False as soon as what is fetched would be void. */
@@ -61,28 +63,44 @@ export function copyObject(parts: Parts, fence: CopyFence, order: CopyOrder, don
     commit(parts, fence, order, undefined, (error) => done(error, 0));
     return;
   }
-  const { verToken, verCount, ...image } = row;
+  const rank = order.rank ?? AT_ONCE;
+  const waits = parts.streams.whenIncoming(rank, (release) => {
+    if (!order.isValid()) {
+      release();
+      done(voided(), 0);
+      return;
+    }
+    fetchObject(parts, order, (error, filling) => {
+      // Making it durable needs no stream: the next object is fetched meanwhile.
+      release();
+      if (error !== undefined || filling === undefined) return done(error, 0);
+      commit(parts, fence, order, filling.staged, (failed) => {
+        done(failed, failed === undefined ? filling.fetchedBytes : 0);
+      });
+    });
+  });
+  if (!waits) done(new OperatingError('busy', 'too many copies wait', { advice: 'retry' }), 0);
+}
+
+/** Stages all of the object. */
+function fetchObject(
+  parts: Parts,
+  order: CopyOrder,
+  done: (error: OperatingError | undefined, filling: Filling | undefined) => void,
+): void {
+  const { verToken, verCount, ...image } = order.row;
   const version = { token: verToken as Version['token'], count: verCount };
   const staged = tryStage(parts, { ...image, version });
   if (staged instanceof OperatingError) {
-    done(staged, 0);
+    done(staged, undefined);
     return;
   }
   const filling: Filling = { ...order, staged, fetchedBytes: 0 };
-  const finish = (): void => {
-    commit(parts, fence, order, staged, (error) => {
-      done(error, error === undefined ? filling.fetchedBytes : 0);
-    });
-  };
-  if (row.kind === 'zero') {
-    finish();
-    return;
-  }
-  const pieces = piecesOf(order.partial?.regions ?? ALL_REGIONS);
-  fillPieces(parts, filling, pieces, 0, (error) => {
-    if (error === undefined) return finish();
+  const pieces = order.row.kind === 'zero' ? [] : piecesOf(parts, order);
+  fillPieces(parts, filling, pieces, (error) => {
+    if (error === undefined) return done(undefined, filling);
     staged.abort();
-    done(error, 0);
+    done(error, undefined);
   });
 }
 
@@ -96,56 +114,93 @@ function tryStage(parts: Parts, image: ObjectImage): StagedObject | OperatingErr
   }
 }
 
-/** What differs first, then what is taken from the own copy; neighbouring regions together. */
-function piecesOf({ low, high }: RegionMask): readonly Piece[] {
-  const pieces: Piece[] = [];
-  const most = MAX_PAYLOAD_BYTES / REGION_BYTES;
-  const isOwn = (region: number): boolean =>
-    ((region < 32 ? low >>> region : high >>> (region - 32)) & 1) === 0;
-  for (let first = 0; first < REGIONS_PER_OBJECT; ) {
-    let end = first + 1;
-    while (end < REGIONS_PER_OBJECT && end - first < most && isOwn(end) === isOwn(first)) end += 1;
-    const offset = first * REGION_BYTES;
-    pieces.push({ isOwn: isOwn(first), offset, count: (end - first) * REGION_BYTES });
-    first = end;
-  }
-  return [...pieces.filter((piece) => !piece.isOwn), ...pieces.filter((piece) => piece.isOwn)];
+/**
+ * What differs first, then what is taken from the own copy; neighbouring regions together. Regions that the row does not
+ * own hold nothing (S1): they are neither asked for nor read.
+ */
+function piecesOf(parts: Parts, { row, partial }: CopyOrder): readonly Piece[] {
+  const differs = partial?.regions ?? ALL_REGIONS;
+  const held = parts.store.row(row.generation, row.index);
+  const fetched = { low: differs.low & row.ownLow, high: differs.high & row.ownHigh };
+  const own = {
+    low: ~differs.low & (held?.ownLow ?? 0),
+    high: ~differs.high & (held?.ownHigh ?? 0),
+  };
+  const most = Math.max(1, Math.floor(parts.streams.pieceBytes / REGION_BYTES));
+  return [...runsOf(fetched, most, false), ...runsOf(own, most, true)];
 }
 
-/** One piece after the other. An own one that fails its sums is fetched like the others. */
+/** Runs of neighbouring regions of a mask, none longer than `most`. */
+function runsOf({ low, high }: RegionMask, most: number, isOwn: boolean): Piece[] {
+  const pieces: Piece[] = [];
+  const has = (region: number): boolean =>
+    ((region < 32 ? low >>> region : high >>> (region - 32)) & 1) === 1;
+  for (let first = 0; first < REGIONS_PER_OBJECT; ) {
+    let end = first;
+    while (end < REGIONS_PER_OBJECT && end - first < most && has(end)) end += 1;
+    if (end === first) {
+      first += 1;
+      continue;
+    }
+    pieces.push({ isOwn, offset: first * REGION_BYTES, count: (end - first) * REGION_BYTES });
+    first = end;
+  }
+  return pieces;
+}
+
+/** A few pieces at a time. After a failure no further one begins, and those on their way are waited for. */
 function fillPieces(
   parts: Parts,
   filling: Filling,
   pieces: readonly Piece[],
-  at: number,
   done: (error: OperatingError | undefined) => void,
 ): void {
-  const piece = pieces[at];
-  if (piece === undefined) {
-    done(undefined);
-    return;
-  }
-  const next = (error: OperatingError | undefined): void => {
-    if (error !== undefined) done(error);
-    else fillPieces(parts, filling, pieces, at + 1, done);
+  let next = 0;
+  let busy = 0;
+  let failure: OperatingError | undefined;
+  let isOver = false;
+  const pump = (): void => {
+    while (busy < PIECES_IN_FLIGHT && failure === undefined && next < pieces.length) {
+      const piece = pieces[next] as Piece;
+      next += 1;
+      busy += 1;
+      fillPiece(parts, filling, piece, (error) => {
+        busy -= 1;
+        failure ??= error;
+        pump();
+      });
+    }
+    if (busy > 0 || isOver) return;
+    isOver = true;
+    done(failure);
   };
+  pump();
+}
+
+/** An own piece that fails its sums is fetched like the others. */
+function fillPiece(
+  parts: Parts,
+  filling: Filling,
+  piece: Piece,
+  done: (error: OperatingError | undefined) => void,
+): void {
   if (!piece.isOwn) {
-    fetchPiece(parts, filling, piece, next);
+    fetchPiece(parts, filling, piece, done);
     return;
   }
   const { generation, index } = filling.row;
   const { offset, count } = piece;
   parts.store.readForCopy(generation, index, offset, count, (error, sums, data) => {
     if (!isOwnUnchanged(parts, filling)) return done(voided());
-    if (error !== undefined) return fetchPiece(parts, filling, piece, next);
+    if (error !== undefined) return fetchPiece(parts, filling, piece, done);
     filling.staged.writeSectors(offset, sums, data);
-    next(undefined);
+    done(undefined);
   });
 }
 
 /**
- * A sector that fails its sum at the source gets a sum that it never passes: one bad sector must not keep the rest from
- * having another copy.
+ * A sector that fails its sum at the source is asked of the other members of I at the same cfg and version; one that
+ * nobody has gets a sum that it never passes: one bad sector must not keep the rest from having another copy.
  */
 function fetchPiece(
   parts: Parts,
@@ -153,16 +208,24 @@ function fetchPiece(
   { offset, count }: Piece,
   done: (error: OperatingError | undefined) => void,
 ): void {
-  const { row, cfg, source, isValid, staged } = filling;
+  const { row, cfg, source, others = [], isValid, staged, rank = AT_ONCE } = filling;
   const { generation, index } = row;
   const { p } = partitionOfKey(row.partition);
   const version = { token: row.verToken as Version['token'], count: row.verCount };
-  const fetch = { generation, index, p, cfg, version, sources: [source], isValid };
-  fetchRange(parts, fetch, { offset, count }, (error, found) => {
-    if (error !== undefined) return done(error);
-    filling.fetchedBytes += stageRange(staged, row, found) * SECTOR_BYTES;
-    if (found.lost.length > 0) parts.trace.warn('copy.incomplete', { index, source });
-    done(undefined);
+  const sources = [source, ...others];
+  const fetch = { generation, index, p, cfg, version, sources, isValid, rank };
+  parts.streams.whenPaced(rank, count, () => {
+    fetchRange(parts, fetch, { offset, count }, (error, found) => {
+      if (error !== undefined) return done(error);
+      const bytes = stageRange(staged, row, found) * SECTOR_BYTES;
+      filling.fetchedBytes += bytes;
+      parts.streams.unspent(rank, count - bytes);
+      if (found.lost.length > 0) {
+        parts.trace.warn('copy.incomplete', { index, source });
+        filling.onLost?.(found.lost.length);
+      }
+      done(undefined);
+    });
   });
 }
 

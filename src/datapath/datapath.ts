@@ -8,6 +8,7 @@ import type { Frame } from '../wire/frame.ts';
 import { CacheLosses } from './cache-losses.ts';
 import { CatchUp } from './catch-up.ts';
 import type { DatapathContext, Parts } from './context.ts';
+import { CopyStreams } from './copy-streams.ts';
 import { DirtyMaps } from './dirty-maps.ts';
 import { Gateway } from './gateway.ts';
 import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
@@ -26,6 +27,8 @@ export interface DatapathStats {
   readonly sessions: number;
   readonly objectsCopied: number;
   readonly bytesCopied: number;
+  /** Copies of which some sectors were right nowhere. */
+  readonly objectsIncomplete: number;
 }
 
 export interface Datapath {
@@ -41,6 +44,7 @@ export interface Datapath {
   readonly repairer: Repairer;
   readonly scrubber: Scrubber;
   readonly cacheLosses: CacheLosses;
+  readonly streams: CopyStreams;
   readonly stats: DatapathStats;
 }
 
@@ -50,9 +54,11 @@ export function createDatapath(context: DatapathContext): Datapath {
   let service: PeerService | undefined;
   const dirty = new DirtyMaps(context);
   context.views.onChange(() => dirty.follow());
+  const streams = new CopyStreams(context);
   const parts: Parts = {
     ...context,
     dirty,
+    streams,
     ask: (node, frame, deadlineMs, done) => {
       if (node !== context.self) return context.peers.request(node, frame, deadlineMs, done);
       invariant(service !== undefined, 'the own replica is there before the first request');
@@ -90,9 +96,11 @@ export function createDatapath(context: DatapathContext): Datapath {
     repairer,
     scrubber,
     cacheLosses,
+    streams,
     get stats() {
-      const { objectsCopied, bytesCopied } = catchUp;
-      return { sessions: sessions.all().length, objectsCopied, bytesCopied };
+      const { objectsCopied, bytesCopied, objectsIncomplete } = catchUp;
+      const copies = { objectsCopied, bytesCopied, objectsIncomplete };
+      return { sessions: sessions.all().length, ...copies };
     },
   };
 }

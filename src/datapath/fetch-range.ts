@@ -9,6 +9,7 @@ import { badSum } from '../storage/object-file.ts';
 import type { StagedObject } from '../storage/store-types.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import { type Parts, requestFrame } from './context.ts';
+import { AT_ONCE, type Rank } from './copy-streams.ts';
 
 /** Until a source is taken for silent. */
 export const REPAIR_FETCH_DEADLINE_MS = 5000;
@@ -20,6 +21,8 @@ export interface FetchOrder {
   readonly p: number;
   readonly cfg: ConfigVersion;
   readonly version: Version;
+  /** How the source ranks it among what it hands out; AT_ONCE unless given. */
+  readonly rank?: Rank;
   /** Asked in this order; at least one. */
   readonly sources: readonly NodeId[];
   /** False as soon as what is fetched would be void. */
@@ -130,6 +133,7 @@ function frameOf(
   frame.count = range.count;
   frame.cfg = order.cfg;
   frame.partition = order.p;
+  frame.closed = order.rank ?? AT_ONCE;
   frame.verToken = order.version.token;
   frame.verCount = order.version.count;
   return frame;
@@ -144,6 +148,7 @@ function judge(
   reply: Frame | undefined,
 ): Fetched | OperatingError {
   if (reply === undefined) return silent();
+  parts.streams.hearSource(reply.closed);
   if (reply.status === STATUS.STALE || reply.status === STATUS.NOT_MEMBER) {
     parts.pull(reply.mapIndex, source);
     return new OperatingError('stale-config', 'the source knows a newer config');
@@ -153,6 +158,7 @@ function judge(
   if (reply.status === STATUS.CHANGED || (reply.status === STATUS.OK && !isSame)) {
     return new OperatingError('changed', 'the source has another version', { advice: 'retry' });
   }
+  if (reply.status === STATUS.BUSY) return silent();
   if (reply.status !== STATUS.OK) {
     return new OperatingError('io', `FETCH was answered with status ${reply.status}`);
   }

@@ -313,8 +313,11 @@ export class Gateway implements VolumeSession {
       return undefined;
     }
     this.#inFlight += 1;
+    const { clock, streams } = this.#parts;
+    const since = clock.now();
     return (error) => {
       this.#inFlight -= 1;
+      if (error === undefined && length > 0) streams.noteGuest(clock.now() - since, length);
       done(error);
       if (this.#inFlight === 0) this.#life.idle();
     };

@@ -104,9 +104,11 @@ export class PeerService {
     switch (frame.op) {
       case OP.WRITE:
       case OP.ZERO:
+        if (from !== this.#parts.self) this.#parts.streams.hearGateway(frame.status);
         this.#write(from, frame, reply);
         return;
       case OP.READ:
+        if (from !== this.#parts.self) this.#parts.streams.hearGateway(frame.status);
         if ((frame.flags & FLAG.STANDBY) === 0) {
           this.#read(frame, reply);
           return;

@@ -176,6 +176,7 @@ export class ReplicaReader {
     frame.token = token;
     frame.verToken = expected.token;
     frame.verCount = expected.count;
+    frame.status = this.#parts.streams.strainTold;
     frame.volume = volume.id;
     return frame;
   }

@@ -222,6 +222,7 @@ export class ReplicaWriter {
     frame.verToken = write.prev.token;
     frame.verCount = write.prev.count;
     frame.closed = pipe.durable;
+    frame.status = this.#parts.streams.strainTold;
     if (change.isForced) frame.flags |= FLAG.SYNC;
     frame.volume = volume.id;
     if (isWrite) {

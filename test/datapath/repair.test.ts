@@ -162,6 +162,7 @@ test('what a source sends is checked: wrong bytes are taken as its damage, anoth
   const ask = (change: (reply: Frame) => void): void => {
     const parts = {
       views: world.node(1).views,
+      streams: world.node(1).datapath.streams,
       ask: (_node: unknown, frame: Frame, _ms: number, done: (reply: Frame) => void) => {
         world.node(2).datapath.handleFrame(world.node(1).id, frame, (reply) => {
           change(reply);

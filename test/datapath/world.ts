@@ -6,6 +6,7 @@ import type { Incarnation, MapIndex, NodeId, VolumeId } from '../../src/core/ids
 import type { ApplyResult, EntryBody, LogEntry } from '../../src/core/log-entry.ts';
 import { partitionOf, writeSetOf } from '../../src/core/partition.ts';
 import type { ClusterView, PartitionConfig, Volume } from '../../src/core/view.ts';
+import type { CaughtUp, DrainOrders } from '../../src/datapath/catch-up.ts';
 import { createDatapath, type Datapath } from '../../src/datapath/datapath.ts';
 import type { Gateway } from '../../src/datapath/gateway.ts';
 import type { OpenVolume } from '../../src/datapath/open-volume.ts';
@@ -495,7 +496,16 @@ export class World {
 
   #promote(node: WorldNode, cas: ReturnType<World['cas']>, when: () => boolean = () => true): void {
     const { incarnation, life } = node;
-    node.datapath.catchUp.drainAll([cas], { isCancelled: false }, (results) => {
+    const queue = [{ ...cas, urgency: 0 }];
+    const results: CaughtUp[] = [];
+    const orders: DrainOrders = {
+      next: () => queue.shift(),
+      isWanted: () => true,
+      ended: (_where, result) => {
+        if (result !== undefined) results.push(result);
+      },
+    };
+    node.datapath.catchUp.drainAll(orders, () => {
       const propose = (): void => {
         if (node.life !== life) return;
         if (!when()) {

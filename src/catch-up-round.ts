@@ -1,0 +1,130 @@
+// One round of this node's catch-up: hands out the partitions that it joins, most urgent first, by the view of the moment
+// in which a worker is free (4.8), and asks for the promotion of those that are done while others are copied. A round is
+// bounded in time, so that what comes before copies gets its turn; a pause ends it after the objects under way.
+
+import type { Agreement } from './agreement/agreement.ts';
+import { OperatingError } from './core/errors.ts';
+import { type Incarnation, type NodeId, partitionKey } from './core/ids.ts';
+import { MAX_PARTITIONS_PER_ENTRY } from './core/log-entry.ts';
+import { isJoinDue, type JoinWork, joinsDue } from './core/recovery-work.ts';
+import type { ClusterView } from './core/view.ts';
+import type { CatchUp, CaughtUp, DrainOrders, DrainWanted } from './datapath/catch-up.ts';
+import type { Clock, Trace } from './ports/ports.ts';
+import type { PartitionCfg } from './wire/payloads.ts';
+
+/** No further partition is begun after this. */
+export const ROUND_MS = 2000;
+/** A promotion that is not applied in this time is asked for again by the next round. */
+export const PROMOTE_MS = 5000;
+
+export interface RoundParts {
+  readonly self: NodeId;
+  readonly incarnation: () => Incarnation;
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly agreement: Agreement;
+  readonly view: () => ClusterView | undefined;
+}
+
+/** Who follows how far it is. */
+export type RoundWatch = Pick<DrainOrders, 'moved' | 'failed'>;
+
+export class CatchUpRound {
+  readonly #parts: RoundParts;
+  readonly #untilMs: number;
+  /** cfg by partition: begun in this round, whatever came of it. */
+  readonly #begun = new Map<number, number>();
+  #view: ClusterView | undefined;
+  /** What may be copied by #view, most urgent last. */
+  #due: JoinWork[] = [];
+  #caughtUp: CaughtUp[] = [];
+  #promoting: Promise<void> | undefined;
+  #promoted = 0;
+  #failed = 0;
+
+  constructor(parts: RoundParts) {
+    this.#parts = parts;
+    this.#untilMs = parts.clock.now() + ROUND_MS;
+  }
+
+  /** @throws OperatingError when nothing at all could be promoted */
+  async run(catchUp: CatchUp, watch: RoundWatch): Promise<void> {
+    await catchUp.run({
+      ...watch,
+      next: () => this.#next(),
+      isWanted: (where) => this.#isWanted(where),
+      ended: (where, result) => this.#ended(where, result),
+    });
+    while (this.#promoting !== undefined) await this.#promoting;
+    if (this.#promoted === 0 && this.#failed > 0) {
+      throw new OperatingError('unreachable', 'no partition caught up', { advice: 'retry' });
+    }
+  }
+
+  #next(): DrainWanted | undefined {
+    if (this.#parts.clock.now() >= this.#untilMs) return undefined;
+    this.#look();
+    for (;;) {
+      const work = this.#due.pop();
+      if (work === undefined) return undefined;
+      const { policy, p, config, urgency } = work;
+      const key = partitionKey(policy, p);
+      if (this.#begun.get(key) === config.cfg) continue;
+      this.#begun.set(key, config.cfg);
+      return { policy, p, cfg: config.cfg, urgency };
+    }
+  }
+
+  #look(): void {
+    const view = this.#parts.view();
+    if (view === this.#view) return;
+    this.#view = view;
+    this.#due = view === undefined ? [] : joinsDue(view, this.#parts.self).reverse();
+  }
+
+  #isWanted(where: PartitionCfg): boolean {
+    const view = this.#parts.view();
+    if (view?.partition(where.policy, where.p).cfg !== where.cfg) return false;
+    return isJoinDue(view, this.#parts.self, where);
+  }
+
+  #ended(where: PartitionCfg, result: CaughtUp | undefined): void {
+    if (result === undefined) {
+      if (this.#isWanted(where)) this.#failed += 1;
+      return;
+    }
+    this.#caughtUp.push(result);
+    this.#promoteSoon();
+  }
+
+  /** One list on its way at a time; what is caught up meanwhile is the next one. */
+  #promoteSoon(): void {
+    if (this.#promoting !== undefined || this.#caughtUp.length === 0) return;
+    const partitions = this.#caughtUp.splice(0, MAX_PARTITIONS_PER_ENTRY);
+    this.#promoting = this.#promote(partitions).then(() => {
+      this.#promoting = undefined;
+      this.#promoteSoon();
+    });
+  }
+
+  /** Never rejects: what was not promoted is drained again, and that costs a comparison. */
+  async #promote(partitions: readonly CaughtUp[]): Promise<void> {
+    const { self, incarnation, agreement, trace } = this.#parts;
+    const body = {
+      type: 'isrPromote',
+      partitions,
+      node: self,
+      incarnation: incarnation(),
+    } as const;
+    try {
+      const { value } = await agreement.propose(body, PROMOTE_MS);
+      trace.event('recovery.promoted', { asked: partitions.length, applied: value });
+      this.#promoted += value;
+      if (value === 0) this.#failed += 1;
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      trace.warn('recovery.not-promoted', { asked: partitions.length, reason: error.message });
+      this.#failed += 1;
+    }
+  }
+}
