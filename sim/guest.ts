@@ -6,6 +6,7 @@ import type { Durability } from '../src/core/view.ts';
 import type { VolumeSession } from '../src/datapath/volume-session.ts';
 import type { BlockOp, History } from './checkers/history.ts';
 import { BLOCK_BYTES, blockValue, fillBlock } from './guest-block.ts';
+import { takeBytes } from './sim-bytes.ts';
 import type { SimNode } from './sim-node.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimRandom } from './sim-random.ts';
@@ -44,6 +45,8 @@ const DEFAULT_WORKLOAD: Workload = {
 /** A guest that is told to stop waits this long for its last answers. */
 const STOP_LIMIT_SECONDS = 60;
 const READ_BACK_BLOCKS = 64;
+/** In the buffer of a read until it is filled: a piece that is left out must not pass for zeroes. */
+const POISON = 0xa5;
 
 interface Request {
   readonly kind: 'write' | 'zero' | 'read' | 'flush';
@@ -242,7 +245,8 @@ export class Guest {
     const process = this.#process;
     if (session === undefined || process === undefined)
       throw new RunFailure('guest is not attached');
-    const buffer = new Uint8Array(count * BLOCK_BYTES);
+    const buffer = takeBytes(count * BLOCK_BYTES);
+    if (kind === 'read') buffer.fill(POISON);
     const ops = this.#begin(request, buffer);
     const flush = kind === 'flush' ? this.volume.history.beginFlush() : undefined;
     const attachment = this.#attachment;

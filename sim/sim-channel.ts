@@ -5,6 +5,7 @@
 import type { PeerKey } from '../src/core/ids.ts';
 import { invariant } from '../src/core/invariant.ts';
 import type { DataChannel } from '../src/ports/ports.ts';
+import { takeBytes } from './sim-bytes.ts';
 import type { Listener } from './sim-host.ts';
 import type { Cable } from './sim-network.ts';
 import type { SimPipe } from './sim-pipe.ts';
@@ -172,7 +173,7 @@ export function openPair(
 function joined(pieces: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const piece of pieces) length += piece.length;
-  const whole = new Uint8Array(length);
+  const whole = takeBytes(length);
   let at = 0;
   for (const piece of pieces) {
     whole.set(piece, at);

@@ -1,8 +1,9 @@
 // A file and a folder of a simulated disk. Every page exists as the page cache has it, as the platter has it, and, while
 // it is not synced, in the forms that it had in between: any of them may be what a power loss leaves, sector by sector.
-// Pages are immutable arrays: a write makes a new one, so a sync in flight keeps what it saw when it was called.
+// The bytes of a page are never changed: a write makes new ones, so a sync in flight keeps what it saw when it was called.
 
 import { OperatingError } from '../src/core/errors.ts';
+import { takeBytes } from './sim-bytes.ts';
 import type { SimRandom } from './sim-random.ts';
 
 export const PAGE_BYTES = 4096;
@@ -11,9 +12,20 @@ const TEAR_BYTES = 512;
 /** Forms of a page since its last sync that are remembered; the oldest go first. */
 const MAX_FORMS = 8;
 const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
+const NO_FORMS: readonly Uint8Array[] = [];
 
 export type Inode = FileInode | FolderInode;
-type Pages = Map<number, Uint8Array>;
+
+/** One page of a file. */
+interface Page {
+  /** Undefined = a hole. */
+  cached: Uint8Array | undefined;
+  durable: Uint8Array | undefined;
+  /** While the platter does not have it: its forms since the last sync, oldest first. */
+  forms: Uint8Array[] | undefined;
+  /** Order of the sync that last wrote it to the platter. */
+  durableOrder: number;
+}
 
 /** What a sync makes durable once it completes: the file as it was when the sync was called. */
 export interface FrozenFile {
@@ -26,21 +38,19 @@ export interface FrozenFile {
 export class FileInode {
   readonly kind = 'file';
   size = 0;
-  #cached: Pages = new Map();
-  #durable: Pages = new Map();
+  readonly #pages = new Map<number, Page>();
+  /** Pages that the platter does not have yet. */
+  readonly #dirty = new Map<number, Page>();
+  /** Pages that the platter can not read any more, until they are written as a whole. */
+  readonly #unreadable = new Set<number>();
+  #cachedCount = 0;
   #durableSize = 0;
   #durableSizeOrder = 0;
   #freezes = 0;
-  /** Pages that the platter does not have yet: their forms since the last sync, oldest first. */
-  readonly #dirty = new Map<number, Uint8Array[]>();
-  /** Pages that the platter can not read any more, until they are written as a whole. */
-  readonly #unreadable = new Set<number>();
-  /** Order of the sync that last wrote a page to the platter. */
-  readonly #durableOrder = new Map<number, number>();
 
   /** Pages in the cache that are not holes. */
   get pageCount(): number {
-    return this.#cached.size;
+    return this.#cachedCount;
   }
 
   /** @throws OperatingError 'io' at a latent error of the platter */
@@ -51,8 +61,9 @@ export class FileInode {
     while (done < count) {
       const from = (position + done) % PAGE_BYTES;
       const piece = Math.min(PAGE_BYTES - from, count - done);
-      const page = this.#cached.get(Math.floor((position + done) / PAGE_BYTES)) ?? ZERO_PAGE;
-      target.set(page.subarray(from, from + piece), at + done);
+      const page = this.#pages.get(Math.floor((position + done) / PAGE_BYTES))?.cached;
+      if (page === undefined || page === ZERO_PAGE) target.fill(0, at + done, at + done + piece);
+      else target.set(piece === PAGE_BYTES ? page : page.subarray(from, from + piece), at + done);
       done += piece;
     }
     return count;
@@ -63,7 +74,7 @@ export class FileInode {
     let count = 0;
     const last = Math.floor((position + length - 1) / PAGE_BYTES);
     for (let page = Math.floor(position / PAGE_BYTES); page <= last; page += 1) {
-      if (!this.#cached.has(page)) count += 1;
+      if (this.#pages.get(page)?.cached === undefined) count += 1;
     }
     return count;
   }
@@ -76,12 +87,9 @@ export class FileInode {
       const number = Math.floor((position + done) / PAGE_BYTES);
       const from = (position + done) % PAGE_BYTES;
       const piece = bytes.subarray(done, done + PAGE_BYTES - from);
-      if (piece.length !== PAGE_BYTES) {
-        const page = this.#copyOf(number);
-        page.set(piece, from);
-        this.#put(number, page);
-      } else if (isZeroes(piece)) this.#put(number, ZERO_PAGE);
-      else this.#put(number, piece.slice());
+      const page = this.#pageOf(number);
+      if (piece.length !== PAGE_BYTES) this.#put(number, page, changed(page.cached, piece, from));
+      else this.#put(number, page, isZeroes(piece) ? ZERO_PAGE : copied(piece));
       done += piece.length;
     }
     this.size = Math.max(this.size, position + bytes.length);
@@ -90,13 +98,14 @@ export class FileInode {
   truncate(size: number): void {
     if (size < this.size) {
       const keep = Math.ceil(size / PAGE_BYTES);
-      for (const number of [...this.#cached.keys()]) {
-        if (number >= keep) this.#makeHole(number);
+      for (const [number, page] of this.#pages) {
+        if (number >= keep) this.#makeHole(number, page);
       }
-      if (size % PAGE_BYTES !== 0 && this.#cached.has(keep - 1)) {
-        const page = this.#copyOf(keep - 1);
-        page.fill(0, size % PAGE_BYTES);
-        this.#put(keep - 1, page);
+      const last = this.#pages.get(keep - 1);
+      if (size % PAGE_BYTES !== 0 && last?.cached !== undefined) {
+        const bytes = copied(last.cached);
+        bytes.fill(0, size % PAGE_BYTES);
+        this.#put(keep - 1, last, bytes);
       }
     }
     this.size = size;
@@ -106,26 +115,28 @@ export class FileInode {
   punch(position: number, length: number): void {
     const last = Math.floor((position + length) / PAGE_BYTES) - 1;
     for (let number = Math.ceil(position / PAGE_BYTES); number <= last; number += 1) {
-      if (this.#cached.has(number)) this.#makeHole(number);
+      const page = this.#pages.get(number);
+      if (page !== undefined) this.#makeHole(number, page);
     }
   }
 
   freeze(): FrozenFile {
     const pages = new Map<number, Uint8Array>();
-    for (const number of this.#dirty.keys())
-      pages.set(number, this.#cached.get(number) ?? ZERO_PAGE);
+    for (const [number, page] of this.#dirty) pages.set(number, page.cached ?? ZERO_PAGE);
     this.#freezes += 1;
     return { pages, size: this.size, order: this.#freezes };
   }
 
   makeDurable(frozen: FrozenFile): void {
-    for (const [number, page] of frozen.pages) {
-      if ((this.#durableOrder.get(number) ?? 0) > frozen.order) continue;
-      this.#durableOrder.set(number, frozen.order);
-      this.#durable.set(number, page);
-      const forms = this.#dirty.get(number) ?? [];
-      forms.splice(0, forms.lastIndexOf(page) + 1);
-      if ((this.#cached.get(number) ?? ZERO_PAGE) === page) this.#dirty.delete(number);
+    for (const [number, bytes] of frozen.pages) {
+      const page = this.#pageOf(number);
+      if (page.durableOrder > frozen.order) continue;
+      page.durableOrder = frozen.order;
+      page.durable = bytes;
+      if ((page.cached ?? ZERO_PAGE) === bytes) {
+        page.forms = undefined;
+        this.#dirty.delete(number);
+      } else page.forms?.splice(0, page.forms.lastIndexOf(bytes) + 1);
     }
     if (this.#durableSizeOrder > frozen.order) return;
     this.#durableSizeOrder = frozen.order;
@@ -134,34 +145,36 @@ export class FileInode {
 
   /** Keeps what was synced and, per 512-byte sector, what a draw keeps of the rest: the newest form or an earlier one. */
   losePower(random: SimRandom, keep: number): void {
-    for (const number of [...this.#dirty.keys()].sort((a, b) => a - b)) {
-      const torn = (this.#durable.get(number) ?? ZERO_PAGE).slice();
-      const forms = [...(this.#dirty.get(number) ?? []), this.#cached.get(number) ?? ZERO_PAGE];
+    for (const [number, page] of [...this.#dirty].sort(([a], [b]) => a - b)) {
+      const torn = copied(page.durable ?? ZERO_PAGE);
+      const forms = [...(page.forms ?? NO_FORMS), page.cached ?? ZERO_PAGE];
       for (let at = 0; at < PAGE_BYTES; at += TEAR_BYTES) {
         const isNewest = random.chance(keep);
         if (!isNewest && !random.chance(keep / 2)) continue;
         const form = isNewest ? (forms.at(-1) as Uint8Array) : random.pick(forms);
         torn.set(form.subarray(at, at + TEAR_BYTES), at);
       }
-      this.#durable.set(number, torn);
+      page.durable = torn;
+      page.forms = undefined;
+      this.#pages.set(number, page);
     }
     if (this.size !== this.#durableSize && random.chance(keep)) this.#durableSize = this.size;
     this.#dirty.clear();
     this.size = this.#durableSize;
-    for (const number of [...this.#durable.keys()]) {
-      if (number * PAGE_BYTES >= this.size) this.#durable.delete(number);
+    this.#cachedCount = 0;
+    for (const [number, page] of this.#pages) {
+      if (number * PAGE_BYTES >= this.size) page.durable = undefined;
+      page.cached = page.durable;
+      if (page.cached !== undefined) this.#cachedCount += 1;
     }
-    this.#cached = new Map(this.#durable);
   }
 
   /** Turns one bit, in the cache and on the platter. */
   rot(position: number, bit: number): void {
-    const number = Math.floor(position / PAGE_BYTES);
-    for (const pages of [this.#cached, this.#durable]) {
-      const page = (pages.get(number) ?? ZERO_PAGE).slice();
-      page[position % PAGE_BYTES] = (page[position % PAGE_BYTES] as number) ^ (1 << bit);
-      pages.set(number, page);
-    }
+    const page = this.#pageOf(Math.floor(position / PAGE_BYTES));
+    if (page.cached === undefined) this.#cachedCount += 1;
+    page.cached = rotten(page.cached, position % PAGE_BYTES, bit);
+    page.durable = rotten(page.durable, position % PAGE_BYTES, bit);
   }
 
   /** The page that holds this byte can not be read from now on, until it is written as a whole. */
@@ -174,8 +187,11 @@ export class FileInode {
     const copy = new FileInode();
     copy.size = this.size;
     copy.#durableSize = this.size;
-    copy.#cached = new Map(this.#cached);
-    copy.#durable = new Map(this.#cached);
+    for (const [number, { cached }] of this.#pages) {
+      if (cached === undefined) continue;
+      copy.#pages.set(number, { cached, durable: cached, forms: undefined, durableOrder: 0 });
+      copy.#cachedCount += 1;
+    }
     return copy;
   }
 
@@ -193,31 +209,58 @@ export class FileInode {
     }
   }
 
-  #makeHole(number: number): void {
-    this.#cached.delete(number);
+  #pageOf(number: number): Page {
+    let page = this.#pages.get(number);
+    if (page === undefined) {
+      page = { cached: undefined, durable: undefined, forms: undefined, durableOrder: 0 };
+      this.#pages.set(number, page);
+    }
+    return page;
+  }
+
+  #makeHole(number: number, page: Page): void {
+    if (page.cached === undefined) return;
+    page.cached = undefined;
+    this.#cachedCount -= 1;
     this.#unreadable.delete(number);
-    this.#note(number, ZERO_PAGE);
+    this.#note(number, page, ZERO_PAGE);
   }
 
-  #note(number: number, page: Uint8Array): void {
-    const forms = this.#dirty.get(number);
-    if (forms === undefined) this.#dirty.set(number, [page]);
-    else if (forms.push(page) > MAX_FORMS) forms.shift();
+  #put(number: number, page: Page, bytes: Uint8Array): void {
+    if (page.cached === undefined) this.#cachedCount += 1;
+    page.cached = isZeroes(bytes) ? ZERO_PAGE : bytes;
+    this.#note(number, page, page.cached);
   }
 
-  #copyOf(number: number): Uint8Array {
-    return (this.#cached.get(number) ?? ZERO_PAGE).slice();
-  }
-
-  #put(number: number, page: Uint8Array): void {
-    const kept = isZeroes(page) ? ZERO_PAGE : page;
-    this.#cached.set(number, kept);
-    this.#note(number, kept);
+  #note(number: number, page: Page, bytes: Uint8Array): void {
+    if (page.forms === undefined) {
+      page.forms = [bytes];
+      this.#dirty.set(number, page);
+    } else if (page.forms.push(bytes) > MAX_FORMS) page.forms.shift();
   }
 }
 
 function isZeroes(page: Uint8Array): boolean {
   return page === ZERO_PAGE || (page[0] === 0 && Buffer.compare(page, ZERO_PAGE) === 0);
+}
+
+function copied(bytes: Uint8Array): Uint8Array {
+  const copy = takeBytes(PAGE_BYTES);
+  copy.set(bytes);
+  return copy;
+}
+
+/** The page with a piece of it written anew. */
+function changed(page: Uint8Array | undefined, piece: Uint8Array, from: number): Uint8Array {
+  const bytes = copied(page ?? ZERO_PAGE);
+  bytes.set(piece, from);
+  return bytes;
+}
+
+function rotten(page: Uint8Array | undefined, at: number, bit: number): Uint8Array {
+  const bytes = copied(page ?? ZERO_PAGE);
+  bytes[at] = (bytes[at] as number) ^ (1 << bit);
+  return bytes;
 }
 
 /** A folder: names as the cache has them, and as the platter has them. */

@@ -17,6 +17,12 @@ export function hashText(text: string, seed = 0x811c9dc5): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
+/** 32 bits of a number and of what came before. */
+export function mixNumber(hash: number, value: number): number {
+  const mixed = Math.imul(hash ^ value ^ (hash >>> 15), 0x85ebca6b);
+  return (mixed ^ (mixed >>> 13)) >>> 0;
+}
+
 /** A stream of random numbers. Beside the port's methods it has those that the stage needs. */
 export class SimRandom implements Random {
   readonly #path: string;

@@ -4,11 +4,11 @@
 // two runs of one seed agree in it, or the product is not deterministic.
 
 import { promiseHooks } from 'node:v8';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '../src/core/checksum.ts';
 import { realSetImmediate, setSimulating, takeViolations } from './bans.ts';
 import type { EventOwner, SimEvent } from './event-heap.ts';
 import { EventHeap } from './event-heap.ts';
-import { hashText, SimRandom } from './sim-random.ts';
+import { hashText, mixNumber, SimRandom } from './sim-random.ts';
 
 /** Events between two turns of the real event loop, so that the test runner stays alive. */
 const EVENTS_PER_TURN = 5000;
@@ -32,6 +32,10 @@ export class RunFailure extends Error {
 
 /** Handle of a scheduled event. */
 export type Scheduled = Pick<SimEvent, 'cancelled'>;
+
+/** A time as the two halves of its bits, for the hash. */
+const exactMs = new Float64Array(1);
+const halvesOfMs = new Uint32Array(exactMs.buffer);
 
 let hasPromiseActivity = false;
 function notePromise(): void {
@@ -57,6 +61,8 @@ export class World {
   #hash = 0x811c9dc5;
   #failure: RunFailure | undefined;
   readonly #heap = new EventHeap();
+  /** Hashes of the few names that deliveries have. */
+  readonly #numbers = new Map<string, number>();
 
   constructor(seed: number) {
     this.seed = seed;
@@ -100,8 +106,20 @@ export class World {
 
   /** Adds a delivery to the hash: who, what kind, which bytes. */
   noteDelivery(node: string, kind: string, bytes: Uint8Array): void {
-    const text = `${this.#nowMs}|${node}|${kind}|${bytes.length}`;
-    this.#hash = hashText(text, this.#hash ^ crc32(bytes));
+    let hash = mixNumber(this.#hash, crc32(bytes));
+    exactMs[0] = this.#nowMs;
+    for (const half of halvesOfMs) hash = mixNumber(hash, half);
+    hash = mixNumber(hash, this.#numberOf(node));
+    this.#hash = mixNumber(mixNumber(hash, this.#numberOf(kind)), bytes.length);
+  }
+
+  #numberOf(name: string): number {
+    let number = this.#numbers.get(name);
+    if (number === undefined) {
+      number = hashText(name);
+      this.#numbers.set(name, number);
+    }
+    return number;
   }
 
   /** The first failure wins; the loop throws it at its next turn. */
