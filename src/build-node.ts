@@ -38,6 +38,7 @@ import type {
 import { statusOf } from './node-status.ts';
 import { ControlRpc } from './p2p/control-rpc.ts';
 import type { PeerAddress, Ports } from './ports/ports.ts';
+import type { LocalObjectStore } from './storage/local-store.ts';
 import { openObjectStore } from './storage/object-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import { openRaftLog } from './storage/raft-log-open.ts';
@@ -228,9 +229,11 @@ class SheepNode implements NodeHandle {
       const superblock = await this.#makeBlank();
       const log = await this.#openLog(false);
       const { node, clusterId: cluster, members } = await closingOnFailure(log, form);
+      // Before the superblock says that this node is a member: a member without a journal has lost it.
+      const store = await closingOnFailure(log, () => this.#openStore(false));
       await superblock.adopt({ clusterId: cluster, node });
       const bootstrap = members.filter((member) => member.peer !== this.#ports.network.self);
-      this.#formed = await this.#form(superblock, bootstrap, log);
+      this.#formed = await this.#form(superblock, bootstrap, { log, store });
       this.#run(this.#formed);
     } finally {
       this.#isForming = false;
@@ -262,24 +265,27 @@ class SheepNode implements NodeHandle {
     return openRaftLog(disk, clock, (error) => this.#fail(error), isMember);
   }
 
+  /** @param isMember the superblock says that this node has one */
+  #openStore(isMember: boolean): Promise<LocalObjectStore> {
+    const { disk, clock, random, trace } = this.#ports;
+    const { extentBytes, journalBytes, nearfull, full } = this.#config;
+    return openObjectStore({
+      ...{ disk, clock, trace, journalBytes, mustExist: isMember },
+      random: random.fork('store'),
+      ...(extentBytes === undefined ? {} : { extentBytes }),
+      spaceRule: { nearfull, full },
+      onFatal: (error: Error) => this.#fail(error),
+    });
+  }
+
   async #form(
     superblock: Superblock,
     bootstrap: readonly PeerAddress[],
-    opened?: RaftLog,
+    opened?: { readonly log: RaftLog; readonly store: LocalObjectStore },
   ): Promise<FormedNode> {
-    const { disk, clock, random, trace, network } = this.#ports;
-    const log = opened ?? (await this.#openLog(true));
-    const { extentBytes } = this.#config;
-    const store = await openObjectStore({
-      disk,
-      clock,
-      random: random.fork('store'),
-      trace,
-      journalBytes: this.#config.journalBytes,
-      ...(extentBytes === undefined ? {} : { extentBytes }),
-      spaceRule: { nearfull: this.#config.nearfull, full: this.#config.full },
-      onFatal: (error: Error) => this.#fail(error),
-    });
+    const { network } = this.#ports;
+    const log = opened?.log ?? (await this.#openLog(true));
+    const store = opened?.store ?? (await this.#openStore(true));
     network.setPeers(bootstrap);
     return new FormedNode({
       ports: this.#ports,
@@ -404,11 +410,8 @@ function alreadyFormatted(clusterId: string): OperatingError {
   });
 }
 
-/** Runs `form`; a log that it could not fill is closed, so that the next try may wipe it. */
-async function closingOnFailure(
-  log: RaftLog,
-  form: (log: RaftLog) => Promise<Admission>,
-): Promise<Admission> {
+/** Runs `form`; a log with which that failed is closed, so that the next try may wipe it. */
+async function closingOnFailure<T>(log: RaftLog, form: (log: RaftLog) => Promise<T>): Promise<T> {
   try {
     return await form(log);
   } catch (error) {

@@ -27,6 +27,10 @@ import { ObjectState } from './object-state.ts';
 export const INDEX_BATCH_ROWS = 1024;
 /** A file shorter than this is never rewritten. */
 const MIN_REWRITE_BYTES = 256 * KIB;
+/** What is left to do when rows are gone. */
+const ABANDON =
+  'do not start this disk again: mark the node as lost and join with an empty data directory; ' +
+  'the other copies are complete';
 const KIND_DATA = 0;
 const KIND_ZERO = 1;
 const KIND_DROPPED = 2;
@@ -120,7 +124,11 @@ export function openIndex(
 ): IndexFile {
   const path = indexPath(generation);
   const file = disk.open(path, { create: false });
-  if (file === undefined) throw indexCorrupt(path, 0, 'the file is missing');
+  if (file === undefined) {
+    throw new OperatingError('corrupt', `${path} is missing, but the journal names it`, {
+      remedy: `put the file back; else ${ABANDON}`,
+    });
+  }
   checkHeader(file, path);
   let at = INDEX_HEADER_BYTES;
   while (at < bytes) at += visitBatch(file, path, at, bytes, visit);
@@ -228,8 +236,6 @@ function batchSum(bytes: Uint8Array): number {
 
 function indexCorrupt(path: string, offset: number, what: string): OperatingError {
   return new OperatingError('corrupt', `${path} is damaged at byte ${offset}: ${what}`, {
-    remedy:
-      'do not start this disk again: mark the node as lost and join with an empty data directory; ' +
-      'the other copies are complete',
+    remedy: ABANDON,
   });
 }

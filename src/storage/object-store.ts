@@ -44,6 +44,8 @@ export interface StoreOptions {
   readonly trace: Trace;
   /** Size of the journal file when it is made; an existing one keeps its size. */
   readonly journalBytes: number;
+  /** Of a member: a journal that is not there was lost, and an empty store would be a silent loss. */
+  readonly mustExist?: boolean;
   /** Smallest write that may go past the journal; MIN_EXTENT_BYTES unless a test or a measurement says so. */
   readonly extentBytes?: number;
   /** When the disk is nearfull, and full; the defaults unless given. */
@@ -115,12 +117,11 @@ async function openJournalFile(options: StoreOptions): Promise<DiskFile> {
   }
   const existing = disk.open(JOURNAL_PATH, { create: false });
   if (existing !== undefined) return existing;
+  if (options.mustExist === true) throw journalMissing('this node is a member and had one');
   for (const folder of OBJECT_FOLDERS) {
     disk.makeFolder(folder);
     if (disk.list(folder).length === 0) continue;
-    throw new OperatingError('corrupt', `${JOURNAL_PATH} is missing, but ${folder} has objects`, {
-      remedy: 'mark the node as lost and join with an empty data directory',
-    });
+    throw journalMissing(`${folder} has objects`);
   }
   disk.makeFolder(INCOMING_FOLDER);
   await syncFolder(disk, OBJECTS_FOLDER);
@@ -134,6 +135,12 @@ async function openJournalFile(options: StoreOptions): Promise<DiskFile> {
   const made = disk.open(JOURNAL_PATH, { create: false });
   invariant(made !== undefined, 'the journal was made');
   return made;
+}
+
+function journalMissing(why: string): OperatingError {
+  return new OperatingError('corrupt', `${JOURNAL_PATH} is missing, but ${why}`, {
+    remedy: 'put the file back, or mark the node as lost and join with an empty data directory',
+  });
 }
 
 /**
