@@ -24,6 +24,7 @@ import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
+import { oldImage } from './scenarios/old-image.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
 import { outAndBack } from './scenarios/out-and-back.ts';
@@ -90,6 +91,7 @@ export const SCENARIOS: readonly Scenario[] = [
   slowLeader,
   leaderStops,
   voterLosesDisk,
+  oldImage,
   brokenState,
   halfAVote,
   forgottenEntry,

@@ -27,6 +27,7 @@ import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
 import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
+import { RecoveryWatch } from './recovery-watch.ts';
 import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
@@ -64,6 +65,7 @@ export class FormedNode {
   readonly store: LocalObjectStore;
   readonly agreement: Agreement;
   readonly recovery: RecoveryDuties;
+  readonly progress: RecoveryWatch;
   readonly care: CopyCare;
   readonly desk: MemberDesk;
   readonly #options: FormedOptions;
@@ -124,6 +126,8 @@ export class FormedNode {
       prober: this.#prober,
       onFatal: options.onFatal,
     });
+    const seeing = { view, datapath: () => this.#datapath };
+    this.progress = new RecoveryWatch({ self, clock, trace, store, peers: this.#peers, ...seeing });
     this.recovery = this.#makeRecovery(options);
     this.care = this.#makeCare(options);
   }
@@ -144,6 +148,9 @@ export class FormedNode {
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onJumped: () => this.recovery.noteJump(),
       seen: (node) => this.#images.of(node),
+      onAlone: () => {
+        this.desk.endIfRetired().catch(() => trace.count('retirement.failed'));
+      },
       onBroken: (error) => options.onFatal(error),
       ...options.tuning,
       onView: (view) => this.#adopt(view),
@@ -189,6 +196,7 @@ export class FormedNode {
     return new RecoveryDuties({
       ...{ self: this.self, store, agreement: this.agreement, trace: ports.trace },
       clock: ports.clock,
+      progress: this.progress,
       incarnation: () => superblock.incarnation,
       view: () => this.view,
       datapath: () => this.#datapath,
@@ -265,6 +273,7 @@ export class FormedNode {
   /** Sessions first (drain, give back), then everything that talks, then the disk. */
   async stop(): Promise<void> {
     this.care.scrub.stop();
+    this.progress.stop();
     await this.#datapath?.stop();
     await this.#locks.releaseAll(RELEASE_ALL_MS);
     this.#locks.stop();
@@ -348,6 +357,7 @@ export class FormedNode {
       pong.payload = this.#life.pingInfo();
       reply(pong);
     } else if (frame.op === OP.CONDITION) this.care.answer(frame, reply);
+    else if (frame.op === OP.RECOVERY) this.progress.answer(frame, reply);
     else if (this.#datapath === undefined || this.#life.isForgetful) {
       reply(replyTo(frame, STATUS.BUSY));
     } else this.#datapath.handleFrame(from, frame, reply);
@@ -383,6 +393,7 @@ export class FormedNode {
     const former = view.retired.get(this.self);
     if (former !== undefined) this.#options.onFatal(retired(this.self, former.how));
     this.desk.note(view);
+    this.progress.follow(view);
     if (areNew) this.#watch.noteMembers();
     this.#locks.sweep();
     this.#options.send({ type: 'view.changed', epoch: view.epoch });

@@ -19,11 +19,12 @@ import {
   type ReplyBody,
   type RequestBody,
 } from '../wire/messages.ts';
+import { CONTACT_TIMEOUT_MS, reachOf, seenBy } from './ask-members.ts';
 import { Auditor } from './audit.ts';
 import { Contact } from './contact.ts';
 import { readCurrent } from './current-read.ts';
 import { Learner } from './learner.ts';
-import { catchUpLog, HOW_FAR } from './log-catch-up.ts';
+import { catchUpLog } from './log-catch-up.ts';
 import { Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
 import { NORMAL_PACE, SnapshotDuties, type SnapshotPace } from './snapshots.ts';
@@ -39,11 +40,7 @@ const ASK_ALL_EVERY = 4;
 export const HAND_OVER_MS = 500;
 /** and how often it looks. */
 export const HAND_OVER_LOOK_MS = 10;
-/** Members asked at once whether they are there. */
-export const MAX_REACH_ASKED = 64;
 export const EXIT_TIMEOUT_MS = 3000;
-/** How long a voter may take to answer "are you there" (C1.3). */
-export const CONTACT_TIMEOUT_MS = 500;
 
 /** What a test with little patience sets. */
 export interface AgreementTuning {
@@ -76,6 +73,8 @@ export interface AgreementOptions extends AgreementTuning {
   readonly onExitAsked: (by: PeerKey) => void;
   /** The most that this node saw of that one's disk (C1.9). */
   readonly seen: (node: NodeId) => DiskWord | undefined;
+  /** Somebody is missed, and no majority of the voters is in reach: this node may be the one that is cut off, or retired. */
+  readonly onAlone: () => void;
   /** A member said itself that it can not go on, and why. */
   readonly onFailing: (member: NodeId, incarnation: Incarnation, reason: string) => void;
 }
@@ -249,7 +248,10 @@ export class Agreement {
    * @param isRumour tells everybody, too: the fall-back where the voters do not seem to hear
    */
   async alert(alert: Alert, isRumour: boolean): Promise<void> {
-    if (alert.down && !(await this.#contact.isMajorityInReach())) return;
+    if (alert.down && !(await this.#contact.isMajorityInReach())) {
+      this.#options.onAlone();
+      return;
+    }
     for (const voter of this.#otherVoters()) this.#note(voter, { kind: 'alert', ...alert });
     if (isRumour) this.#gossip.publishAlert(alert);
     this.#takeAlert(alert);
@@ -286,25 +288,15 @@ export class Agreement {
   /** Which of these members answer now, and how far their logs are committed. Never rejects. */
   async reachOf(nodes: readonly NodeId[]): Promise<ReadonlyMap<NodeId, number>> {
     const { self, log } = this.#options;
-    const reached = new Map<NodeId, number>();
-    const ask = async (node: NodeId): Promise<void> => {
-      const reply = await this.#ask(node, HOW_FAR, CONTACT_TIMEOUT_MS);
-      reached.set(node, 'commit' in reply ? reply.commit : 0);
-    };
-    const others = nodes.filter((node) => node !== self).slice(0, MAX_REACH_ASKED);
-    await Promise.allSettled(others.map(ask));
+    const others = nodes.filter((node) => node !== self);
+    const reached = await reachOf((...question) => this.#ask(...question), others);
     if (nodes.includes(self)) reached.set(self, log.commit);
     return reached;
   }
 
-  /** What these members saw of this node's disk (C1.9); who does not answer in time has seen nothing. Never rejects. */
-  async seenBy(nodes: readonly NodeId[]): Promise<readonly (DiskWord & { by: NodeId })[]> {
-    const asked = nodes.map(async (by) => {
-      const reply = await this.#ask(by, { type: 'seen' }, CONTACT_TIMEOUT_MS);
-      return reply.type === 'seen' ? [{ ...reply, by }] : [];
-    });
-    const answers = await Promise.allSettled(asked);
-    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+  /** What these members saw of this node's disk (C1.9). Never rejects. */
+  seenBy(nodes: readonly NodeId[]): ReturnType<typeof seenBy> {
+    return seenBy((...question) => this.#ask(...question), nodes);
   }
 
   #otherVoters(): readonly NodeId[] {
