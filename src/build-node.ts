@@ -10,6 +10,7 @@ import { hashOf } from './core/cluster-state.ts';
 import type { NodeCondition } from './core/condition.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { VolumeId } from './core/ids.ts';
+import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import { decodeToken } from './core/token.ts';
 import type { ClusterView } from './core/view.ts';
@@ -350,6 +351,10 @@ class SheepNode implements NodeHandle {
 
   async conditions(): Promise<readonly NodeCondition[]> {
     return this.#serving().formed.care.conditions();
+  }
+
+  async recoveries(): Promise<readonly NodeRecovery[]> {
+    return this.#serving().formed.progress.all();
   }
 
   scrub(command?: ScrubCommand): ScrubStatus {

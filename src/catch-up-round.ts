@@ -27,7 +27,7 @@ export interface RoundParts {
 }
 
 /** Who follows how far it is. */
-export type RoundWatch = Pick<DrainOrders, 'moved' | 'failed'>;
+export type RoundWatch = Pick<DrainOrders, 'moved' | 'failed' | 'incomplete'>;
 
 export class CatchUpRound {
   readonly #parts: RoundParts;

@@ -14,6 +14,12 @@ import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
 import { type DownTimes, outBar, outInMs, partitionsOf, whatKeeps } from './core/life-plan.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
 import { placesOf, roomBar } from './core/member-room.ts';
+import {
+  heldKeys,
+  RECOVERY_ENABLED_KEY,
+  RECOVERY_SETTINGS,
+  recoveryValue,
+} from './core/recovery-settings.ts';
 import { ringOf } from './core/ring-change.ts';
 import type { ClusterView, Member } from './core/view.ts';
 import type {
@@ -70,7 +76,8 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
     },
     invites: () => invitesOf(view()),
     revokeInvite: (id) => revoke(context, id),
-    set: (name, value) => setDelay(context, name, value),
+    set: (name, value) => set(context, name, value),
+    enableRecovery: (isEnabled) => enableRecovery(context, isEnabled),
     alterCopies: (copies, minCopies) => alterCopies(context, copies, minCopies),
     lookForVoters,
     catchUp,
@@ -189,14 +196,31 @@ async function revoke(context: MemberAdminContext, id: string): Promise<void> {
   done(await context.propose({ type: 'setting', key, value: '' }), id);
 }
 
-async function setDelay(context: MemberAdminContext, name: string, text: string): Promise<void> {
-  const key = DELAY_SETTINGS.get(name);
-  if (key === undefined) {
-    throw new OperatingError('usage', `there is no setting "${name}"`, {
-      remedy: `known: ${[...DELAY_SETTINGS.keys()].join(', ')}`,
-    });
+async function set(context: MemberAdminContext, name: string, text: string): Promise<void> {
+  const [key, value] = settingOf(name, text);
+  done(await context.propose({ type: 'setting', key, value }), name);
+}
+
+function settingOf(name: string, text: string): readonly [key: string, value: string] {
+  const delay = DELAY_SETTINGS.get(name);
+  if (delay !== undefined) return [delay, delayValue(text)];
+  const recovery = RECOVERY_SETTINGS.get(name);
+  if (recovery !== undefined) return [recovery, recoveryValue(name, text)];
+  throw new OperatingError('usage', `there is no setting "${name}"`, {
+    remedy: `known: ${[...DELAY_SETTINGS.keys(), ...RECOVERY_SETTINGS.keys()].join(', ')}`,
+  });
+}
+
+/** Everywhere; enabling also ends what members hold by themselves. */
+async function enableRecovery(context: MemberAdminContext, isEnabled: boolean): Promise<void> {
+  const what = 'recovery';
+  const value = isEnabled ? '' : 'no';
+  if (isEnabled) {
+    for (const key of heldKeys(context.view())) {
+      done(await context.propose({ type: 'setting', key, value: '' }), what);
+    }
   }
-  done(await context.propose({ type: 'setting', key, value: delayValue(text) }), name);
+  done(await context.propose({ type: 'setting', key: RECOVERY_ENABLED_KEY, value }), what);
 }
 
 async function alterCopies(

@@ -2,6 +2,7 @@
 
 import type { NodeCondition } from './core/condition.ts';
 import type { ClusterId, NodeId, VolumeId } from './core/ids.ts';
+import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import type { ClusterView, Durability } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
@@ -120,8 +121,10 @@ export interface ClusterAdmin {
   kill(node: NodeId): Promise<void>;
   invites(): readonly InviteInfo[];
   revokeInvite(id: string): Promise<void>;
-  /** A delay of membership: core/cluster-settings.ts. */
+  /** A delay of membership (core/cluster-settings.ts), or a bound of recovery (core/recovery-settings.ts). */
   set(name: string, value: string): Promise<void>;
+  /** Pauses recovery everywhere, or ends every pause. */
+  enableRecovery(isEnabled: boolean): Promise<void>;
   /** Of the default policy. */
   alterCopies(copies: number, minCopies: number | undefined): Promise<void>;
   /**
@@ -150,6 +153,8 @@ export interface NodeHandle {
 
   /** How the copies of all members are that answer, asked now. Throws 'not-formatted'. */
   conditions(): Promise<readonly NodeCondition[]>;
+  /** How far the recovery of all members is that answer, asked now. Throws 'not-formatted'. */
+  recoveries(): Promise<readonly NodeRecovery[]>;
   /** How this node's scrubs are, after a command if there is one. Throws 'not-formatted', 'busy'. */
   scrub(command?: ScrubCommand): ScrubStatus;
 

@@ -13,6 +13,7 @@ import type { ClusterView } from './core/view.ts';
 import type { Datapath } from './datapath/datapath.ts';
 import { PARTITIONS_PER_CALL } from './datapath/surplus.ts';
 import type { Clock, Trace } from './ports/ports.ts';
+import type { RecoveryWatch } from './recovery-watch.ts';
 import type { ObjectStore } from './storage/store-types.ts';
 
 /** Partitions of one round of settling, and of its isrSettle. */
@@ -26,6 +27,7 @@ export interface RecoveryContext {
   readonly clock: Clock;
   readonly trace: Trace;
   readonly store: ObjectStore;
+  readonly progress: RecoveryWatch;
   readonly agreement: Agreement;
   readonly view: () => ClusterView | undefined;
   readonly datapath: () => Datapath | undefined;
@@ -100,7 +102,12 @@ export class RecoveryDuties {
   }
 
   async #catchUp(datapath: Datapath): Promise<void> {
-    await new CatchUpRound(this.#context).run(datapath.catchUp, {});
+    const { progress } = this.#context;
+    await new CatchUpRound(this.#context).run(datapath.catchUp, {
+      moved: (where, done, total) => progress.moved(where, done, total),
+      failed: (where, oid, error) => progress.failed(where, oid, error.message),
+      incomplete: (where) => progress.incomplete(where),
+    });
     this.#lookForDeleted();
   }
 

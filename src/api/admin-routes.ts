@@ -11,6 +11,7 @@ import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
 import { addMemberRoutes } from './member-routes.ts';
+import { addRecoveryRoutes, recoveryWarnings, sumOf } from './recovery-routes.ts';
 import {
   clusterData,
   clusterPartitions,
@@ -43,7 +44,9 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
     await look();
     const warnings = await allWarnings(handle);
     const status = warnings[0]?.severity ?? 'fine';
-    return say('health', { status }, warnings);
+    const tasks = (await handle.recoveries()).flatMap((one) => one.tasks);
+    const recovery = sumOf(tasks.filter(({ endedMs }) => endedMs === 0));
+    return say('health', { status, recovery }, warnings);
   });
   app.get('/v1/scrub', async () => say('scrub', scrubData(handle.status(), handle.scrub())));
   app.post('/v1/scrub', async (request) => {
@@ -51,6 +54,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
     return say('scrub', scrubData(handle.status(), handle.scrub(command)));
   });
   addMemberRoutes(app, handle);
+  addRecoveryRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));
@@ -111,7 +115,7 @@ function warningsOf(handle: NodeHandle): readonly Warning[] {
 /** With what the members say of their copies, errors first. */
 async function allWarnings(handle: NodeHandle): Promise<readonly Warning[]> {
   const copies = copyWarnings(viewOf(handle), await handle.conditions(), Date.now());
-  const all = [...warningsOf(handle), ...copies];
+  const all = [...warningsOf(handle), ...copies, ...recoveryWarnings(viewOf(handle))];
   const isError = ({ severity }: Warning): boolean => severity === 'error';
   return [...all.filter(isError), ...all.filter((warning) => !isError(warning))];
 }

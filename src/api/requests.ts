@@ -104,6 +104,13 @@ export function parseSetting(body: unknown): SettingRequest {
 }
 
 /** @throws OperatingError 'usage' */
+export function parseRecoveryEnabled(body: unknown): { readonly enabled: boolean } {
+  const request = checked(body, { enabled: 'flag' });
+  if (request['enabled'] === undefined) throw usage('the field "enabled" is missing');
+  return request as unknown as { readonly enabled: boolean };
+}
+
+/** @throws OperatingError 'usage' */
 export function parseAlterCopies(body: unknown): AlterCopiesRequest {
   const request = checked(body, { copies: COPIES, minCopies: COPIES });
   if (request['copies'] === undefined) throw usage('the field "copies" is missing');

@@ -5,16 +5,19 @@ import type { Command } from 'commander';
 import type { ClusterData, RecoverData } from '../core/admin-shapes.ts';
 import { DELAY_SETTINGS } from '../core/cluster-settings.ts';
 import { MAX_COPIES } from '../core/limits.ts';
+import { RECOVERY_SETTINGS } from '../core/recovery-settings.ts';
 import { askFirst } from './ask-first.ts';
 import { type GlobalOptions, helpTail, type Io, sessionOf } from './context.ts';
 import { countOf } from './numbers.ts';
 import { rawRows, show } from './output.ts';
+import { addPauseCommands } from './recovery.ts';
 
 export function addClusterCareCommands(cluster: Command, io: Io): void {
   cluster
     .command('set <name> <value>')
     .description(
-      `a delay of membership: ${[...DELAY_SETTINGS.keys()].join(', ')}; a time, or never`,
+      `${[...DELAY_SETTINGS.keys()].join(', ')}: a time, or never; ` +
+        `${[...RECOVERY_SETTINGS.keys()].join(', ')}: a rate or auto, numbers of copies`,
     )
     .addHelpText(
       'after',
@@ -71,7 +74,10 @@ function addAlterCopy(cluster: Command, io: Io): void {
 }
 
 function addRecover(cluster: Command, io: Io): void {
-  const recover = cluster.command('recover').description('the way on after disasters');
+  const recover = cluster
+    .command('recover')
+    .description('pause recovery; the way on after disasters');
+  addPauseCommands(recover, io);
   recover
     .command('force')
     .description(

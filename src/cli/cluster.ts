@@ -9,6 +9,7 @@ import { EXIT } from './failure.ts';
 import { addInviteCommands } from './invite.ts';
 import { countOf } from './numbers.ts';
 import { facts, formatBytes, rawFacts, show } from './output.ts';
+import { sumText } from './recovery.ts';
 
 interface FormatOptions {
   readonly copies: number;
@@ -101,11 +102,17 @@ function addHealth(cluster: Command, io: Io): void {
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);
       const answer = await session.ask<HealthData>('/v1/health');
-      const text = ({ status }: HealthData) => `${status}\n`;
-      show(session, answer, 'cluster.health', { human: text, raw: text });
+      show(session, answer, 'cluster.health', {
+        human: healthText,
+        raw: ({ status }) => `${status}\n`,
+      });
       const exits = { fine: EXIT.done, warning: EXIT.failed, error: EXIT.noState };
       io.setExitCode(exits[answer.data.status]);
     });
+}
+
+function healthText({ status, recovery }: HealthData): string {
+  return `${status}\n${recovery.tasks === 0 ? '' : `recovery: ${sumText(recovery)}\n`}`;
 }
 
 function infoText(data: ClusterData, nodes: readonly NodeData[]): string {

@@ -6,6 +6,7 @@ import { formatDuration } from '../core/duration.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { addNodeLifeCommands } from './node-life.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
+import { addRecoveryCommands } from './recovery.ts';
 import { addScrubCommands } from './scrub.ts';
 
 const COLUMNS: readonly Column<NodeData>[] = [
@@ -47,6 +48,7 @@ export function addNodeCommands(program: Command, io: Io): void {
       show(session, answer, 'node.info', { human: infoText, raw: infoRaw });
     });
   addScrubCommands(node, io);
+  addRecoveryCommands(node, io);
 }
 
 /** One word for scripts: what counts most. */

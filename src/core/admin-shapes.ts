@@ -189,8 +189,78 @@ export interface ScrubData {
   readonly lastError: string;
 }
 
+/** One task of one member; its total is fixed once `isCounted`. */
+export interface RecoveryTaskData {
+  readonly kind: 'catch-up' | 'repair' | 'move';
+  /** `incomplete`: over, but for sectors that no copy has right. */
+  readonly state: 'counting' | 'running' | 'paused' | 'done' | 'incomplete';
+  readonly startedAt: string;
+  readonly endedAt: string | null;
+  readonly partitions: number;
+  readonly partitionsDone: number;
+  /** Not wanted there any more. */
+  readonly partitionsGone: number;
+  readonly isCounted: boolean;
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  readonly bytesPerSecond: number;
+  /** 0 = over, or not known. */
+  readonly leftMs: number;
+  readonly failures: readonly {
+    readonly policy: number;
+    readonly partition: number;
+    readonly generation: number;
+    readonly index: number;
+    readonly reason: string;
+  }[];
+  readonly incompleteObjects: number;
+}
+
+export interface RecoveryNodeData {
+  readonly name: string;
+  readonly isHeld: boolean;
+  /** Bytes per second that copies may take now; null = no limit. */
+  readonly rateLimit: number | null;
+  /** Objects being fetched, pieces being handed out. */
+  readonly incoming: number;
+  readonly outgoing: number;
+  readonly objectsCopied: number;
+  readonly bytesCopied: number;
+  readonly tasks: readonly RecoveryTaskData[];
+}
+
+/** Of all tasks that are under way. */
+export interface RecoverySumData {
+  readonly tasks: number;
+  readonly partitions: number;
+  readonly partitionsDone: number;
+  readonly isCounted: boolean;
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  readonly bytesPerSecond: number;
+  readonly leftMs: number;
+  readonly failedObjects: number;
+  readonly incompleteObjects: number;
+}
+
+export interface RecoveryData {
+  readonly isEnabled: boolean;
+  /** Members that hold it by themselves. */
+  readonly heldBy: readonly string[];
+  /** What an operator has set, bytes per second and node; null = as fast as guests allow. */
+  readonly rateLimit: number | null;
+  readonly incoming: number;
+  readonly outgoing: number;
+  readonly sum: RecoverySumData;
+  readonly nodes: readonly RecoveryNodeData[];
+  /** Members that did not answer. */
+  readonly silent: readonly string[];
+}
+
 export interface HealthData {
   readonly status: 'fine' | 'warning' | 'error';
+  /** What is being recovered now; tasks 0 = nothing. */
+  readonly recovery: RecoverySumData;
 }
 
 export interface HolderData {

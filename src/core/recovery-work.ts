@@ -65,6 +65,17 @@ export function lacksOf(view: ClusterView, self: NodeId): PartitionWork[] {
   return work;
 }
 
+/** A sure member of I that is up, other than `self`, to ask what there is; undefined: nobody can tell. */
+export function sourceFor(
+  view: ClusterView,
+  config: PartitionConfig,
+  self: NodeId,
+): NodeId | undefined {
+  return config.inSync.find((node) => {
+    return node !== self && isSure(config, node) && view.members.get(node)?.state === 'up';
+  });
+}
+
 /** The partitions where `self` is doubtful and can settle now (R8). */
 export function doubtsOf(view: ClusterView, self: NodeId): PartitionWork[] {
   const work: PartitionWork[] = [];

@@ -45,6 +45,8 @@ export interface DrainOrders {
   isWanted(where: PartitionCfg): boolean;
   /** So many of `total` objects that differ are equal now. */
   moved?(where: PartitionCfg, done: number, total: number): void;
+  /** An object was copied, but for sectors that no member has right. */
+  incomplete?(where: PartitionCfg): void;
   /** An object could not be copied; its partition is not caught up. */
   failed?(where: PartitionCfg, oid: ObjectId, error: OperatingError): void;
   /** Once per partition: caught up, durably; or not, then look at the view and run again. */
@@ -236,9 +238,12 @@ export class CatchUp {
     const waits = this.#gates.wait(key, () => {
       if (isSynced()) return next();
       this.#gates.enter(key);
-      this.#copier.copy(drain, row, (error) => {
+      this.#copier.copy(drain, row, (error, lost) => {
         this.#gates.leave(key);
-        if (error === undefined) return next();
+        if (error === undefined) {
+          if (lost > 0) orders.incomplete?.(drain);
+          return next();
+        }
         if (isCurrent(this.#parts, drain)) orders.failed?.(drain, row, error);
         done(error);
       });

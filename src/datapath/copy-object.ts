@@ -1,7 +1,7 @@
 // Makes this node's copy of one object exactly that of a source at a named version (FETCH, EQUALISE, drain): pieces of
 // at most 1 MiB with their sums, a few on their way at once, verified here, staged aside and committed as one. Holes stay
-// holes. Where it is known which regions differ (4.7) the others are taken from the own copy. Whether it is still wanted is asked again right before the commit,
-// after which it can not be stopped.
+// holes. Where it is known which regions differ (4.7) the others are taken from the own copy. Whether it is still wanted
+// is asked again right before the commit, after which it can not be stopped.
 
 import { OperatingError } from '../core/errors.ts';
 import type { RegionMask } from '../core/extent.ts';

@@ -6,8 +6,10 @@ import type { RegionMask } from '../core/extent.ts';
 import type { ConfigVersion, GenerationId, NodeId, ObjectId } from '../core/ids.ts';
 import { partitionKey, partitionOfKey } from '../core/ids.ts';
 import { MAX_DIRTY_OBJECTS, outageStep } from '../core/outage.ts';
+import { REGION_BYTES } from '../core/units.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import type { Trace } from '../ports/ports.ts';
+import { countRegions } from '../storage/object-state.ts';
 import { missedKey } from '../storage/outage-file.ts';
 import type { KeptOutages, MissedObject, ObjectStore } from '../storage/store-types.ts';
 import type { DirtyObject, RowImage } from '../wire/payloads.ts';
@@ -152,6 +154,16 @@ export class DirtyMaps {
     const rest = start < 0 ? [] : map.sorted.slice(start, start + limit + 1);
     const objects = rest.slice(0, limit);
     return { since: map.since, objects, hasMore: rest.length > limit };
+  }
+
+  /** Bytes of the regions noted for a member that is away or joins; undefined: not known here. */
+  missedBytes(partition: number, node: NodeId): number | undefined {
+    this.follow();
+    const map = this.#maps.get(partition)?.get(node);
+    if (map === undefined) return undefined;
+    let regions = 0;
+    for (const { low, high } of map.objects.values()) regions += countRegions(low, high);
+    return regions * REGION_BYTES;
   }
 
   #step(

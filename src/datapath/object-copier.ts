@@ -19,7 +19,8 @@ export const COPY_TRIES = 8;
 export const COPY_RETRY_MS = 20;
 export const ROW_DEADLINE_MS = 5000;
 
-type CopyDone = (error: OperatingError | undefined) => void;
+/** `lost`: sectors that no member has right; the copy is not whole. */
+type CopyDone = (error: OperatingError | undefined, lost: number) => void;
 
 export class ObjectCopier {
   readonly #parts: Parts;
@@ -59,7 +60,7 @@ export class ObjectCopier {
     const seals = this.#fence.sealsOf(drain.key);
     const again = (error: OperatingError): void => {
       if (tries >= COPY_TRIES || !isCurrent(this.#parts, drain)) {
-        done(error);
+        done(error, 0);
         return;
       }
       this.#parts.clock.setTimer(COPY_RETRY_MS, () => this.#try(drain, oid, tries + 1, done));
@@ -69,10 +70,10 @@ export class ObjectCopier {
       const isValid = (): boolean =>
         isCurrent(this.#parts, drain) && this.#fence.sealsOf(drain.key) === seals;
       if (!isValid()) return again(overtaken());
-      this.#copyRow(drain, row, isValid, (error) => {
+      this.#copyRow(drain, row, isValid, (error, lost) => {
         if (error !== undefined) return again(error);
         this.#marks.set(drain.key, drain.cfg, objectKey(oid.generation, oid.index));
-        done(undefined);
+        done(undefined, lost);
       });
     });
   }
@@ -82,11 +83,11 @@ export class ObjectCopier {
     const isEqual = own?.verToken === row.verToken && own?.verCount === row.verCount;
     const isSame = isEqual && !this.isDamaged(row);
     if (isSame || (own === undefined && row.verCount === 0)) {
-      done(undefined);
+      done(undefined, 0);
       return;
     }
     this.#differences.find(drain, row, (partial) => {
-      if (partial instanceof OperatingError) return done(partial);
+      if (partial instanceof OperatingError) return done(partial, 0);
       const { source, others, cfg, rank } = drain;
       let lost = 0;
       const onLost = (sectors: number): void => {
@@ -98,7 +99,7 @@ export class ObjectCopier {
         this.bytesCopied += bytes;
         if (error === undefined) this.objectsCopied += 1;
         if (error === undefined && lost > 0) this.objectsIncomplete += 1;
-        done(error);
+        done(error, lost);
       });
     });
   }

@@ -147,6 +147,9 @@ export class PeerService {
       case OP.REGIONS:
         this.#source.regions(frame, reply);
         return;
+      case OP.SURVEY:
+        this.#source.survey(frame, reply);
+        return;
       case OP.DIRTY:
         this.#source.dirty(frame, reply);
         return;

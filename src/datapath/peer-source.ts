@@ -3,17 +3,21 @@
 
 import { partitionKey } from '../core/ids.ts';
 import { isSure, partitionOf } from '../core/partition.ts';
-import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { countRegions } from '../storage/object-state.ts';
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
 import {
   decodeDirtyAsk,
   decodePartitionCfgs,
+  decodeSurveyAsk,
   encodeDirtyAnswer,
   encodePartitionCfgs,
   encodeRows,
+  encodeSurveyAnswer,
   MAX_DIRTY_PER_FRAME,
   MAX_ROWS_PER_FRAME,
+  NOT_KNOWN,
   type PartitionCfg,
 } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
@@ -95,6 +99,28 @@ export class PeerSource {
     made.payload = encodeDirtyAnswer(page);
     if (page.hasMore) made.flags |= FLAG.MORE;
     reply(made);
+  }
+
+  /** How much the asking node would copy: what is noted that it missed, else all that is here. An upper bound. */
+  survey(frame: Frame, reply: Reply): void {
+    const { node, partitions } = decodeSurveyAsk(frame.payload);
+    const made = answerTo(this.#parts, frame, STATUS.OK);
+    made.payload = encodeSurveyAnswer(
+      partitions.map((asked) => {
+        if (this.#judgeSource(asked) !== STATUS.OK) return NOT_KNOWN;
+        const key = partitionKey(asked.policy, asked.p);
+        return this.#parts.dirty.missedBytes(key, node) ?? this.#heldBytes(key);
+      }),
+    );
+    reply(made);
+  }
+
+  #heldBytes(key: number): number {
+    let regions = 0;
+    for (const row of this.#parts.store.rowsOf(key)) {
+      if (row.kind === 'data') regions += countRegions(row.ownLow, row.ownHigh);
+    }
+    return regions * REGION_BYTES;
   }
 
   /** Part of an object at the named version: sums of the range, data of the sectors that have one. */

@@ -29,10 +29,12 @@ export const OP = {
   FETCH: 35,
   HASHES: 36,
   REGIONS: 37,
+  SURVEY: 38,
   HELLO: 48,
   PING: 49,
   MAP: 50,
   CONDITION: 51,
+  RECOVERY: 52,
 } as const;
 /** Added to the op in a reply. */
 export const REPLY_BIT = 128;

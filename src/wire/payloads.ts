@@ -50,6 +50,8 @@ export const MAX_NAMES_PER_FRAME = 65536;
 export const MAX_EQUALISE_PER_FRAME = 16384;
 /** 14 bytes each. */
 export const MAX_CLOSES_PER_FRAME = 65536;
+/** 8 bytes each. */
+export const MAX_SURVEY_PER_FRAME = 65536;
 /** 16 bytes each. */
 export const MAX_DIRTY_PER_FRAME = 32768;
 
@@ -108,6 +110,16 @@ export interface DirtyObject extends ObjectId {
 }
 
 /** A page of them, and the cfg since which they were noted. */
+/** How much would this node copy in these partitions? */
+export interface SurveyAsk {
+  readonly node: NodeId;
+  readonly partitions: readonly PartitionCfg[];
+}
+
+/** Bytes per partition of the ask, in its order; NOT_KNOWN = not a member of I at that cfg. */
+export type SurveyAnswer = readonly number[];
+export const NOT_KNOWN = 2 ** 48 - 1;
+
 export interface DirtyAnswer {
   readonly since: ConfigVersion;
   readonly objects: readonly DirtyObject[];
@@ -183,6 +195,20 @@ const firstPingInfo = {
   storeGeneration: u48,
   journalSeq: u48,
 };
+const surveyAsk: Codec<SurveyAsk> = versioned(
+  PAYLOAD_VERSION,
+  struct({
+    node: nodeId,
+    partitions: list(
+      struct({ p: u16, policy: policyId, cfg: configVersion }),
+      MAX_SURVEY_PER_FRAME,
+    ),
+  }),
+);
+const surveyAnswer: Codec<SurveyAnswer> = versioned(
+  PAYLOAD_VERSION,
+  list(u48, MAX_SURVEY_PER_FRAME),
+);
 const pingInfo: Codec<PingInfo> = versioned(
   PING_INFO_VERSION,
   struct({ ...firstPingInfo, incarnation }),
@@ -214,6 +240,11 @@ export const encodeDirtyAsk = (ask: DirtyAsk): Uint8Array => encode(dirtyAsk, as
 export const decodeDirtyAsk = (bytes: Uint8Array): DirtyAsk => decode(dirtyAsk, bytes);
 export const encodeDirtyAnswer = (answer: DirtyAnswer): Uint8Array => encode(dirtyAnswer, answer);
 export const decodeDirtyAnswer = (bytes: Uint8Array): DirtyAnswer => decode(dirtyAnswer, bytes);
+export const encodeSurveyAsk = (ask: SurveyAsk): Uint8Array => encode(surveyAsk, ask);
+export const decodeSurveyAsk = (bytes: Uint8Array): SurveyAsk => decode(surveyAsk, bytes);
+export const encodeSurveyAnswer = (answer: SurveyAnswer): Uint8Array =>
+  encode(surveyAnswer, answer);
+export const decodeSurveyAnswer = (bytes: Uint8Array): SurveyAnswer => decode(surveyAnswer, bytes);
 export const encodePingInfo = (info: PingInfo): Uint8Array => encode(pingInfo, info);
 export function decodePingInfo(bytes: Uint8Array): PingInfo {
   if (bytes[0] !== 1) return decode(pingInfo, bytes);

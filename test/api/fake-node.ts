@@ -8,6 +8,7 @@ import type { NodeId, PolicyId, VolumeId } from '../../src/core/ids.ts';
 import { INVITE_PREFIX, inviteValue } from '../../src/core/invite.ts';
 import { DownTimes } from '../../src/core/life-plan.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
+import type { NodeRecovery } from '../../src/core/recovery-progress.ts';
 import { freshMemo, type ScrubCommand, type ScrubStatus } from '../../src/core/scrub.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 import { checkName, checkSize } from '../../src/core/volume.ts';
@@ -39,6 +40,7 @@ export class FakeNode implements NodeHandle {
   /** Set to make every call that proposes fail like this. */
   failure: Error | undefined;
   conditionsNow: readonly NodeCondition[] = [];
+  recoveriesNow: readonly NodeRecovery[] = [];
   scrubNow: ScrubStatus = {
     ...freshMemo(0),
     periods: { lightMs: 1000, deepMs: Number.POSITIVE_INFINITY },
@@ -62,6 +64,10 @@ export class FakeNode implements NodeHandle {
 
   async conditions(): Promise<readonly NodeCondition[]> {
     return this.conditionsNow;
+  }
+
+  async recoveries(): Promise<readonly NodeRecovery[]> {
+    return this.recoveriesNow;
   }
 
   scrub(command?: ScrubCommand): ScrubStatus {
