@@ -246,6 +246,12 @@ export class SimDisk {
     this.#detours.reads.push({ matches, to });
   }
 
+  /** No further access goes elsewhere. */
+  clearDetours(): void {
+    this.#detours.reads.length = 0;
+    this.#detours.writes.length = 0;
+  }
+
   /** Where this access really goes. A detour is used once. */
   targetOf(
     access: 'reads' | 'writes',

@@ -6,56 +6,18 @@
 import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import type { Guest } from '../guest.ts';
 import { scenario } from '../scenario.ts';
-import type { SimNode } from '../sim-node.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
+import { harm, scrubbed } from './disk-faults.ts';
 
 const ROUNDS = 3;
 const HARMS_PER_ROUND = 6;
 const DATA_OFFSET = 4 * SECTOR_BYTES;
-const SLOT_OFFSET = 2 * SECTOR_BYTES;
 /** Written before anything rots: two objects. */
 const WORKING_SET = 1100;
 const OBJECT_SECTORS = OBJECT_BYTES / SECTOR_BYTES;
 /** Busy, so that repairs meet copies that are ahead and behind. */
 const WORKLOAD = { workingSet: WORKING_SET, thinkMs: 10 };
-const HARMS = ['bit', 'bit', 'unreadable', 'sums', 'file'] as const;
-
-function harm(stage: Stage, victim: SimNode): void {
-  const { random } = stage;
-  const files = victim.disk.filePaths('objects');
-  if (files.length === 0) return;
-  const path = random.pick(files);
-  const kind = random.pick(HARMS);
-  const sector = random.between(0, OBJECT_SECTORS - 1);
-  const position = DATA_OFFSET + sector * SECTOR_BYTES + random.between(0, SECTOR_BYTES - 1);
-  if (kind === 'bit') victim.disk.rot(path, position);
-  else if (kind === 'unreadable') victim.disk.makeUnreadable(path, position);
-  else if (kind === 'file') victim.disk.loseEntry(path);
-  else for (const slot of [0, 1]) victim.disk.rot(path, slot * SLOT_OFFSET + 100);
-  stage.world.note('stage', 'harm', `${kind} ${victim.name} ${path} ${sector}`);
-}
-
-/** Asks every node for a scrub and waits until it is over and nothing is damaged any more. */
-async function scrubbed(stage: Stage, kind: 'light' | 'deep'): Promise<void> {
-  for (const node of stage.running) {
-    const { process, handle } = node.running();
-    stage.world.enter(process, () => handle.scrub({ action: 'start', kind }));
-  }
-  await stage.until(
-    `${kind} scrub and repairs are over`,
-    () => {
-      for (const node of stage.running) {
-        const { handle } = node.running();
-        const { run, late } = handle.scrub();
-        if (run !== undefined || late.length > 0) return `${node.name} scrubs`;
-      }
-      return true;
-    },
-    { seconds: 120 },
-  );
-  await stage.check.noCopyIsSuspect();
-}
 
 export const bitRot = scenario(
   'bit-rot',

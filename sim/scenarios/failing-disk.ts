@@ -7,20 +7,7 @@ import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
-
-const FAULTS = ['sync', 'write', 'read-only'] as const;
-
-/** Breaks the disk now; returns its repair. */
-function breakDisk(node: SimNode, fault: (typeof FAULTS)[number]): () => void {
-  if (fault === 'sync') node.disk.failSyncs = Number.MAX_SAFE_INTEGER;
-  else if (fault === 'write') node.disk.failsWrites = true;
-  else node.disk.isReadOnly = true;
-  return () => {
-    node.disk.failSyncs = 0;
-    node.disk.failsWrites = false;
-    node.disk.isReadOnly = false;
-  };
-}
+import { breakDisk, FAILURES } from './disk-faults.ts';
 
 /** What the map of another node says of why this one is down; undefined = it is not down there. */
 function causeSeen(stage: Stage, observer: SimNode, victim: SimNode): string | undefined {
@@ -39,7 +26,7 @@ export const failingDisk = scenario('failing-disk', { nodes: 3, copies: 3 }, asy
   const victim = stage.anyRunning(gateway);
   victim.mayFail = true;
   await stage.inMidWrite(guest);
-  const repair = breakDisk(victim, stage.random.pick(FAULTS));
+  const repair = breakDisk(victim, stage.random.pick(FAILURES));
   await stage.until('the node ends', () => !victim.isRunning, { seconds: 10 });
   const told = (): boolean =>
     stage.running.every((node) => /^io: /.test(causeSeen(stage, node, victim) ?? ''));

@@ -8,21 +8,13 @@ import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
+import { fill } from './disk-faults.ts';
 
 /** New objects all the time: each needs space. */
 const WORKLOAD = { workingSet: 8 * 1024, thinkMs: 10, depth: 8 };
 
 /** Writes in flight of one object. */
 const BURST = 24;
-
-/** Free space left from now on; returns the way back. The disk is so small that its reserves are most of that. */
-function fill(node: SimNode, leaveBytes: number): () => void {
-  const before = node.disk.capacityBytes;
-  node.disk.capacityBytes = node.disk.usedBytes + leaveBytes;
-  return () => {
-    node.disk.capacityBytes = before;
-  };
-}
 
 function levelOf(stage: Stage, node: SimNode): string | undefined {
   for (const other of stage.running) {

@@ -1,11 +1,13 @@
-// Goal: nothing in particular. Nodes are killed, lose power, are cut off, paused and healed as the seed likes, at most
-// one at a time, so that a majority and enough copies live; the guest moves to another gateway when its own is hit. All
-// safety checkers run throughout; in the end everything is healed, converges, and every acknowledged write is there.
+// Goal: nothing in particular. Nodes are killed, lose power, are cut off, paused and healed, their disks rot, fill up and
+// fail as the seed likes, at most one at a time, so that a majority and enough copies live; the guest moves to another
+// gateway when its own is hit. All safety checkers run throughout; in the end everything is healed, converges, and every
+// acknowledged write is there.
 
 import type { Guest } from '../guest.ts';
 import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
+import { DISK_FAULTS, hurtDisk, isDiskFault } from './disk-faults.ts';
 
 const ROUNDS = 6;
 /** Long runs: `npm run sim` has the rest. */
@@ -17,7 +19,18 @@ const SLOWNESS = 1000;
 /** Blocks over several objects: ends of partitions' lives differ. */
 const WORKLOAD = { workingSet: 4096, thinkMs: 20 };
 
-const FAULTS = ['kill', 'power', 'stop', 'cut', 'deaf', 'mute', 'data', 'pause', 'slow'] as const;
+const FAULTS = [
+  'kill',
+  'power',
+  'stop',
+  'cut',
+  'deaf',
+  'mute',
+  'data',
+  'pause',
+  'slow',
+  ...DISK_FAULTS,
+] as const;
 type Fault = (typeof FAULTS)[number];
 
 /** One fault from its beginning to its cure. */
@@ -25,6 +38,7 @@ async function hurt(stage: Stage, victim: SimNode, kind: Fault): Promise<() => P
   const { random } = stage;
   stage.world.note('stage', 'fault', `${kind} ${victim.name}`);
   const others = stage.nodes.filter((node) => node !== victim);
+  if (isDiskFault(kind)) return hurtDisk(stage, victim, kind);
   if (kind === 'kill') victim.kill();
   else if (kind === 'power') victim.losePower();
   else if (kind === 'stop') await victim.stop();

@@ -9,6 +9,7 @@ import type { SimNode } from '../sim-node.ts';
 import type { SimRandom } from '../sim-random.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
+import { type Cure, DISK_FAULTS, damages, hurtDisk, isDiskFault } from './disk-faults.ts';
 
 const MAX_NODES = 9;
 const ROUNDS = 5;
@@ -30,9 +31,9 @@ const FAULTS = [
   'data',
   'pause',
   'loss',
+  ...DISK_FAULTS,
 ] as const;
 type Fault = (typeof FAULTS)[number];
-type Cure = () => Promise<void>;
 
 /** Half of the fault kinds, and a network between excellent and miserable. */
 function drawWorld(stage: Stage): readonly Fault[] {
@@ -58,6 +59,7 @@ function soundCable(stage: Stage): void {
 async function hurt(stage: Stage, victim: SimNode, kind: Fault): Promise<Cure> {
   const { random, cable } = stage;
   stage.world.note('stage', 'fault', `${kind} ${victim.name}`);
+  if (isDiskFault(kind)) return hurtDisk(stage, victim, kind);
   if (kind === 'kill') victim.kill();
   else if (kind === 'power') victim.losePower();
   else if (kind === 'stop') await victim.stop();
@@ -88,16 +90,29 @@ async function cut(stage: Stage, victim: SimNode, kind: Fault): Promise<Cure> {
   };
 }
 
-async function oneRound(stage: Stage, kinds: readonly Fault[], random: SimRandom): Promise<void> {
+/** @param mayDamage there are copies that can heal others */
+async function oneRound(
+  stage: Stage,
+  kinds: readonly Fault[],
+  random: SimRandom,
+  mayDamage: boolean,
+): Promise<void> {
   const most = Math.max(1, Math.floor(stage.nodes.length / 2));
   const count = random.between(1, most);
   const cures: Cure[] = [];
+  let heal: Cure | undefined;
   for (let i = 0; i < count && stage.running.length > 0; i += 1) {
-    cures.push(await hurt(stage, stage.anyRunning(), random.pick(kinds)));
+    const drawn = random.pick(kinds);
+    const isBarred = damages(drawn) && (!mayDamage || heal !== undefined);
+    const cure = await hurt(stage, stage.anyRunning(), isBarred ? 'kill' : drawn);
+    if (damages(drawn) && !isBarred) heal = cure;
+    else cures.push(cure);
     await stage.run({ seconds: random.exponential(1) });
   }
   await stage.run({ seconds: random.exponential(5) });
   for (const cure of cures) await cure();
+  // Last: copies are healed by others, which have to be there.
+  await heal?.();
 }
 
 /** Every member but at most one is up, and nothing moves. */
@@ -139,14 +154,15 @@ export const swarm = scenario(
     const { random } = stage;
     const nodes = random.between(1, MAX_NODES);
     while (stage.nodes.length < nodes) stage.addNode();
-    await stage.form({ copies: random.between(1, Math.min(3, nodes)) });
+    const copies = random.between(1, Math.min(3, nodes));
+    await stage.form({ copies });
     const kinds = drawWorld(stage);
     stage.world.note('stage', 'swarm', `${nodes} nodes, ${kinds.join(' ')}`);
     let guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: stage.anyRunning() });
     guest.writeForever(WORKLOAD);
     for (let round = 0; round < ROUNDS; round += 1) {
       await stage.run({ seconds: random.exponential(2) });
-      await oneRound(stage, kinds, random.fork('round'));
+      await oneRound(stage, kinds, random.fork('round'), copies > 1);
       if (random.chance(0.5)) await stage.check.converges({ seconds: 180 });
       if (!guest.gatewayIsAlive) guest = await attached(stage, guest);
     }

@@ -1,0 +1,135 @@
+// What stories do to one node's disk, each with its cure: copies that rot or can not be read, accesses that go elsewhere, a
+// disk that fills up, one that fails. Damage of copies is healed, by scrubs, before the cure is over: so no story has more
+// bad copies at a time than its redundancy bears.
+
+import { MIB, OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import type { SimNode } from '../sim-node.ts';
+import type { Stage } from '../stage.ts';
+
+export type Cure = () => Promise<void>;
+
+const DATA_OFFSET = 4 * SECTOR_BYTES;
+const SLOT_OFFSET = 2 * SECTOR_BYTES;
+const OBJECT_SECTORS = OBJECT_BYTES / SECTOR_BYTES;
+const HARMS = ['bit', 'bit', 'unreadable', 'sums', 'file'] as const;
+const MAX_HARMS = 6;
+/** Accesses of one fault that go elsewhere. */
+const MAX_DETOURS = 4;
+/** A node whose disk fails under it ends within this, if it touches its disk at all. */
+const ENDS_MS = 10_000;
+const SCRUB_S = 180;
+
+export const DISK_FAULTS = ['rot', 'astray', 'full', 'failing'] as const;
+export type DiskFault = (typeof DISK_FAULTS)[number];
+
+export function isDiskFault(kind: string): kind is DiskFault {
+  return DISK_FAULTS.some((one) => one === kind);
+}
+
+/** Makes copies bad: no second node may be hurt like this before the first is healed. */
+export function damages(kind: string): boolean {
+  return kind === 'rot' || kind === 'astray';
+}
+
+/** Damages one object of a node by a draw: a bit of data or sums, a sector that can not be read, the file gone. */
+export function harm(stage: Stage, victim: SimNode): void {
+  const { random } = stage;
+  const files = victim.disk.filePaths('objects');
+  if (files.length === 0) return;
+  const path = random.pick(files);
+  const kind = random.pick(HARMS);
+  const sector = random.between(0, OBJECT_SECTORS - 1);
+  const position = DATA_OFFSET + sector * SECTOR_BYTES + random.between(0, SECTOR_BYTES - 1);
+  if (kind === 'bit') victim.disk.rot(path, position);
+  else if (kind === 'unreadable') victim.disk.makeUnreadable(path, position);
+  else if (kind === 'file') victim.disk.loseEntry(path);
+  else for (const slot of [0, 1]) victim.disk.rot(path, slot * SLOT_OFFSET + 100);
+  stage.world.note('stage', 'harm', `${kind} ${victim.name} ${path} ${sector}`);
+}
+
+/** Asks every node for a scrub and waits until it is over and nothing is damaged any more. */
+export async function scrubbed(stage: Stage, kind: 'light' | 'deep'): Promise<void> {
+  for (const node of stage.running) {
+    const { process, handle } = node.running();
+    stage.world.enter(process, () => handle.scrub({ action: 'start', kind }));
+  }
+  await stage.until(
+    `${kind} scrub and repairs are over`,
+    () => {
+      for (const node of stage.running) {
+        const { handle } = node.running();
+        const { run, late } = handle.scrub();
+        if (run !== undefined || late.length > 0) return `${node.name} scrubs`;
+      }
+      return true;
+    },
+    { seconds: SCRUB_S },
+  );
+  await stage.check.noCopyIsSuspect({ seconds: SCRUB_S });
+}
+
+/** Free space left from now on; returns the way back. The disk is so small that its reserves are most of that. */
+export function fill(node: SimNode, leaveBytes: number): () => void {
+  const before = node.disk.capacityBytes;
+  node.disk.capacityBytes = node.disk.usedBytes + leaveBytes;
+  return () => {
+    node.disk.capacityBytes = before;
+  };
+}
+
+export const FAILURES = ['sync', 'write', 'read-only'] as const;
+
+/** Breaks the disk now; returns its repair. */
+export function breakDisk(node: SimNode, fault: (typeof FAILURES)[number]): () => void {
+  if (fault === 'sync') node.disk.failSyncs = Number.MAX_SAFE_INTEGER;
+  else if (fault === 'write') node.disk.failsWrites = true;
+  else node.disk.isReadOnly = true;
+  return () => {
+    node.disk.failSyncs = 0;
+    node.disk.failsWrites = false;
+    node.disk.isReadOnly = false;
+  };
+}
+
+/** One fault of one disk. The cure of damage needs all nodes up. */
+export async function hurtDisk(stage: Stage, victim: SimNode, kind: DiskFault): Promise<Cure> {
+  const { random } = stage;
+  if (kind === 'full') {
+    const space = fill(victim, random.between(4, 9) * MIB);
+    return async () => space();
+  }
+  if (kind === 'failing') return failing(stage, victim);
+  if (kind === 'rot') {
+    for (let i = random.between(1, MAX_HARMS); i > 0; i -= 1) harm(stage, victim);
+    return () => healed(stage);
+  }
+  for (let i = random.between(1, MAX_DETOURS); i > 0; i -= 1) {
+    if (random.chance(0.5)) victim.disk.misdirectWrite(isCopy);
+    else victim.disk.misdirectRead(isCopy);
+  }
+  return () => {
+    victim.disk.clearDetours();
+    return healed(stage);
+  };
+}
+
+function isCopy(path: string): boolean {
+  return path.startsWith('objects/') || path.startsWith('incoming/');
+}
+
+async function healed(stage: Stage): Promise<void> {
+  await stage.check.converges({ seconds: 180 });
+  await scrubbed(stage, 'deep');
+}
+
+/** The node ends by itself when it touches its disk: its last words, not ours. */
+async function failing(stage: Stage, victim: SimNode): Promise<Cure> {
+  victim.mayFail = true;
+  const repair = breakDisk(victim, stage.random.pick(FAILURES));
+  if (!(await stage.world.runUntil(() => !victim.isRunning, ENDS_MS))) victim.kill();
+  return async () => {
+    repair();
+    victim.mayFail = false;
+    await victim.start();
+  };
+}
