@@ -6,6 +6,7 @@ import { MIB, OBJECT_BYTES } from '../src/core/units.ts';
 import type { ClusterView } from '../src/core/view.ts';
 import { checkBounds } from './checkers/bounds.ts';
 import { whatIsMissing } from './checkers/convergence.ts';
+import { checkClosedCopies } from './checkers/copies.ts';
 import {
   checkContent,
   checkPlaces,
@@ -20,6 +21,8 @@ import { RunFailure, type World } from './world.ts';
 const READ_PIECE_BYTES = MIB;
 /** A guest that is told of another holder asks again after this. */
 const LOCK_RETRY_MS = 100;
+/** How often all copies are looked at while they are watched. */
+const WATCH_EVERY_MS = 50;
 
 /** What the checks look at; stage.ts. */
 interface CheckedStage {
@@ -44,7 +47,8 @@ export class Checks {
 
   /** C-conv within this much simulated time. */
   async converges(limit: { readonly seconds: number }): Promise<void> {
-    await this.#stage.until('C-conv', () => this.#missing(), limit);
+    const { world } = this.#stage;
+    await world.whileWaiting(() => this.#stage.until('C-conv', () => this.#missing(), limit));
   }
 
   #missing(): string | undefined {
@@ -106,6 +110,23 @@ export class Checks {
       if (count > 0) return `${node.name} has ${count} damaged copies`;
     }
     return undefined;
+  }
+
+  /** From now on, all the time: what one member of an in-sync set has as closed all of them have (I1, C-move). */
+  watchCopies(): void {
+    const { world } = this.#stage;
+    const look = (): void => {
+      const wrong = checkClosedCopies(this.#newestView(), this.#replicas());
+      if (wrong !== undefined) world.fail(wrong);
+      else world.schedule(WATCH_EVERY_MS, undefined, look);
+    };
+    look();
+  }
+
+  #newestView(): ClusterView {
+    const views = this.#stage.running.map((node) => node.running().handle.view());
+    const known = views.filter((view) => view !== undefined);
+    return known.reduce((one, other) => (other.index > one.index ? other : one));
   }
 
   bounds(): void {

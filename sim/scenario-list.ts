@@ -31,6 +31,7 @@ import { outAndBack } from './scenarios/out-and-back.ts';
 import { outagesOverlap } from './scenarios/outages-overlap.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
+import { restlessRing } from './scenarios/restless-ring.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { shortOutage } from './scenarios/short-outage.ts';
@@ -83,6 +84,7 @@ export const SCENARIOS: readonly Scenario[] = [
   drainUnderLoad,
   outAndBack,
   outagesOverlap,
+  restlessRing,
   voterReplaced,
   twoAndWitness,
   strangerKnocks,

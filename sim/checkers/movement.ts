@@ -1,6 +1,7 @@
-// C-ring: when one node joins, T'(p) minus T(p) is {} or {new}, at most one old target makes room, and nothing else
-// moves. Exact, per partition. The share that moves must also be near the new node's share of the ring. C-move: what was
-// copied is what moved; after an outage, what changed meanwhile.
+// C-ring: when one node joins or gets heavier, T'(p) minus T(p) is {} or {new}, at most one old target makes room, and
+// nothing else moves; when one leaves or gets lighter, T(p) minus T'(p) is {} or {left}, with at most one newcomer. Exact,
+// per partition. The share that moves must also be near the new node's share of the ring. C-move: what was copied is what
+// moved; after an outage, what changed meanwhile.
 
 import type { NodeId } from '../../src/core/ids.ts';
 import { OBJECT_BYTES, REGION_BYTES } from '../../src/core/units.ts';
@@ -39,6 +40,47 @@ export function checkJoinMoves(
       return `C-ring: partition ${p} lost targets ${gone.join(',')}`;
   }
   return undefined;
+}
+
+/** C-ring of a leave, or of less weight. @returns the first placement that moved without a reason, as a sentence */
+export function checkLeaveMoves(
+  before: Placements,
+  after: Placements,
+  left: NodeId,
+): string | undefined {
+  for (const [p, old] of before.entries()) {
+    const now = after[p] ?? [];
+    const newcomers = now.filter((node) => !old.includes(node));
+    const gone = old.filter((node) => !now.includes(node));
+    if (gone.some((node) => node !== left) || newcomers.length > gone.length) {
+      return `C-ring: partition ${p}: ${old.join(',')} became ${now.join(',')} when node ${left} left`;
+    }
+  }
+  return undefined;
+}
+
+/** T is a function of the members alone: those of before, so the placements of before. */
+export function checkSamePlacements(before: Placements, after: Placements): string | undefined {
+  for (const [p, old] of before.entries()) {
+    const now = after[p] ?? [];
+    if ([...old].sort().join() === [...now].sort().join()) continue;
+    return `C-ring: partition ${p}: ${old.join(',')} became ${now.join(',')} among the same members`;
+  }
+  return undefined;
+}
+
+/** Objects that moved to a node, by how many lie in each partition. */
+export function objectsGained(
+  before: Placements,
+  after: Placements,
+  node: NodeId,
+  objectsIn: (p: number) => number,
+): number {
+  let gained = 0;
+  for (const [p, now] of after.entries()) {
+    if (now.includes(node) && before[p]?.includes(node) !== true) gained += objectsIn(p);
+  }
+  return gained;
 }
 
 /** @returns a sentence when the share of placements on the newcomer is not about its share of the ring */

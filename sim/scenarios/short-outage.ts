@@ -44,16 +44,16 @@ export const shortOutage = scenario(
     await victim.start();
     if (trouble === 'dies again') {
       const id = stage.numberOf(victim);
-      const view = () => gateway.running().handle.view();
-      await stage.until(
-        'it joins',
-        () => {
-          const now = view();
-          const policies = [...(now?.policies.keys() ?? [])];
-          return policies.some((policy) => now?.partition(policy, 0).joining.includes(id));
-        },
-        { seconds: 60 },
-      );
+      const joins = (): boolean => {
+        const now = gateway.running().handle.view();
+        if (now === undefined) return false;
+        return [...now.policies.keys()].some((policy) =>
+          [...now.explicitPartitions(policy)].some((p) =>
+            now.partition(policy, p).joining.includes(id),
+          ),
+        );
+      };
+      if (!(await stage.world.runUntil(joins, 60_000))) throw new RunFailure('it never joins');
       victim.kill();
       await stage.until('it is down again', isDown, { seconds: 30 });
       await stage.run({ seconds: 1 });

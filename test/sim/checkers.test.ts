@@ -1,11 +1,21 @@
 // The checkers of views, movement, convergence and blocks see what they are for.
 
 import test from 'ava';
-import { checkJoinMoves, checkOutageCopies, checkShare } from '../../sim/checkers/movement.ts';
+import { checkClosedCopies } from '../../sim/checkers/copies.ts';
+import {
+  checkBytesCopied,
+  checkJoinMoves,
+  checkLeaveMoves,
+  checkOutageCopies,
+  checkSamePlacements,
+  checkShare,
+  objectsGained,
+} from '../../sim/checkers/movement.ts';
 import { ViewChecker } from '../../sim/checkers/views.ts';
 import { BLOCK_BYTES, blockValue, fillBlock } from '../../sim/guest-block.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import type { ClusterView } from '../../src/core/view.ts';
+import type { ObjectStore } from '../../src/storage/store-types.ts';
 
 interface ViewOptions {
   readonly index?: number;
@@ -108,6 +118,57 @@ test('movement: only the newcomer may appear, and only for one that makes room',
   const even = Array.from({ length: 32 }, (_, p) => (p % 2 === 0 ? ids(4, 1) : ids(1, 2)));
   t.is(checkShare(even, joined, 0.25), undefined);
   t.regex(checkShare(even, joined, 0.01) ?? '', /^C-ring/);
+});
+
+test('movement: who leaves makes room for one newcomer, nothing else moves; the same members, the same places', (t) => {
+  const ids = (...nodes: number[]) => nodes as unknown as NodeId[];
+  const left = 2 as NodeId;
+  t.is(checkLeaveMoves([ids(1, 2), ids(1, 3)], [ids(1, 4), ids(1, 3)], left), undefined);
+  t.is(checkLeaveMoves([ids(1, 2)], [ids(1)], left), undefined, 'nobody is left to take it');
+  t.regex(checkLeaveMoves([ids(1, 3)], [ids(1, 4)], left) ?? '', /^C-ring/, 'it held nothing');
+  t.regex(checkLeaveMoves([ids(1, 2)], [ids(4, 3)], left) ?? '', /^C-ring/, 'node 1 went, too');
+  t.regex(checkLeaveMoves([ids(1, 3)], [ids(1, 3, 4)], left) ?? '', /^C-ring/);
+  t.is(checkSamePlacements([ids(1, 2)], [ids(2, 1)]), undefined);
+  t.regex(checkSamePlacements([ids(1, 2)], [ids(1, 3)]) ?? '', /^C-ring/);
+  const gained = objectsGained(
+    [ids(1, 2), ids(1, 2)],
+    [ids(1, 4), ids(1, 2)],
+    4 as NodeId,
+    () => 3,
+  );
+  t.is(gained, 3);
+  const copied = (bytes: number) => checkBytesCopied([{ name: 'n', objectsGained: gained, bytes }]);
+  t.is(copied(3 * 4 * 2 ** 20), undefined);
+  t.regex(copied(3.4 * 4 * 2 ** 20) ?? '', /^C-move: n copied/);
+});
+
+test('copies: what one member has as closed all sure ones of the in-sync set have', (t) => {
+  const row = (verCount: number, closed: number) => ({ generation: 5, index: 0, verCount, closed });
+  const replica = (node: number, rows: readonly ReturnType<typeof row>[]) => ({
+    name: `n${node}`,
+    node,
+    store: { rowsOf: () => rows, row: () => rows[0] } as unknown as ObjectStore,
+  });
+  const seen = (durability = 'durable', doubtful: number[] = []) => {
+    const config = { targets: [1, 2], inSync: [1, 2], joining: [3], doubtful, cfg: 1 };
+    return {
+      partitions: 1,
+      policies: new Map([[0, { id: 0 }]]),
+      partition: () => config,
+      volumeOfGeneration: () => ({ durability }),
+    } as unknown as ClusterView;
+  };
+  const all = [replica(1, [row(5, 4)]), replica(2, [row(4, 3)])];
+  t.is(checkClosedCopies(seen(), all), undefined);
+  const short = [replica(1, [row(5, 5)]), replica(2, [row(4, 3)])];
+  t.regex(
+    checkClosedCopies(seen(), short) ?? '',
+    /^partition 0\/0: I1: n1 has object .* closed up to 5, n2 has 4/,
+  );
+  t.regex(checkClosedCopies(seen(), [replica(1, [row(1, 1)]), replica(2, [])]) ?? '', /n2 has 0/);
+  t.is(checkClosedCopies(seen('writeback'), short), undefined, 'judged by R8');
+  t.is(checkClosedCopies(seen('durable', [2]), short), undefined, 'a doubtful one');
+  t.is(checkClosedCopies(seen(), [replica(1, [row(1, 1)]), replica(3, [])]), undefined, 'a joiner');
 });
 
 test('movement: an outage costs the regions that changed or were open, a tenth more at most', (t) => {
