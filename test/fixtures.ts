@@ -197,6 +197,15 @@ export const entryBodies = {
     const node = nodeId(options.node);
     return { type: 'isrRelease', partitions: options.partitions, node } satisfies EntryBody;
   },
+  acceptLoss(options: { partitions: PartitionCas[]; node: number; incarnation?: number }) {
+    return {
+      type: 'acceptLoss',
+      partitions: options.partitions,
+      node: nodeId(options.node),
+      incarnation: (options.incarnation ?? 1) as Incarnation,
+      by: 'test',
+    } satisfies EntryBody;
+  },
   isrDoubt(options: { partitions: PartitionCas[] }) {
     return { type: 'isrDoubt', partitions: options.partitions } satisfies EntryBody;
   },

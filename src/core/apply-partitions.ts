@@ -121,7 +121,8 @@ export function purgeable(state: ClusterState, body: Body<'purge'>): PartitionCa
   });
 }
 
-function lifeBar(
+/** Undefined when this life of the node is up. */
+export function lifeBar(
   state: ClusterState,
   body: { readonly node: NodeId; readonly incarnation: Incarnation },
 ): Applied | undefined {
@@ -129,8 +130,8 @@ function lifeBar(
   return declined(state, 'stale', `n${body.node} is not up in incarnation ${body.incarnation}`);
 }
 
-/** `value` = elements applied. None at all: 'stale', with the first reason. */
-function applyList<E extends PartitionCas>(
+/** Each element by its cas. `value` = elements applied. None at all: 'stale', with the first reason. */
+export function applyList<E extends PartitionCas>(
   state: ClusterState,
   elements: readonly E[],
   change: Change<E>,

@@ -19,6 +19,7 @@ import {
   applyNodeOutdated,
   applyNodeWeight,
 } from './apply-life.ts';
+import { applyAcceptLoss } from './apply-loss.ts';
 import { applyNodeAdmit, applyNodeJoin, applyNodesDown, applyNodeUp } from './apply-members.ts';
 import {
   applyIsrAbort,
@@ -165,6 +166,8 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyIsrShrinkUnsure(state, body);
     case 'isrDoubt':
       return applyIsrDoubt(state, body);
+    case 'acceptLoss':
+      return applyAcceptLoss(state, body);
     case 'isrRelease':
       return applyIsrRelease(state, body);
     case 'purge':

@@ -215,6 +215,17 @@ export type EntryBody =
       readonly partitions: readonly PartitionCas[];
     }
   | {
+      /**
+       * Lost partitions start anew, empty, with `node` alone in sync: it has dropped what it held of them (section 6).
+       * Who uses a volume with a part in them is fenced.
+       */
+      readonly type: 'acceptLoss';
+      readonly partitions: readonly PartitionCas[];
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly by: string;
+    }
+  | {
       readonly type: 'isrRelease';
       readonly partitions: readonly PartitionCas[];
       readonly node: NodeId;

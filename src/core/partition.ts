@@ -203,6 +203,22 @@ export function retire(config: PartitionConfig, node: NodeId): PartitionConfig |
   return same ? undefined : changed(config, inSync, joining);
 }
 
+/** LOST (section 6): every member of I is an identity that does not exist any more. */
+export function isLost(config: PartitionConfig, isThere: IsLive): boolean {
+  return config.inSync.length > 0 && !config.inSync.some(isThere);
+}
+
+/**
+ * The operator goes on without what is lost: `node`, which holds nothing of the partition, is all of I; others join it.
+ * The one change that keeps no old member (A7): there is none left.
+ */
+export function acceptLoss(config: PartitionConfig, node: NodeId, isThere: IsLive): ConfigChange {
+  if (!isLost(config, isThere)) return 'it is not lost';
+  const { targets } = config;
+  const cfg = (config.cfg + 1) as ConfigVersion;
+  return { cfg, targets, inSync: [node], joining: [], doubtful: [] };
+}
+
 /** Why copies on `node` may not be deleted here; undefined when they may (I5). */
 export function purgeBar(config: PartitionConfig, node: NodeId): string | undefined {
   if (config.inSync.includes(node)) return `n${node} is in sync here`;

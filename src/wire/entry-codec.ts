@@ -148,6 +148,7 @@ export const entryBody: Codec<EntryBody> = union('type', {
   isrSettle: variant(54, struct({ partitions, node: nodeId, incarnation })),
   isrShrinkUnsure: variant(57, struct({ partitions, node: nodeId, reason })),
   isrDoubt: variant(58, struct({ partitions })),
+  acceptLoss: variant(59, struct({ partitions, node: nodeId, incarnation, by: reason })),
   volumeCreate: variant(64, volumeCreate),
   volumeDelete: variant(65, struct({ volume: volumeId, token })),
   lockAcquire: variant(80, struct(lockAcquire)),

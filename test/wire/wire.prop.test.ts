@@ -120,6 +120,7 @@ const body = fc.oneof(
     isrRelease: { partitions: cas, node: u32 },
     isrSettle: { partitions: cas, node: u32, incarnation: u32 },
     isrDoubt: { partitions: cas },
+    acceptLoss: { partitions: cas, node: u32, incarnation: u32, by: text },
     isrShrinkUnsure: { partitions: cas, node: u32, reason: text },
     purge: { partitions: cas, node: u32 },
     volumeCreate: {
