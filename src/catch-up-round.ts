@@ -9,13 +9,18 @@ import { MAX_PARTITIONS_PER_ENTRY } from './core/log-entry.ts';
 import { isJoinDue, type JoinWork, joinsDue } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import type { CatchUp, CaughtUp, DrainOrders, DrainWanted } from './datapath/catch-up.ts';
-import type { Clock, Trace } from './ports/ports.ts';
+import type { Clock, TimerHandle, Trace } from './ports/ports.ts';
 import type { PartitionCfg } from './wire/payloads.ts';
 
 /** No further partition is begun after this. */
 export const ROUND_MS = 2000;
 /** A promotion that is not applied in this time is asked for again by the next round. */
 export const PROMOTE_MS = 5000;
+/** What is caught up is promoted in lists: of a share of what this node joins, and after so long what there is. */
+export const PROMOTE_WAIT_MS = 100;
+export const PROMOTE_LEAST = 16;
+export const PROMOTE_MOST = 512;
+const PROMOTE_SHARE = 4;
 
 export interface RoundParts {
   readonly self: NodeId;
@@ -39,6 +44,9 @@ export class CatchUpRound {
   #due: JoinWork[] = [];
   #caughtUp: CaughtUp[] = [];
   #promoting: Promise<void> | undefined;
+  #timer: TimerHandle | undefined;
+  /** Partitions being drained. */
+  #underWay = 0;
   #promoted = 0;
   #failed = 0;
 
@@ -55,7 +63,11 @@ export class CatchUpRound {
       isWanted: (where) => this.#isWanted(where),
       ended: (where, result) => this.#ended(where, result),
     });
-    while (this.#promoting !== undefined) await this.#promoting;
+    while (this.#caughtUp.length > 0 || this.#promoting !== undefined) {
+      this.#promote();
+      await this.#promoting;
+    }
+    if (this.#timer !== undefined) this.#parts.clock.clearTimer(this.#timer);
     if (this.#promoted === 0 && this.#failed > 0) {
       throw new OperatingError('unreachable', 'no partition caught up', { advice: 'retry' });
     }
@@ -71,6 +83,7 @@ export class CatchUpRound {
       const key = partitionKey(policy, p);
       if (this.#begun.get(key) === config.cfg) continue;
       this.#begun.set(key, config.cfg);
+      this.#underWay += 1;
       return { policy, p, cfg: config.cfg, urgency };
     }
   }
@@ -89,26 +102,38 @@ export class CatchUpRound {
   }
 
   #ended(where: PartitionCfg, result: CaughtUp | undefined): void {
+    this.#underWay -= 1;
     if (result === undefined) {
       if (this.#isWanted(where)) this.#failed += 1;
       return;
     }
     this.#caughtUp.push(result);
-    this.#promoteSoon();
+    this.#promoteIfDue();
+  }
+
+  /** Few lists, for each is an entry of the log; but nobody's write waits long for the last ones. */
+  #promoteIfDue(): void {
+    const left = this.#due.length + this.#underWay + this.#caughtUp.length;
+    const share = Math.ceil(left / PROMOTE_SHARE);
+    const due = Math.max(PROMOTE_LEAST, Math.min(PROMOTE_MOST, share));
+    if (this.#caughtUp.length >= due || this.#due.length + this.#underWay === 0) this.#promote();
+    else this.#timer ??= this.#parts.clock.setTimer(PROMOTE_WAIT_MS, () => this.#promote());
   }
 
   /** One list on its way at a time; what is caught up meanwhile is the next one. */
-  #promoteSoon(): void {
+  #promote(): void {
+    if (this.#timer !== undefined) this.#parts.clock.clearTimer(this.#timer);
+    this.#timer = undefined;
     if (this.#promoting !== undefined || this.#caughtUp.length === 0) return;
     const partitions = this.#caughtUp.splice(0, MAX_PARTITIONS_PER_ENTRY);
-    this.#promoting = this.#promote(partitions).then(() => {
+    this.#promoting = this.#propose(partitions).then(() => {
       this.#promoting = undefined;
-      this.#promoteSoon();
+      if (this.#caughtUp.length > 0) this.#promoteIfDue();
     });
   }
 
   /** Never rejects: what was not promoted is drained again, and that costs a comparison. */
-  async #promote(partitions: readonly CaughtUp[]): Promise<void> {
+  async #propose(partitions: readonly CaughtUp[]): Promise<void> {
     const { self, incarnation, agreement, trace } = this.#parts;
     const body = {
       type: 'isrPromote',
