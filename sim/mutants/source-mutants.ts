@@ -2,10 +2,8 @@
 // node applies them. Each replaces one text of one file while it is loaded, in a process of its own, and names the story
 // that must catch it.
 //
-// Two rules have more than one guard, so that no story fails when one of them is broken alone; unit tests are their judges.
-// A doubtful member answers no reads (R7): the first touch and the version in each read stand before it
-// (core/doubtful.test.ts, datapath/writeback.test.ts). A sector is repaired at its own version only: source, asker and
-// store each check it, and copies are rarely apart when one rots (datapath/repair.test.ts).
+// Some rules have more than one guard; then all of them are broken at once (`also`), since no story fails when one of them
+// is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
 export interface SourceMutant {
   readonly name: string;
@@ -16,6 +14,14 @@ export interface SourceMutant {
   readonly seeds: number;
   readonly file: string;
   /** Must be in the file, once. */
+  readonly from: string;
+  readonly to: string;
+  /** Further guards of the same rule, which no story can see broken one by one: unit tests judge each of them. */
+  readonly also?: readonly Break[];
+}
+
+interface Break {
+  readonly file: string;
   readonly from: string;
   readonly to: string;
 }
@@ -206,5 +212,123 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     file: 'src/core/outage.ts',
     from: "return 'reopen';",
     to: "return 'forget';",
+  },
+  {
+    name: 'read-only-undoubted',
+    breaks: 'I12: before a read-only touch is read the log knows who was not asked',
+    story: 'two-at-once',
+    seeds: 8,
+    file: 'src/core/read-only.ts',
+    from: "if (absent.some((node) => isSure(config, node))) return { kind: 'doubt' };",
+    to: '',
+  },
+  {
+    name: 'settles-uncut',
+    breaks: 'I12: a doubtful member cuts what it has beyond a sure one from fenced holders',
+    story: 'two-at-once',
+    seeds: 8,
+    file: 'src/datapath/settle.ts',
+    from: 'return own.verToken < volume.lock.token;',
+    to: 'return own.verToken < 0;',
+  },
+  {
+    name: 'settling-cuts-the-living',
+    breaks: 'I1: settling cuts no write of a holder whose token is the last one',
+    story: 'two-at-once',
+    seeds: 8,
+    file: 'src/datapath/settle.ts',
+    from: 'return own.verToken < volume.lock.token;',
+    to: 'return own.verToken <= volume.lock.token;',
+  },
+  {
+    name: 'trims-not-noted',
+    breaks: '4.7: every change of bytes counts, by whatever op',
+    story: 'short-outage',
+    seeds: 8,
+    file: 'src/datapath/peer-service.ts',
+    from: '    this.#parts.dirty.note(at.partition, frame, regionsOf(frame.offset, frame.count));',
+    to: '    if (frame.op !== OP.ZERO) this.#parts.dirty.note(at.partition, frame, regionsOf(frame.offset, frame.count));',
+  },
+  {
+    name: 'outages-from-the-file-alone',
+    breaks: '4.7: what the journal has since the last checkpoint counts after a restart',
+    story: 'short-outage',
+    seeds: 16,
+    file: 'src/storage/store-replay.ts',
+    from: '      this.#parts.outages.replayed(record);',
+    to: '',
+  },
+  {
+    name: 'whole-objects-after-an-outage',
+    breaks: 'C-move: an outage costs what changed meanwhile',
+    story: 'restless-ring',
+    seeds: 4,
+    file: 'src/datapath/differences.ts',
+    from: "const isComparable = own?.kind === 'data' && row.kind === 'data';",
+    to: "const isComparable = own?.kind === 'data' && row.kind === 'zero';",
+  },
+  {
+    name: 'comparing-is-guessing',
+    breaks: '4.7: who does not know what changed compares, and never guesses',
+    story: 'restless-ring',
+    seeds: 6,
+    file: 'src/datapath/region-hashes.ts',
+    from: 'if (isEqual(own, other, region * REGION_HASH_BYTES)) continue;',
+    to: 'if (region > 31 || isEqual(own, other, region * REGION_HASH_BYTES)) continue;',
+  },
+  {
+    name: 'ring-counts-its-members',
+    breaks: 'C-ring: a member that joins or leaves moves only its own share',
+    story: 'restless-ring',
+    seeds: 4,
+    file: 'src/core/ring.ts',
+    from: 'hash48(owner.node, k, POINT_SALT)',
+    to: 'hash48(owner.node, k + owners.length * 1000, POINT_SALT)',
+  },
+  {
+    name: 'promoted-empty',
+    breaks: 'I1, C-move: nobody counts before it has what the others have as closed',
+    story: 'restless-ring',
+    seeds: 4,
+    file: 'src/datapath/catch-up.ts',
+    from: 'return work.filter((row) => view.volumeOfGeneration(row.generation) !== undefined);',
+    to: 'return work.filter((row) => view.volumeOfGeneration(row.generation) === undefined);',
+  },
+  {
+    name: 'repairs-from-another-version',
+    breaks: '4.10: a copy is repaired from its own version only',
+    story: 'repair-behind',
+    seeds: 12,
+    file: 'src/datapath/peer-source.ts',
+    from: 'return isSame ? STATUS.OK : STATUS.CHANGED;',
+    to: 'return isSame || row !== undefined ? STATUS.OK : STATUS.CHANGED;',
+    also: [
+      {
+        file: 'src/datapath/fetch-range.ts',
+        from: '(reply.status === STATUS.OK && !isSame)',
+        to: '(reply.status === STATUS.OK && reply.sums.length === 0 && !isSame)',
+      },
+    ],
+  },
+  {
+    name: 'doubtful-answers-reads',
+    breaks: 'R7, R8: a doubtful member answers no read of a writeback volume',
+    story: 'writeback-doubtful-reads',
+    seeds: 8,
+    file: 'src/core/partition.ts',
+    from: "if (durability === 'durable' || config.doubtful.length === 0) return config.inSync;",
+    to: "if (durability !== 'durable' || config.doubtful.length === 0) return config.inSync;",
+    also: [
+      {
+        file: 'src/datapath/reconcile.ts',
+        from: 'if (cfg === this.#touchedCfg[p]) continue;',
+        to: 'if (cfg !== undefined) continue;',
+      },
+      {
+        file: 'src/datapath/peer-service.ts',
+        from: 'if (own.count < frame.verCount) {',
+        to: 'if (own.count < 0) {',
+      },
+    ],
   },
 ];
