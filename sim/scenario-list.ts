@@ -11,6 +11,7 @@ import { commands } from './scenarios/commands.ts';
 import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
+import { deletedStaysDeleted } from './scenarios/deleted-stays-deleted.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
@@ -31,6 +32,10 @@ import { outAndBack } from './scenarios/out-and-back.ts';
 import { outagesOverlap } from './scenarios/outages-overlap.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
+import { recoveryBroken } from './scenarios/recovery-broken.ts';
+import { recoveryOrder } from './scenarios/recovery-order.ts';
+import { recoveryPaused } from './scenarios/recovery-paused.ts';
+import { repairBehind } from './scenarios/repair-behind.ts';
 import { restlessRing } from './scenarios/restless-ring.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
@@ -46,6 +51,7 @@ import { twoAtOnce } from './scenarios/two-at-once.ts';
 import { twoOut } from './scenarios/two-out.ts';
 import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
+import { writebackDoubtfulReads } from './scenarios/writeback-doubtful-reads.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
 import { writebackPowerLoss } from './scenarios/writeback-power-loss.ts';
@@ -65,6 +71,8 @@ export const SCENARIOS: readonly Scenario[] = [
   lostChannel,
   shortCutLink,
   shortOutage,
+  recoveryOrder,
+  recoveryPaused,
   backForGood,
   cutGatewayReturns,
   staleGateway,
@@ -75,16 +83,20 @@ export const SCENARIOS: readonly Scenario[] = [
   writebackFlushBeside,
   writebackThirdStaysDead,
   writebackSureOneCut,
+  writebackDoubtfulReads,
   cacheLost,
   failingDisk,
   fullDisk,
   bitRot,
+  repairBehind,
   randomFaults,
   swarm,
   drainUnderLoad,
   outAndBack,
   outagesOverlap,
   restlessRing,
+  recoveryBroken,
+  deletedStaysDeleted,
   voterReplaced,
   twoAndWitness,
   strangerKnocks,
