@@ -6,6 +6,7 @@ import { missing } from './admin.ts';
 import { Agreement, type AgreementTuning } from './agreement/agreement.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
+import { BookDuties } from './book-duties.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
@@ -31,6 +32,7 @@ import { RecoveryWatch } from './recovery-watch.ts';
 import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
+import { distrustMap } from './storage/raft-log-open.ts';
 import type { Superblock } from './storage/superblock.ts';
 import { membershipDuties, ringDuties, Watch } from './watch-duties.ts';
 import { type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
@@ -77,6 +79,7 @@ export class FormedNode {
   readonly #space: SpaceDuties;
   readonly #life: OwnLife;
   readonly #images: ImageDuties;
+  readonly #book: BookDuties;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -90,6 +93,7 @@ export class FormedNode {
     this.self = superblock.node;
     this.store = store;
     const { self } = this;
+    this.#book = new BookDuties({ self, clock, trace, disk: ports.disk, view: () => this.view });
     this.#images = new ImageDuties({
       ...{ self, clock, trace, disk: ports.disk, isUp: () => this.isUp, view: () => this.view },
       agreement: () => this.agreement,
@@ -116,6 +120,7 @@ export class FormedNode {
     this.desk = new MemberDesk({
       ...{ self, clock, network, agreement, view, onExitAsked: options.onExitAsked },
       usedBytes: () => store.usedBytes,
+      dropLost: (partitions) => this.#dropLost(partitions),
       onRetired: options.onFatal,
     });
     const seen = { prober: this.#prober, downTimes: this.desk.downTimes, view };
@@ -151,7 +156,11 @@ export class FormedNode {
       onAlone: () => {
         this.desk.endIfRetired().catch(() => trace.count('retirement.failed'));
       },
-      onBroken: (error) => options.onFatal(error),
+      // The next start takes the map from the others (C2.8).
+      onBroken: (error) => {
+        const end = (): void => options.onFatal(error);
+        distrustMap(ports.disk).then(end, end);
+      },
       ...options.tuning,
       onView: (view) => this.#adopt(view),
       onRole: (role) => send({ type: 'role.changed', role }),
@@ -282,6 +291,7 @@ export class FormedNode {
     this.#prober.stop();
     this.#space.stop();
     this.#images.stop();
+    this.#book.stop();
     this.agreement.stop();
     this.#peers.stop();
     const { log, superblock } = this.#options;
@@ -304,6 +314,7 @@ export class FormedNode {
     this.#prober.stop();
     this.#space.stop();
     this.#images.stop();
+    this.#book.stop();
     this.#peers.stop();
     await this.agreement.sayFailing(reason, LAST_WORDS_MS);
   }
@@ -341,6 +352,20 @@ export class FormedNode {
     if (volume === undefined) throw missing(name);
     invariant(this.#datapath !== undefined, 'a node with a view has a data path');
     return this.#datapath.openVolume(volume);
+  }
+
+  async #dropLost(partitions: readonly PartitionCas[]): Promise<void> {
+    const surplus = this.#datapath?.surplus;
+    // Each turn drops some: bounded by the rows that are there.
+    for (let dropped = 1; dropped > 0; ) {
+      dropped = await new Promise<number>((resolve, reject) => {
+        if (surplus === undefined) return resolve(0);
+        surplus.dropLost(partitions, (error, count) => {
+          if (error === undefined) resolve(count);
+          else reject(error);
+        });
+      });
+    }
   }
 
   /** A read-only touch waits for it, and asks again. */
@@ -394,7 +419,10 @@ export class FormedNode {
     if (former !== undefined) this.#options.onFatal(retired(this.self, former.how));
     this.desk.note(view);
     this.progress.follow(view);
-    if (areNew) this.#watch.noteMembers();
+    if (areNew) {
+      this.#watch.noteMembers();
+      this.#book.noteMembers();
+    }
     this.#locks.sweep();
     this.#options.send({ type: 'view.changed', epoch: view.epoch });
     this.#options.onView(view);

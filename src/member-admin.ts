@@ -22,6 +22,7 @@ import {
 } from './core/recovery-settings.ts';
 import { ringOf } from './core/ring-change.ts';
 import type { ClusterView, Member } from './core/view.ts';
+import { acceptLoss, type LossContext, lossPlan } from './loss-admin.ts';
 import type {
   ClusterAdmin,
   DrainKind,
@@ -45,6 +46,7 @@ export interface MemberAdminContext {
   readonly reachOf: (nodes: readonly NodeId[]) => Promise<ReadonlyMap<NodeId, number>>;
   readonly lookForVoters: () => Promise<void>;
   readonly catchUp: () => Promise<void>;
+  readonly dropLost: LossContext['dropLost'];
   /** A leader is known. */
   readonly hasLeader: () => boolean;
 }
@@ -79,6 +81,8 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
     set: (name, value) => set(context, name, value),
     enableRecovery: (isEnabled) => enableRecovery(context, isEnabled),
     alterCopies: (copies, minCopies) => alterCopies(context, copies, minCopies),
+    lossPlan: () => lossPlan(view()),
+    acceptLoss: () => acceptLoss(context),
     lookForVoters,
     catchUp,
     recoverPlan: () => recoverPlan(context),

@@ -5,6 +5,7 @@ import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
 import { DownTimes } from './core/life-plan.ts';
+import type { PartitionCas } from './core/log-entry.ts';
 import type { ClusterView } from './core/view.ts';
 import { memberAdmin } from './member-admin.ts';
 import type { ClusterAdmin } from './node-handle.ts';
@@ -22,6 +23,8 @@ export interface MemberDeskOptions {
   readonly view: () => ClusterView | undefined;
   /** Of copies that this node holds. */
   readonly usedBytes: () => number;
+  /** Drops what this node has of lost partitions, durably. */
+  readonly dropLost: (partitions: readonly PartitionCas[]) => Promise<void>;
   readonly onExitAsked: () => void;
   /** This node is a member no more: it can not go on. */
   readonly onRetired: (error: Error) => void;
@@ -83,6 +86,7 @@ export class MemberDesk {
       lookForVoters: () => this.lookForVoters(),
       catchUp: () => agreement.readCurrent(),
       hasLeader: () => this.#hasLeader,
+      dropLost: this.#options.dropLost,
     });
   }
 }

@@ -2,6 +2,7 @@
 
 import type { NodeCondition } from './core/condition.ts';
 import type { ClusterId, NodeId, VolumeId } from './core/ids.ts';
+import type { VolumeLoss } from './core/lost.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import type { ClusterView, Durability } from './core/view.ts';
@@ -29,6 +30,8 @@ export interface NodeStatus {
   readonly spaceBytes: { readonly total: number; readonly free: number; readonly used: number };
   /** Copies this node holds. */
   readonly objects: number;
+  /** Members differ about the map at this index, and nobody can say who is right (C2.8); 0 = they do not. */
+  readonly disputedIndex: number;
   /** Catch-up of this node: partitions it still has to bring in sync, and bytes copied since its start. */
   readonly catchUp: { readonly partitionsLeft: number; readonly bytesCopied: number };
 }
@@ -102,6 +105,14 @@ export interface RecoverPlan {
   readonly mayLose: readonly string[];
 }
 
+/** What is lost for good. */
+export interface LossPlan {
+  readonly partitions: number;
+  readonly volumes: readonly VolumeLoss[];
+  /** Down members with the only copies of something else. */
+  readonly mayReturn: readonly NodeId[];
+}
+
 export type DrainKind = 'drain' | 'out';
 
 /** What an operator decides of the members, each by the log. */
@@ -127,6 +138,13 @@ export interface ClusterAdmin {
   enableRecovery(isEnabled: boolean): Promise<void>;
   /** Of the default policy. */
   alterCopies(copies: number, minCopies: number | undefined): Promise<void>;
+  /** What is lost for good, and what accepting it means (section 6). */
+  lossPlan(): LossPlan;
+  /**
+   * Goes on without it, for good; gives the number of partitions that start anew, empty, on this node.
+   * @throws OperatingError 'missing' when nothing is lost, 'refused' on a node that holds no data
+   */
+  acceptLoss(): Promise<number>;
   /**
    * C2.3: resolves when this node has applied all that was decided anywhere when it was called.
    * @throws OperatingError 'no-quorum' when no majority of the voters says so in time

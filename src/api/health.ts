@@ -4,6 +4,7 @@
 import type { PartitionCounts, Warning } from '../core/admin-shapes.ts';
 import { formatDuration } from '../core/duration.ts';
 import type { NodeId } from '../core/ids.ts';
+import { lossesOf, lostPartitions } from '../core/lost.ts';
 import { partitionsWithoutRoom } from '../core/recovery-plan.ts';
 import type { ClusterView, Member, Policy } from '../core/view.ts';
 import type { MemberFate, NodeStatus } from '../node-handle.ts';
@@ -33,6 +34,8 @@ export function healthWarnings(
   });
   const found = [
     quorumLost(view, status),
+    mapDiffers(status),
+    lost(view),
     halted(partitions, down),
     degraded(view, partitions, down),
     ...down.filter((member) => member.failure === '').map((one) => nodeDown(one, fateOf(one.node))),
@@ -109,6 +112,42 @@ function quorumLost(view: ClusterView, status: NodeStatus): Warning | undefined 
   const message = `${missing.length} of ${length} voters do not answer (${names}): nothing can be decided`;
   const remedy = `start ${names}; if they are lost for good: dog cluster recover force`;
   return warn('QUORUM_LOST', 'error', message, remedy, missing);
+}
+
+/** Ranges named in one message; the rest is counted. */
+const MAX_RANGES = 4;
+
+function lost(view: ClusterView): Warning | undefined {
+  const partitions = lostPartitions(view);
+  if (partitions.length === 0) return undefined;
+  const losses = lossesOf(view, partitions);
+  const texts = losses.slice(0, MAX_RANGES).map(({ volume, ranges }) => {
+    const named = ranges.slice(0, MAX_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
+    const more = ranges.length > MAX_RANGES ? ` and ${ranges.length - MAX_RANGES} more` : '';
+    return `${volume.name} at bytes ${named.join(', ')}${more}`;
+  });
+  const more = losses.length > MAX_RANGES ? ` and ${losses.length - MAX_RANGES} more volumes` : '';
+  const what = losses.length === 0 ? 'no volume has a part in them' : texts.join('; ') + more;
+  const message = `no copy is left of ${partitions.length} partitions: ${what}; reads and writes there fail`;
+  const remedy =
+    'their nodes were retired for good; go on without: dog cluster recover accept-loss';
+  return warn(
+    'LOST',
+    'error',
+    message,
+    remedy,
+    losses.map(({ volume }) => volume.name),
+  );
+}
+
+function mapDiffers({ disputedIndex }: NodeStatus): Warning | undefined {
+  if (disputedIndex === 0) return undefined;
+  return warn(
+    'MAP_DIFFERS',
+    'error',
+    `members differ about the map at index ${disputedIndex}, and no majority says who is right`,
+    'check that all nodes run the same version; start the node whose memory you doubt on an empty data directory, then dog node forget its old id',
+  );
 }
 
 function halted(partitions: PartitionCounts, down: readonly Member[]): Warning | undefined {

@@ -2,12 +2,19 @@
 // of the node's ClusterAdmin; the answer is the member as it is afterwards.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { InviteListData, MovePlanData, NodeData, RecoverData } from '../core/admin-shapes.ts';
+import type {
+  InviteListData,
+  LossData,
+  MovePlanData,
+  NodeData,
+  RecoverData,
+} from '../core/admin-shapes.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
 import type {
   ClusterAdmin,
   InviteInfo,
+  LossPlan,
   MovePlan,
   NodeHandle,
   RecoverPlan,
@@ -92,6 +99,15 @@ function addClusterRoutes(app: FastifyInstance, handle: NodeHandle): void {
     const data = { copies, minCopies: policy?.minCopies ?? minCopies ?? 0 };
     return answer(handle, 'copies', data);
   });
+  app.get('/v1/cluster/loss', async () => {
+    const view = viewOf(handle);
+    return answer(handle, 'loss', lossData(view.name, handle.admin().lossPlan()));
+  });
+  app.post('/v1/cluster/accept-loss', async (request) => {
+    parseEmpty(request.body);
+    viewOf(handle);
+    return answer(handle, 'accepted', { partitions: await handle.admin().acceptLoss() });
+  });
   app.get('/v1/cluster/recover', async () => {
     viewOf(handle);
     return answer(handle, 'recover', recoverData(await handle.admin().recoverPlan()));
@@ -140,6 +156,16 @@ function inviteData(invite: InviteInfo): InviteListData {
     expires: expiresMs === 0 ? null : dateText(expiresMs),
     isSingleUse,
     hasExpired: expiresMs !== 0 && Date.now() >= expiresMs,
+  };
+}
+
+function lossData(cluster: string, plan: LossPlan): LossData {
+  const { partitions, volumes, mayReturn } = plan;
+  return {
+    cluster,
+    partitions,
+    volumes: volumes.map(({ volume, bytes, ranges }) => ({ name: volume.name, bytes, ranges })),
+    mayReturn: mayReturn.map(nodeName),
   };
 }
 

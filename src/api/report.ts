@@ -12,6 +12,7 @@ import type {
   VolumeDetail,
 } from '../core/admin-shapes.ts';
 import type { NodeId } from '../core/ids.ts';
+import { isLostIn, lossesOf, lostPartitions } from '../core/lost.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ScrubStatus } from '../core/scrub.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
@@ -171,6 +172,7 @@ export function volumeDetail(view: ClusterView, volume: Volume): VolumeDetail {
     policy: volume.policy,
     objects: divideUp(volume.sizeBytes, OBJECT_BYTES),
     partitions: volumePartitions(view, volume),
+    lost: lossesOf(view, lostPartitions(view)).find((one) => one.volume === volume)?.ranges ?? [],
   };
 }
 
@@ -205,7 +207,7 @@ export function volumePartitions(view: ClusterView, volume: Volume): PartitionCo
 type Tally = { -readonly [Key in keyof PartitionCounts]: number };
 
 function emptyTally(): Tally {
-  return { total: 0, clean: 0, joining: 0, degraded: 0, halted: 0, settled: 0 };
+  return { total: 0, clean: 0, joining: 0, degraded: 0, halted: 0, lost: 0, settled: 0 };
 }
 
 function count(tally: Tally, view: ClusterView, config: PartitionConfig, policy: Policy): void {
@@ -216,13 +218,15 @@ function count(tally: Tally, view: ClusterView, config: PartitionConfig, policy:
   const isAtRest = isQuiet && isPlaced && config.targets.length > 0;
   tally.total += 1;
   if (isAtRest) tally.settled += 1;
-  if (live.length < policy.minCopies) tally.halted += 1;
+  if (isLostIn(view, config)) tally.lost += 1;
+  else if (live.length < policy.minCopies) tally.halted += 1;
   else if (live.length < policy.copies) tally.degraded += 1;
   else if (!isAtRest) tally.joining += 1;
   else tally.clean += 1;
 }
 
 function worstState(counts: PartitionCounts): VolumeData['state'] {
+  if (counts.lost > 0) return 'lost';
   if (counts.halted > 0) return 'halted';
   if (counts.degraded > 0) return 'degraded';
   return counts.joining > 0 ? 'joining' : 'ok';

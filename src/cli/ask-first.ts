@@ -4,6 +4,19 @@
 import type { GlobalOptions, Io } from './context.ts';
 import { CommandError } from './failure.ts';
 
+/** What can not be taken back needs a word, not a key. @throws CommandError as below */
+export async function askTyped(io: Io, word: string, question: string): Promise<void> {
+  if (io.type === undefined) {
+    throw new CommandError(
+      'usage',
+      'There is no terminal to answer on',
+      'see --help: it has a flag',
+    );
+  }
+  if ((await io.type(question)).trim() === word) return;
+  throw new CommandError('declined', 'nothing was done');
+}
+
 /** @throws CommandError 'usage' without a terminal, 'declined' when the answer is not yes */
 export async function askFirst(io: Io, options: GlobalOptions, question: string): Promise<void> {
   if (options.force === true) return;

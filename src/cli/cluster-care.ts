@@ -2,14 +2,14 @@
 // when a majority of the voters is lost for good.
 
 import type { Command } from 'commander';
-import type { ClusterData, RecoverData } from '../core/admin-shapes.ts';
+import type { ClusterData, LossData, RecoverData } from '../core/admin-shapes.ts';
 import { DELAY_SETTINGS } from '../core/cluster-settings.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { RECOVERY_SETTINGS } from '../core/recovery-settings.ts';
-import { askFirst } from './ask-first.ts';
+import { askFirst, askTyped } from './ask-first.ts';
 import { type GlobalOptions, helpTail, type Io, sessionOf } from './context.ts';
 import { countOf } from './numbers.ts';
-import { rawRows, show } from './output.ts';
+import { formatBytes, rawRows, show } from './output.ts';
 import { addPauseCommands } from './recovery.ts';
 
 export function addClusterCareCommands(cluster: Command, io: Io): void {
@@ -78,6 +78,7 @@ function addRecover(cluster: Command, io: Io): void {
     .command('recover')
     .description('pause recovery; the way on after disasters');
   addPauseCommands(recover, io);
+  addAcceptLoss(recover, io);
   recover
     .command('force')
     .description(
@@ -92,6 +93,48 @@ function addRecover(cluster: Command, io: Io): void {
       const answer = await session.ask<RecoverData>('/v1/cluster/recover');
       show(session, answer, 'cluster.recover', { human: recoverText, raw: recoverRaw });
     });
+}
+
+function addAcceptLoss(recover: Command, io: Io): void {
+  recover
+    .command('accept-loss')
+    .description('no copy is left of parts of volumes: say which, and go on without them, for good')
+    .option('--yes-i-lose-data', "no question; without it the cluster's name must be typed")
+    .addHelpText(
+      'after',
+      helpTail(
+        'dog cluster recover accept-loss',
+        'dog cluster recover accept-loss --yes-i-lose-data',
+      ),
+    )
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const { data } = await session.ask<LossData>('/v1/cluster/loss');
+      if (session.format === 'human') session.err(lossText(data));
+      if (data.partitions > 0 && command.opts<{ yesILoseData?: boolean }>().yesILoseData !== true) {
+        await askTyped(io, data.cluster, 'To go on without them type the name of the cluster: ');
+      }
+      const route = '/v1/cluster/accept-loss';
+      const answer = await session.ask<{ partitions: number }>(route, { method: 'POST', body: {} });
+      show(session, answer, 'cluster.accept-loss', {
+        human: ({ partitions }) =>
+          `${partitions} partitions start anew: what was in them reads as zeroes.\n` +
+          'Guests of these volumes were cut off: check their file systems, then attach them again.\n',
+        raw: ({ partitions }) => `${partitions}\n`,
+      });
+    });
+}
+
+function lossText({ partitions, volumes, mayReturn }: LossData): string {
+  const lines = volumes.map(({ name, bytes, ranges }) => {
+    const named = ranges.map(({ from, to }) => `    ${from}-${to - 1}\n`).join('');
+    return `  ${name}: ${formatBytes(bytes)} at bytes\n${named}`;
+  });
+  const others =
+    mayReturn.length === 0
+      ? ''
+      : `Not touched: what only ${mayReturn.join(', ')} may still have.\n`;
+  return `Lost for good: ${partitions} partitions.\n${lines.join('')}${others}`;
 }
 
 function recoverText({ voters, needed, best, mayLose }: RecoverData): string {

@@ -129,7 +129,7 @@ function infoText(data: ClusterData, nodes: readonly NodeData[]): string {
     [
       'partitions',
       `${partitions.clean} clean, ${partitions.joining} joining, ${partitions.degraded} degraded, ` +
-        `${partitions.halted} halted`,
+        `${partitions.halted} halted, ${partitions.lost} lost`,
     ],
     [
       'capacity',
@@ -184,6 +184,7 @@ function infoRaw(data: ClusterData): string {
     ['joining', partitions.joining],
     ['degraded', partitions.degraded],
     ['halted', partitions.halted],
+    ['lost', partitions.lost],
     ['usedBytes', space.usedBytes],
     ['freeBytes', space.freeBytes],
     ['totalBytes', space.totalBytes],

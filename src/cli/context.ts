@@ -13,6 +13,8 @@ export interface Io {
   readonly setExitCode: (code: number) => void;
   /** Asks a person; undefined where there is no terminal. */
   readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
+  /** The same, for an answer that is typed out. */
+  readonly type?: ((question: string) => Promise<string>) | undefined;
 }
 
 export interface GlobalOptions {

@@ -6,19 +6,26 @@ import { run } from './program.ts';
 process.stdout.on('error', endQuietly);
 process.stderr.on('error', endQuietly);
 
+const isTerminal = process.stdin.isTTY === true && process.stderr.isTTY === true;
+
 process.exitCode = await run(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   env: process.env,
   setExitCode: () => undefined,
-  confirm: process.stdin.isTTY === true && process.stderr.isTTY === true ? confirm : undefined,
+  confirm: isTerminal ? confirm : undefined,
+  type: isTerminal ? typed : undefined,
 });
 
 /** On stderr: stdout is for the answer. */
 async function confirm(question: string): Promise<boolean> {
+  return /^y(es)?$/i.test((await typed(question)).trim());
+}
+
+async function typed(question: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return /^y(es)?$/i.test((await terminal.question(question)).trim());
+    return await terminal.question(question);
   } finally {
     terminal.close();
   }

@@ -159,9 +159,20 @@ function detailText(data: VolumeDetail): string {
     [
       'partitions',
       `${partitions.total}: ${partitions.clean} in sync, ${partitions.joining} joining, ` +
-        `${partitions.degraded} degraded, ${partitions.halted} halted`,
+        `${partitions.degraded} degraded, ${partitions.halted} halted, ${partitions.lost} lost`,
     ],
+    ...lostFacts(data),
   ]);
+}
+
+/** Ranges shown; `--json` has them all. */
+const MAX_RANGES = 16;
+
+function lostFacts({ lost }: VolumeDetail): [string, string][] {
+  if (lost.length === 0) return [];
+  const named = lost.slice(0, MAX_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
+  const more = lost.length > MAX_RANGES ? ` and ${lost.length - MAX_RANGES} more` : '';
+  return [['lost', `no copy is left of bytes ${named.join(', ')}${more}`]];
 }
 
 function detailRaw(data: VolumeDetail): string {
@@ -182,5 +193,6 @@ function detailRaw(data: VolumeDetail): string {
     ['joining', data.partitions.joining],
     ['degraded', data.partitions.degraded],
     ['halted', data.partitions.halted],
+    ['lost', data.partitions.lost],
   ]);
 }

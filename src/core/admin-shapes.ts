@@ -54,7 +54,7 @@ export interface SpaceData {
   readonly usedBytes: number;
 }
 
-/** Each partition is in exactly one of the four states, the worst that fits. */
+/** Each partition is in exactly one of the five states, the worst that fits. */
 export interface PartitionCounts {
   readonly total: number;
   /** As many live copies as asked for, where the ring wants them. */
@@ -65,6 +65,8 @@ export interface PartitionCounts {
   readonly degraded: number;
   /** Fewer than minCopies: takes no writes. */
   readonly halted: number;
+  /** No copy exists any more (section 6). */
+  readonly lost: number;
   /** Across the states: every target that there is a node for is live and in sync; nothing is left to do. */
   readonly settled: number;
 }
@@ -282,7 +284,7 @@ export interface VolumeData {
   readonly mode: string;
   readonly attach: string;
   /** The worst state of its partitions. */
-  readonly state: 'ok' | 'joining' | 'degraded' | 'halted';
+  readonly state: 'ok' | 'joining' | 'degraded' | 'halted' | 'lost';
   readonly holder: HolderData | null;
 }
 
@@ -292,6 +294,28 @@ export interface VolumeDetail extends VolumeData {
   readonly policy: number;
   readonly objects: number;
   readonly partitions: PartitionCounts;
+  /** Bytes of which no copy exists any more. */
+  readonly lost: readonly RangeData[];
+}
+
+/** Bytes, `to` not included. */
+export interface RangeData {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What accepting the loss means. */
+export interface LossData {
+  /** To be typed as the answer. */
+  readonly cluster: string;
+  readonly partitions: number;
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly ranges: readonly RangeData[];
+  }[];
+  /** Members that are down and hold the only copies of something else: they may return. */
+  readonly mayReturn: readonly string[];
 }
 
 export interface InviteData {

@@ -2,7 +2,7 @@
 // holder may still read from the sure members that live. Before its first read the dead ones are doubtful by the log
 // (`isrDoubt`), so that nothing that they alone have changes later what was read (I12). Pure.
 
-import type { NodeId } from './ids.ts';
+import type { NodeId, Version } from './ids.ts';
 import { type IsLive, isSure, liveCount } from './partition.ts';
 import type { PartitionConfig } from './view.ts';
 
@@ -24,6 +24,14 @@ export function readOnlyStep(
   if (absent.some((node) => isSure(config, node))) return { kind: 'doubt' };
   const members = config.inSync.filter((node) => isLive(node) && isSure(config, node));
   return { kind: 'seal', members };
+}
+
+/**
+ * True for what a member has beyond a sure one, written under a token that is not the volume's last: the sure member has
+ * all that was acknowledged, and refuses that token from now on. What the last token wrote is on its way, perhaps.
+ */
+export function isNeverAcknowledged(own: Version, sure: Version, lastToken: number): boolean {
+  return own.count > sure.count && own.token < lastToken;
 }
 
 /** Those whose histories count in a first touch: sure members have all that was acknowledged; without any, all of I. */

@@ -7,6 +7,7 @@
 import type { OperatingError } from '../core/errors.ts';
 import { type NodeId, partitionKey } from '../core/ids.ts';
 import { isSure } from '../core/partition.ts';
+import { isNeverAcknowledged } from '../core/read-only.ts';
 import { settlingSources } from '../core/recovery-work.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
@@ -18,6 +19,7 @@ import {
 import { type Parts, requestFrame } from './context.ts';
 import { copyObject } from './copy-object.ts';
 import { type CopyFence, type ObjectGates, objectKey } from './object-gate.ts';
+import { versionOfRow } from './peer-answer.ts';
 
 /** Partitions settled at once. */
 export const SETTLE_WORKERS = 8;
@@ -136,8 +138,8 @@ export class Settler {
   #isBeyond(row: RowImage): boolean {
     const own = this.#parts.store.row(row.generation, row.index);
     const volume = this.#parts.views.current().volumeOfGeneration(row.generation);
-    if (own === undefined || volume === undefined || own.verCount <= row.verCount) return false;
-    return own.verToken < volume.lock.token;
+    if (own === undefined || volume === undefined) return false;
+    return isNeverAcknowledged(versionOfRow(own), versionOfRow(row), volume.lock.token);
   }
 
   /** Durable volumes lose nothing in a restart: where they differ, a write is on its way. */

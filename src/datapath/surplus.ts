@@ -3,6 +3,7 @@
 
 import type { OperatingError } from '../core/errors.ts';
 import { partitionKey } from '../core/ids.ts';
+import { isLostIn } from '../core/lost.ts';
 import type { Row } from '../storage/store-types.ts';
 import type { PartitionCfg } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
@@ -38,6 +39,24 @@ export class Surplus {
       // I5, at the node that deletes: no member, and not wanted by the ring, by its own view.
       const config = views.current().partition(policy, p);
       if (isMember(config, self) || config.targets.includes(self)) continue;
+      rows.push(...store.rowsOf(partitionKey(policy, p)));
+      if (rows.length >= DROPS_PER_CALL) break;
+    }
+    this.#drop(rows.slice(0, DROPS_PER_CALL), done);
+  }
+
+  /**
+   * Drops rows of lost partitions (section 6), at most DROPS_PER_CALL: stale ones, for this node was not in sync. Who
+   * accepts the loss starts with nothing.
+   * @returns by `done`: how many; call again until 0
+   */
+  dropLost(partitions: readonly PartitionCfg[], done: DropDone): void {
+    const { store, views, self } = this.#parts;
+    const view = views.current();
+    const rows: Row[] = [];
+    for (const { policy, p } of partitions) {
+      const config = view.partition(policy, p);
+      if (!isLostIn(view, config) || isMember(config, self)) continue;
       rows.push(...store.rowsOf(partitionKey(policy, p)));
       if (rows.length >= DROPS_PER_CALL) break;
     }

@@ -32,9 +32,12 @@ export class FakeNode implements NodeHandle {
   number: number;
   leader: number | undefined = 1;
   missingVoters: NodeId[] = [];
+  disputedIndex = 0;
   /** Nodes whose process was asked to end. */
   catchUps = 0;
   readonly killed: number[] = [];
+  /** Lost partitions whose rows were dropped. */
+  readonly droppedLost: number[] = [];
   readonly clock = new FakeClock();
   readonly downTimes = new DownTimes();
   /** Set to make every call that proposes fail like this. */
@@ -86,6 +89,7 @@ export class FakeNode implements NodeHandle {
       leader: isBlank || this.leader === undefined ? undefined : nodeId(this.leader),
       role: this.number === this.leader ? 'leader' : 'learner',
       missingVoters: this.missingVoters,
+      disputedIndex: this.disputedIndex,
       waitingFor: isBlank ? 'format or a join token' : '',
       spaceBytes: { total: 1000, free: 600, used: 400 },
       objects: 7,
@@ -128,6 +132,9 @@ export class FakeNode implements NodeHandle {
         if (this.leader === undefined) throw new OperatingError('no-quorum', 'nobody leads');
       },
       hasLeader: () => this.leader !== undefined,
+      dropLost: async (partitions) => {
+        this.droppedLost.push(...partitions.map(({ p }) => p));
+      },
     });
   }
 

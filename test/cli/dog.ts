@@ -13,6 +13,7 @@ export async function dog(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   confirm?: (question: string) => Promise<boolean>,
+  type?: (question: string) => Promise<string>,
 ): Promise<Said> {
   let out = '';
   let err = '';
@@ -25,6 +26,7 @@ export async function dog(
     },
     env,
     confirm,
+    type,
     setExitCode: () => undefined,
   });
   return { code, out, err };

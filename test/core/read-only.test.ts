@@ -4,7 +4,7 @@
 import test from 'ava';
 import type { NodeId } from '../../src/core/ids.ts';
 import { doubtAbsent, settle, shrink } from '../../src/core/partition.ts';
-import { readOnlyStep, votersOf } from '../../src/core/read-only.ts';
+import { isNeverAcknowledged, readOnlyStep, votersOf } from '../../src/core/read-only.ts';
 import type { PartitionConfig } from '../../src/core/view.ts';
 import {
   casOf,
@@ -97,4 +97,12 @@ test('isrDoubt in the log: by cfg, for those who are down there', (t) => {
   t.is(cell.apply(make.isrDoubt({ partitions: [casOf(cell, p)] })).value, 1);
   t.deepEqual(configAt(cell, p).doubtful, nodeIds(1, 3));
   t.is(cell.apply(make.isrDoubt({ partitions: [casOf(cell, p)] })).code, 'stale', 'once');
+});
+
+test('only what a fenced holder left beyond a sure member is cut: the last token may still be acknowledged', (t) => {
+  const at = (token: number, count: number) => ({ token, count }) as never;
+  t.true(isNeverAcknowledged(at(1, 5), at(1, 4), 2));
+  t.false(isNeverAcknowledged(at(2, 5), at(1, 4), 2), 'its holder lives');
+  t.false(isNeverAcknowledged(at(1, 4), at(1, 4), 2), 'not beyond');
+  t.false(isNeverAcknowledged(at(1, 3), at(1, 4), 2), 'shorter');
 });

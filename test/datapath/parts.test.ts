@@ -107,6 +107,7 @@ const row = (verToken: number, verCount: number): RowImage => ({
 function plan(
   inSync: Record<number, RowImage | undefined>,
   joining: Record<number, RowImage | undefined>,
+  doubtful: readonly number[] = [],
 ) {
   const nodes = (from: object) => Object.keys(from).map((id) => Number(id) as NodeId);
   const tables = new Map<NodeId, Table>();
@@ -118,13 +119,19 @@ function plan(
     targets: [],
     inSync: nodes(inSync),
     joining: nodes(joining),
-    doubtful: [],
+    doubtful: doubtful as NodeId[],
   };
   const volume = { head: 1, family: 1, policy: 0 } as unknown as Volume;
   const { lists, winners } = planEqualise({ volume, p: 0, config, tables }, [0]);
   const told = [...lists].map(([node, items]) => `n${node} as n${items[0]?.source}`);
   return { told, winner: winners.get(0) };
 }
+
+test('first touch: a doubtful member has no voice, and is cut back, while a sure one is there (I12)', (t) => {
+  const has = { 1: row(1, 4), 2: row(1, 5), 3: row(1, 3) };
+  t.deepEqual(plan(has, {}, [2]), { told: ['n2 as n1', 'n3 as n1'], winner: 4 });
+  t.is(plan(has, {}, [1, 2, 3]).winner, 5, 'nobody is sure: all are heard');
+});
 
 test('first touch: the longest prefix among I wins; shorter members and all joiners are told', (t) => {
   t.deepEqual(plan({ 1: row(1, 4), 2: row(1, 5), 3: undefined }, { 4: row(1, 9) }), {
