@@ -10,7 +10,7 @@ import { takeBytes } from './sim-bytes.ts';
 import type { SimNode } from './sim-node.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimRandom } from './sim-random.ts';
-import { RunFailure, type World } from './world.ts';
+import { GUEST, RunFailure, type World } from './world.ts';
 
 /** A volume as its guests know it: several guests may share one history. */
 export interface GuestVolume {
@@ -33,6 +33,8 @@ export interface Workload {
   /** Blocks that it works on; the rest of the volume is left alone. */
   readonly workingSet: number;
   readonly thinkMs: number;
+  /** The same while the story waits and nothing happens: a long run's time goes to what matters. */
+  readonly calmThinkMs?: number;
 }
 
 const DEFAULT_WORKLOAD: Workload = {
@@ -42,6 +44,8 @@ const DEFAULT_WORKLOAD: Workload = {
   workingSet: 256,
   thinkMs: 12,
 };
+/** Nothing happens in a cluster that had no news for this long. */
+const CALM_AFTER_MS = 1000;
 /** A guest that is told to stop waits this long for its last answers. */
 const STOP_LIMIT_SECONDS = 60;
 const READ_BACK_BLOCKS = 64;
@@ -215,11 +219,16 @@ export class Guest {
 
   #next(): void {
     const attachment = this.#attachment;
-    const thinkMs = this.#random.exponential(this.#workload.thinkMs);
+    const thinkMs = this.#random.exponential(this.#meanThinkMs());
     this.#world.schedule(thinkMs, undefined, () => {
       if (!this.#isWorking || attachment !== this.#attachment || !this.gatewayIsAlive) return;
       this.#issue(this.#draw(), () => this.#next());
     });
+  }
+
+  #meanThinkMs(): number {
+    const { thinkMs, calmThinkMs = thinkMs } = this.#workload;
+    return this.#world.isCalmFor(CALM_AFTER_MS) ? calmThinkMs : thinkMs;
   }
 
   #draw(): Request {
@@ -303,7 +312,7 @@ export class Guest {
     this.longestWaitMs = Math.max(this.longestWaitMs, this.#world.nowMs - askedMs);
     if (error !== undefined) this.errors.push(error.code);
     const outcome = error === undefined ? 'ok' : error.code;
-    this.#world.note('guest', kind, `${this.volume.name} block=${block} ${outcome}`);
+    this.#world.note(GUEST, kind, `${this.volume.name} block=${block} ${outcome}`);
     for (const [i, op] of ops.entries()) {
       if (kind === 'read' && error === undefined) {
         const value = blockValue(buffer, i * BLOCK_BYTES, {

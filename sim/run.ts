@@ -1,4 +1,4 @@
-// npm run sim -- [--seed N] [--seeds K] [--scenario NAME] [--timeline] [--until-failure]
+// npm run sim -- [--seed N] [--seeds K] [--scenario NAME] [--jobs J] [--timeline] [--until-failure]
 //
 // Runs every story (or one) on K seeds from N on; 200 seeds from 1 unless told. A failure prints its reason and the line
 // that replays it; the last line is a summary. Exit code 1 when anything failed, 2 for bad arguments.
@@ -7,13 +7,15 @@
 //
 // One cluster of hundreds of nodes without volumes, one trouble after the other, with figures (sim/scale.ts).
 
+import { enableCompileCache } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../src/core/errors.ts';
 import { realNowMs } from './bans.ts';
+import { playAll, playerHere, type SeedResult, type SeedTask, SeedWorker } from './play-seeds.ts';
 import type { ScaleRun } from './scale.ts';
-import { type Outcome, play, type Scenario } from './scenario.ts';
+import type { Scenario } from './scenario.ts';
 import { SCENARIOS, scenarioNamed } from './scenario-list.ts';
-import { formatTimeline } from './timeline.ts';
 
 const DEFAULT_SEEDS = 200;
 const DEFAULT_SCALE = 300;
@@ -21,6 +23,8 @@ const DEFAULT_QUIET_S = 60;
 const DEFAULT_ZONES = 3;
 /** Few: what a node does at rest does not depend on them, and at the bootstrap data moves. */
 const DEFAULT_PARTITIONS = 16;
+/** A process more is worth its start from so many runs on. */
+const RUNS_PER_JOB = 4;
 /** Most failures printed in full for one story. */
 const MAX_PRINTED = 5;
 
@@ -29,6 +33,7 @@ const HELP = `npm run sim -- [options]: simulated clusters by seed; a failure pr
   --seeds K          seeds of each story, default ${DEFAULT_SEEDS}
   --seed N           the first seed; alone: this one only
   --scenario NAME    one story, see below; default: all
+  --jobs J           processes that share the seeds, default: one for each processor
   --timeline         every event of the run, a column for each node
   --until-failure    seed after seed until a story fails
 
@@ -45,6 +50,7 @@ interface RunOptions {
   readonly first: number;
   readonly count: number;
   readonly stories: readonly Scenario[];
+  readonly jobs: number;
   readonly timeline: boolean;
   readonly scale: ScaleRun | undefined;
 }
@@ -69,6 +75,7 @@ const OPTIONS = {
   seed: { type: 'string' },
   seeds: { type: 'string' },
   scenario: { type: 'string' },
+  jobs: { type: 'string' },
   timeline: { type: 'boolean', default: false },
   'until-failure': { type: 'boolean', default: false },
   scale: { type: 'string' },
@@ -103,6 +110,7 @@ function parse(): RunOptions {
       ? Number.POSITIVE_INFINITY
       : wholeNumber(values.seeds, oneSeed, 'seeds'),
     stories: stories.filter((story) => story !== undefined),
+    jobs: Math.max(1, wholeNumber(values.jobs, availableParallelism(), 'jobs')),
     timeline: values.timeline,
     scale: values.scale === undefined ? undefined : scaleOf(values),
   };
@@ -136,43 +144,80 @@ async function atSize(run: ScaleRun): Promise<number> {
   return failure === undefined ? 0 : 1;
 }
 
-function report(outcome: Outcome, options: RunOptions): void {
-  if (options.timeline) for (const line of formatTimeline(outcome.records)) print(line);
-  if (outcome.failure === undefined) return;
-  print(`FAILED ${outcome.scenario}: ${outcome.failure}`);
-  print(`  npm run sim -- --seed ${outcome.seed} --scenario ${outcome.scenario}`);
+function report(result: SeedResult): void {
+  for (const line of result.timeline) print(line);
+  if (result.failure === undefined) return;
+  print(`FAILED ${result.story}: ${result.failure}`);
+  print(`  npm run sim -- --seed ${result.seed} --scenario ${result.story}`);
+}
+
+function* tasksOf({ first, count, stories, timeline }: RunOptions): Generator<SeedTask> {
+  for (let i = 0; i < count; i += 1) {
+    for (const { name } of stories) yield { story: name, seed: first + i, timeline };
+  }
+}
+
+/** What a run comes to. */
+class Tally {
+  readonly failures = new Map<string, number>();
+  readonly #options: RunOptions;
+  runs = 0;
+  simulatedMs = 0;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+  }
+
+  /** @returns whether to go on */
+  take(result: SeedResult): boolean {
+    const { count } = this.#options;
+    this.runs += 1;
+    this.simulatedMs += result.simulatedMs;
+    const failed = this.failures.get(result.story) ?? 0;
+    if (result.failure !== undefined) this.failures.set(result.story, failed + 1);
+    if (failed < MAX_PRINTED) report(result);
+    if (count <= MAX_PRINTED) print(`${result.story} seed ${result.seed} hash ${result.hash}`);
+    return this.failures.size === 0 || count < Number.POSITIVE_INFINITY;
+  }
+
+  /** @returns how many failed */
+  sum(realMs: number): number {
+    const seconds = realMs / 1000;
+    const failed = [...this.failures.values()].reduce((sum, count) => sum + count, 0);
+    for (const [name, count] of this.failures) print(`${name}: ${count} seeds failed`);
+    print(
+      `${this.runs} runs, ${failed} failed, ${(this.runs / seconds).toFixed(1)} seeds/s, ` +
+        `${(this.simulatedMs / 1000).toFixed(0)} simulated seconds in ${seconds.toFixed(1)} s`,
+    );
+    return failed;
+  }
 }
 
 async function main(): Promise<number> {
   const options = parse();
+  enableCompileCache();
   if (options.scale !== undefined) return atSize(options.scale);
-  // Only now: the guards of bans.ts are in place before product code is loaded.
-  const { buildNode } = await import('../src/build-node.ts');
   const startedMs = realNowMs();
-  const failures = new Map<string, number>();
-  let runs = 0;
-  let simulatedMs = 0;
-  for (let i = 0; i < options.count; i += 1) {
-    for (const story of options.stories) {
-      const outcome = await play(story, { build: buildNode, seed: options.first + i });
-      runs += 1;
-      simulatedMs += outcome.simulatedMs;
-      const failed = failures.get(story.name) ?? 0;
-      if (outcome.failure !== undefined) failures.set(story.name, failed + 1);
-      if (failed < MAX_PRINTED) report(outcome, options);
-      if (options.count <= MAX_PRINTED)
-        print(`${story.name} seed ${outcome.seed} hash ${outcome.hash}`);
-    }
-    if (failures.size > 0 && options.count === Number.POSITIVE_INFINITY) break;
-  }
-  const seconds = (realNowMs() - startedMs) / 1000;
-  const failed = [...failures.values()].reduce((sum, count) => sum + count, 0);
-  for (const [name, count] of failures) print(`${name}: ${count} seeds failed`);
-  print(
-    `${runs} runs, ${failed} failed, ${(runs / seconds).toFixed(1)} seeds/s, ` +
-      `${(simulatedMs / 1000).toFixed(0)} simulated seconds in ${seconds.toFixed(1)} s`,
+  const tally = new Tally(options);
+  const take = (result: SeedResult): boolean => tally.take(result);
+  const jobs = Math.min(
+    options.jobs,
+    Math.ceil((options.count * options.stories.length) / RUNS_PER_JOB),
   );
-  return failed > 0 ? 1 : 0;
+  if (jobs > 1) {
+    const workers = Array.from({ length: jobs }, () => new SeedWorker());
+    await playAll(
+      tasksOf(options),
+      workers.map((worker) => worker.play),
+      take,
+    );
+    for (const worker of workers) worker.end();
+  } else {
+    // Only now: the guards of bans.ts are in place before product code is loaded.
+    const { buildNode } = await import('../src/build-node.ts');
+    await playAll(tasksOf(options), [playerHere(buildNode)], take);
+  }
+  return tally.sum(realNowMs() - startedMs) > 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

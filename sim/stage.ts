@@ -291,7 +291,7 @@ export class Stage {
         const detail = typeof answer === 'string' ? `: ${answer}` : '';
         throw new RunFailure(`${what}: not within ${limit.seconds} s${detail}`);
       }
-      await this.world.runUntil(() => false, LOOK_EVERY_MS);
+      await this.world.whileWaiting(() => this.world.runUntil(() => false, LOOK_EVERY_MS));
     }
   }
 }

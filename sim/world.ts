@@ -17,6 +17,9 @@ const MAX_EVENTS_PER_INSTANT = 200_000;
 /** Rows kept for the time line and for the report of a failure. */
 const MAX_RECORDS = 20_000;
 
+/** Whose facts are no news. */
+export const GUEST = 'guest';
+
 /** One row of the record of a run. */
 export interface TraceRecord {
   readonly atMs: number;
@@ -56,6 +59,10 @@ export class World {
   /** Called after each event, while nothing runs: checkers hang here. */
   afterEvent: () => void = () => {};
   eventCount = 0;
+  /** When a node or the stage last said something; guests do not count. */
+  #lastNewsMs = 0;
+  /** The story waits for rest and hurts nobody meanwhile. */
+  #isWaiting = false;
   #nowMs = 0;
   #sequence = 0;
   #hash = 0x811c9dc5;
@@ -99,6 +106,7 @@ export class World {
 
   /** Adds a fact to hash and record. */
   note(node: string, name: string, text: string): void {
+    if (node !== GUEST) this.#lastNewsMs = this.#nowMs;
     this.#hash = hashText(`${this.#nowMs}|${node}|${name}|${text}`, this.#hash);
     if (this.records.length >= MAX_RECORDS) this.records.splice(0, MAX_RECORDS / 2);
     this.records.push({ atMs: this.#nowMs, node, name, text });
@@ -156,6 +164,21 @@ export class World {
     } finally {
       process.off('unhandledRejection', onRejection);
       for (const stop of stopHooks) (stop as () => void)();
+    }
+  }
+
+  /** True when the story waits and nobody had anything to say for so long. */
+  isCalmFor(ms: number): boolean {
+    return this.#isWaiting && this.#nowMs - this.#lastNewsMs > ms;
+  }
+
+  /** A part of the story in which it hurts nobody. */
+  async whileWaiting(part: () => Promise<unknown>): Promise<void> {
+    this.#isWaiting = true;
+    try {
+      await part();
+    } finally {
+      this.#isWaiting = false;
     }
   }
 

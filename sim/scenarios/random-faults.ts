@@ -17,7 +17,7 @@ const MAX_PAUSE_MS = 8000;
 const SLOWNESS = 1000;
 
 /** Blocks over several objects: ends of partitions' lives differ. */
-const WORKLOAD = { workingSet: 4096, thinkMs: 20 };
+const WORKLOAD = { workingSet: 4096, thinkMs: 20, calmThinkMs: 200 };
 
 const FAULTS = [
   'kill',

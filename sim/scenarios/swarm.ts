@@ -18,7 +18,7 @@ const MAX_PAUSE_MS = 12_000;
 /** A cluster with a fault that stays comes to rest within this, and then does not move for REST_S. */
 const SETTLE_S = 60;
 const REST_S = 30;
-const WORKLOAD = { workingSet: 2048, thinkMs: 40 };
+const WORKLOAD = { workingSet: 2048, thinkMs: 40, calmThinkMs: 400 };
 
 const FAULTS = [
   'kill',
@@ -117,9 +117,9 @@ async function oneRound(
 
 /** Every member but at most one is up, and nothing moves. */
 async function restsWithout(stage: Stage, isHealed: boolean): Promise<void> {
-  await stage.run({ seconds: SETTLE_S });
+  await stage.world.whileWaiting(() => stage.run({ seconds: SETTLE_S }));
   const { epoch } = stage;
-  await stage.run({ seconds: REST_S });
+  await stage.world.whileWaiting(() => stage.run({ seconds: REST_S }));
   if (stage.epoch !== epoch) throw new RunFailure(`C-conv: epoch ${epoch} became ${stage.epoch}`);
   const statuses = stage.running.map((node) => node.running().handle.status());
   const leaders = statuses.filter(({ role }) => role === 'leader').length;
