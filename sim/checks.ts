@@ -7,6 +7,7 @@ import type { ClusterView } from '../src/core/view.ts';
 import { checkBounds } from './checkers/bounds.ts';
 import { whatIsMissing } from './checkers/convergence.ts';
 import { checkClosedCopies } from './checkers/copies.ts';
+import { RecoveryChecker } from './checkers/recovery.ts';
 import {
   checkContent,
   checkPlaces,
@@ -40,6 +41,8 @@ interface CheckedStage {
 
 export class Checks {
   readonly #stage: CheckedStage;
+  /** Processes that were seen, numbered. */
+  readonly #lives = new Map<object, number>();
 
   constructor(stage: CheckedStage) {
     this.#stage = stage;
@@ -47,8 +50,7 @@ export class Checks {
 
   /** C-conv within this much simulated time. */
   async converges(limit: { readonly seconds: number }): Promise<void> {
-    const { world } = this.#stage;
-    await world.whileWaiting(() => this.#stage.until('C-conv', () => this.#missing(), limit));
+    await this.#stage.until('C-conv', () => this.#missing(), limit);
   }
 
   #missing(): string | undefined {
@@ -127,6 +129,32 @@ export class Checks {
     const views = this.#stage.running.map((node) => node.running().handle.view());
     const known = views.filter((view) => view !== undefined);
     return known.reduce((one, other) => (other.index > one.index ? other : one));
+  }
+
+  /** From now on, all the time: what each node tells of its recovery is honest. */
+  watchRecovery(): void {
+    const { world } = this.#stage;
+    const checker = new RecoveryChecker();
+    const look = (): void => {
+      for (const node of this.#stage.running) {
+        const { process, handle } = node.running();
+        const { recovery, view } = handle.inspect();
+        if (recovery === undefined || view === undefined || !process.isAlive) continue;
+        const life = `${node.name} started ${this.#lifeOf(process)}`;
+        const wrong = checker.note(life, recovery, view);
+        if (wrong === undefined) continue;
+        world.fail(wrong);
+        return;
+      }
+      world.schedule(WATCH_EVERY_MS, undefined, look);
+    };
+    look();
+  }
+
+  #lifeOf(process: object): number {
+    const known = this.#lives.get(process) ?? this.#lives.size + 1;
+    this.#lives.set(process, known);
+    return known;
   }
 
   bounds(): void {

@@ -11,6 +11,7 @@ import { commands } from './scenarios/commands.ts';
 import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
+import { damagedSnapshot } from './scenarios/damaged-snapshot.ts';
 import { deletedStaysDeleted } from './scenarios/deleted-stays-deleted.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
@@ -102,6 +103,7 @@ export const SCENARIOS: readonly Scenario[] = [
   strangerKnocks,
   awayTooLong,
   damagedLog,
+  damagedSnapshot,
   slowLeader,
   leaderStops,
   voterLosesDisk,

@@ -3,6 +3,7 @@
 import type { NodeConfig } from '../src/config.ts';
 import type { NodeCondition } from '../src/core/condition.ts';
 import type { PeerKey } from '../src/core/ids.ts';
+import type { NodeRecovery } from '../src/core/recovery-progress.ts';
 import type { ClusterView } from '../src/core/view.ts';
 import type { NodeHandle } from '../src/node-handle.ts';
 import type { Ports, TraceFields } from '../src/ports/ports.ts';
@@ -24,6 +25,7 @@ export interface Inspection {
   readonly view: ClusterView | undefined;
   readonly stateHash: string;
   readonly condition: NodeCondition | undefined;
+  readonly recovery: NodeRecovery | undefined;
 }
 
 export type NodeUnderTest = NodeHandle & { inspect(): Inspection };

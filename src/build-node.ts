@@ -40,6 +40,7 @@ import { statusOf } from './node-status.ts';
 import { ControlRpc } from './p2p/control-rpc.ts';
 import type { PeerAddress, Ports } from './ports/ports.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
+import { loadMemberBook } from './storage/member-book.ts';
 import { openObjectStore } from './storage/object-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import { openRaftLog } from './storage/raft-log-open.ts';
@@ -54,6 +55,7 @@ export interface Inspection {
   /** Of the state behind `view`; '' without one (A4). */
   readonly stateHash: string;
   readonly condition: NodeCondition | undefined;
+  readonly recovery: NodeRecovery | undefined;
 }
 
 /** Wires a node on these ports. Nothing happens before `start`. */
@@ -97,7 +99,10 @@ class SheepNode implements NodeHandle {
     network.onKnock((peer, bytes) =>
       answerKnock({ ...this.#door(), view: this.view() }, peer, bytes),
     );
-    if (superblock.node !== undefined) this.#formed = await this.#form(superblock, []);
+    if (superblock.node !== undefined) {
+      const known = loadMemberBook(this.#ports.disk, this.#ports.trace);
+      this.#formed = await this.#form(superblock, known);
+    }
     await network.start();
     if (this.#formed !== undefined) this.#run(this.#formed);
   }
@@ -159,6 +164,7 @@ class SheepNode implements NodeHandle {
     return {
       store: formed?.store,
       condition: formed?.care.condition(),
+      recovery: formed?.progress.own(),
       view,
       stateHash:
         formed === undefined || view === undefined ? '' : hashOf(formed.agreement.learner.state),

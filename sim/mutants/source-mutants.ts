@@ -215,7 +215,8 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   },
   {
     name: 'write-waits-for-more',
-    breaks: '4.6: a write to an object that a joiner lacks waits for that object, not for the partition',
+    breaks:
+      '4.6: a write to an object that a joiner lacks waits for that object, not for the partition',
     story: 'recovery-paused',
     seeds: 8,
     file: 'src/catch-up-round.ts',

@@ -25,6 +25,7 @@ export const fourthJoins = scenario(
   { nodes: NODES_BEFORE, copies: 2, partitions: 32 },
   async (stage) => {
     await stage.form();
+    stage.check.watchRecovery();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: 64 });
     guest.writeForever({ workingSet: 16384 });
     await stage.run({ seconds: 2 });

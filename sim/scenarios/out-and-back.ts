@@ -16,6 +16,7 @@ export const outAndBack = scenario(
   { nodes: 4, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
+    stage.check.watchRecovery();
     const gateway = stage.anyRunning();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
     guest.writeForever();

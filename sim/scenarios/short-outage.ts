@@ -19,6 +19,7 @@ export const shortOutage = scenario(
   { nodes: 3, copies: 3, smokeSeeds: 8 },
   async (stage) => {
     await stage.form();
+    stage.check.watchRecovery();
     const gateway = stage.anyRunning();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway });
     await guest.fill(BLOCKS);
