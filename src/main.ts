@@ -15,6 +15,7 @@ import { openFileDisk } from './io/file-disk.ts';
 import { createLogTrace } from './io/log-trace.ts';
 import { createRealClock } from './io/real-clock.ts';
 import { createRealRandom } from './io/real-random.ts';
+import { giveReserve, keepReserve } from './io/space-reserve.ts';
 import { printLog } from './log-main.ts';
 import { exportsOf } from './nbd/exports.ts';
 import { NbdServer } from './nbd/nbd-server.ts';
@@ -59,12 +60,14 @@ function terminal(): Terminal {
 }
 
 async function run(options: SheepOptions): Promise<void> {
+  const isReserveGiven = giveReserve(options.data);
   const unlock = lockDataDirectory(options.data);
   for (const address of [...options.nbd, ...options.api]) checkSocketFolder(address);
   const clock = createRealClock();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';
   const trace = createLogTrace({ level, write: (line) => say(1, line) });
+  if (isReserveGiven) trace.warn('space.reserve-given', { data: options.data });
   const disk = openFileDisk(options.data);
   const { privateKey } = await loadOrCreateKey(disk);
   const { listen, config } = options;
@@ -74,11 +77,13 @@ async function run(options: SheepOptions): Promise<void> {
   node.onFatal((error) => end(error, trace));
   await node.start();
   const unwatch = await watchDataDirectory(options.data, clock, (error) => node.fail(error));
+  const leaveReserve = keepReserve(options.data, clock, trace);
   const fronts = await openFronts(node, options, clock, trace);
   if (options.joinToken !== undefined) keepJoining(node, options, clock, trace);
   trace.event('sheep.ready', { pid: process.pid, phase: node.status().phase });
   stopOnSignals(node, trace, async () => {
     unwatch();
+    leaveReserve();
     await fronts.nbd.stop();
     await node.stop();
     await Promise.all(fronts.apis.map((api) => api.stop()));
