@@ -1,5 +1,6 @@
-// A store on the real disk of which one file or folder was taken away while it was stopped: each of them in turn. It refuses
-// with the name and a cure, or starts, says what is damaged, and takes what heals it. The whole node: e2e/lost-files.test.ts.
+// A store on the real disk of which one file or folder was taken away while it was stopped: each of them in turn. It
+// refuses with the name and a cure, or starts, says what is damaged, and takes what heals it. The whole node:
+// e2e/lost-files.test.ts.
 
 import * as fs from 'node:fs';
 import * as os from 'node:os';
