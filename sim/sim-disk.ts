@@ -224,6 +224,12 @@ export class SimDisk {
     this.#recount();
   }
 
+  /** A file is gone, as if it had never been; the node must not run. */
+  drop(path: string): void {
+    this.#root.entries.delete(path);
+    this.#root.durable.delete(path);
+  }
+
   /** Turns a bit of a file that exists. */
   rot(path: string, position: number): void {
     const inode = this.find(path)?.inode;

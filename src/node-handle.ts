@@ -57,6 +57,13 @@ export interface CreateVolumeOptions {
   readonly strict?: boolean;
   /** What a confirmed write is (R5); 'durable' unless given. */
   readonly mode?: Durability;
+  /** After so long a request that waits is answered with an error; 0 (unless given) = it waits. */
+  readonly ioTimeoutMs?: number;
+}
+
+/** What may change while a guest is attached. */
+export interface AlterVolumeOptions {
+  readonly ioTimeoutMs: number;
 }
 
 /** What moving a member's copies away means, before it is done. */
@@ -192,6 +199,8 @@ export interface NodeHandle {
 
   /** Throws 'exists', 'usage', 'no-quorum'. */
   createVolume(options: CreateVolumeOptions): Promise<VolumeId>;
+  /** Throws 'missing', 'no-quorum'. */
+  alterVolume(name: string, options: AlterVolumeOptions): Promise<void>;
   /** Throws 'missing', 'held' (names the holder), 'no-quorum'; 'busy' when others use it again and again. */
   deleteVolume(name: string): Promise<void>;
   /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */

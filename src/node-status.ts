@@ -31,6 +31,7 @@ export function statusOf(source: StatusSource): NodeStatus {
       used: formed?.store.usedBytes ?? 0,
     },
     objects: formed?.store.objectCount ?? 0,
+    disputedIndex: formed?.agreement.disputedIndex ?? 0,
     catchUp: {
       partitionsLeft: formed?.recovery.partitionsLeft ?? 0,
       bytesCopied: formed?.bytesCopied ?? 0,

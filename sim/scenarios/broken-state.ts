@@ -1,6 +1,7 @@
 // Goal: equal index means equal state (A4, C2.8). One node hears from all others of other hashes than its own, as it would
 // if its memory or program were broken: it asks the voters, finds itself alone, says so and ends; the others go on. The
-// other way round, the others hear of another hash from one node: they find themselves in the majority and go on.
+// other way round, the others hear of another hash from one node: they find themselves in the majority and go on. The odd
+// one is started again: it believes nothing of its own map, gets it from the others, and takes part again.
 
 import { decodeControl, encodeControl } from '../../src/wire/messages.ts';
 import { scenario } from '../scenario.ts';
@@ -49,5 +50,17 @@ export const brokenState = scenario(
     await stage.run({ seconds: 10 });
     await stage.fillLog(5);
     if (stage.running.length !== stage.nodes.length - 1) throw new RunFailure('another one ended');
+
+    victim.mayFail = false;
+    stage.traceChecker.expected.add('warn map.log.damaged');
+    stage.viewChecker.forget(victim.name);
+    await victim.start();
+    await stage.check.converges({ seconds: 120 });
+    const isTold = (what: string): boolean =>
+      stage.world.records.some(({ node, name }) => node === victim.name && name === what);
+    if (!isTold('map.snapshot.installed')) throw new RunFailure('it believed its own map');
+    if (!isTold('raft.unmuted')) throw new RunFailure('it never voted again');
+    await stage.fillLog(5);
+    await stage.check.converges({ seconds: 30 });
   },
 );

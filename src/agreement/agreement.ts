@@ -19,7 +19,7 @@ import {
   type ReplyBody,
   type RequestBody,
 } from '../wire/messages.ts';
-import { CONTACT_TIMEOUT_MS, reachOf, seenBy } from './ask-members.ts';
+import { CONTACT_TIMEOUT_MS, reachOf, seenBy, upMembers } from './ask-members.ts';
 import { Auditor } from './audit.ts';
 import { Contact } from './contact.ts';
 import { readCurrent } from './current-read.ts';
@@ -119,6 +119,7 @@ export class Agreement {
       self,
       trace,
       voters: () => this.#view?.voters ?? [],
+      members: () => upMembers(this.#view),
       hashAt: (index) => this.learner.auditAt(index),
       ask: (node, body, timeoutMs) => this.#ask(node, body, timeoutMs),
       onBroken: options.onBroken,
@@ -220,6 +221,11 @@ export class Agreement {
     this.driver.handOver();
     while (this.driver.role === 'leader' && clock.now() < end)
       await pause(clock, HAND_OVER_LOOK_MS);
+  }
+
+  /** See Auditor. */
+  get disputedIndex(): number {
+    return this.#auditor.disputedIndex;
   }
 
   /** See Proposer.propose. */

@@ -3,6 +3,7 @@
 
 import type { NodeId } from '../core/ids.ts';
 import type { DiskWord } from '../core/sightings.ts';
+import type { ClusterView } from '../core/view.ts';
 import type { ReplyBody, RequestBody } from '../wire/messages.ts';
 import { HOW_FAR } from './log-catch-up.ts';
 
@@ -13,6 +14,12 @@ export const CONTACT_TIMEOUT_MS = 500;
 
 /** Asks one member. Rejects when it does not answer in time. */
 export type Ask = (node: NodeId, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
+
+/** Whom it is worth to ask. */
+export function upMembers(view: ClusterView | undefined): readonly NodeId[] {
+  const members = [...(view?.members.values() ?? [])];
+  return members.filter(({ state }) => state === 'up').map(({ node }) => node);
+}
 
 /** Which of these members answer now, and how far their logs are committed. */
 export async function reachOf(ask: Ask, nodes: readonly NodeId[]): Promise<Map<NodeId, number>> {

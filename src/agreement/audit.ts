@@ -1,10 +1,12 @@
 // Equal index means equal state hash (A4, C2.8). Nodes compare hashes of audit points; where two differ, each asks the
 // voters. Who differs from a majority of them has a broken state machine or broken memory, and must not serve any more.
+// Where the voters are divided, all members are asked; where they are, too, nobody ends, and people are told.
 
 import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId } from '../core/ids.ts';
 import type { Trace } from '../ports/ports.ts';
 import type { ReplyBody, RequestBody } from '../wire/messages.ts';
+import { MAX_REACH_ASKED } from './ask-members.ts';
 
 /** How long a voter may take to answer. */
 export const AUDIT_TIMEOUT_MS = 2000;
@@ -28,10 +30,21 @@ export function judgeAudit(said: readonly (string | undefined)[], own: string): 
   return 'unclear';
 }
 
+/** The same where the voters were divided: most of the members that know, two at least. */
+export function judgeAuditByAll(said: readonly (string | undefined)[], own: string): AuditVerdict {
+  const known = said.filter((hash) => hash !== undefined && hash !== '');
+  return known.length < MIN_WITNESSES ? 'unclear' : judgeAudit(known, own);
+}
+
+/** Fewer than this are no majority of anything. */
+const MIN_WITNESSES = 3;
+
 export interface AuditorOptions {
   readonly self: NodeId;
   readonly trace: Trace;
   readonly voters: () => readonly NodeId[];
+  /** Members that are up, voters or not. */
+  readonly members: () => readonly NodeId[];
   readonly hashAt: (index: number) => string;
   readonly ask: (node: NodeId, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
   /** This node must not go on. */
@@ -41,15 +54,26 @@ export interface AuditorOptions {
 export class Auditor {
   readonly #options: AuditorOptions;
   #isAsking = false;
+  #disputed = 0;
 
   constructor(options: AuditorOptions) {
     this.#options = options;
   }
 
+  /** The last index at which members differ and nobody can say who is right; 0 = none. */
+  get disputedIndex(): number {
+    return this.#disputed;
+  }
+
   /** What another node's state hashed to after `index`. */
   compare(from: NodeId, index: number, hash: string): void {
     const own = this.#options.hashAt(index);
-    if (index === 0 || own === '' || hash === '' || own === hash || this.#isAsking) return;
+    if (index === 0 || own === '' || hash === '' || this.#isAsking) return;
+    if (own === hash) {
+      // Agreed on later: what differed was mended.
+      if (index > this.#disputed) this.#disputed = 0;
+      return;
+    }
     this.#options.trace.warn('map.audit.differs', { node: from, index });
     this.#isAsking = true;
     this.#judge(index, own)
@@ -62,13 +86,24 @@ export class Auditor {
   }
 
   async #judge(index: number, own: string): Promise<void> {
-    const { self, voters, trace, onBroken } = this.#options;
-    const said = await Promise.all(
-      voters().map((voter) => (voter === self ? own : this.#hashOf(voter, index))),
-    );
-    const verdict = judgeAudit(said, own);
+    const { voters, members, trace, onBroken } = this.#options;
+    let verdict = judgeAudit(await this.#hashesOf(voters(), index, own), own);
+    if (verdict === 'unclear') {
+      const all = members().slice(0, MAX_REACH_ASKED);
+      verdict = judgeAuditByAll(await this.#hashesOf(all, index, own), own);
+    }
     trace.warn('map.audit.judged', { index, verdict });
+    this.#disputed = verdict === 'unclear' ? index : 0;
     if (verdict === 'broken') onBroken(brokenState(index));
+  }
+
+  #hashesOf(
+    nodes: readonly NodeId[],
+    index: number,
+    own: string,
+  ): Promise<readonly (string | undefined)[]> {
+    const { self } = this.#options;
+    return Promise.all(nodes.map((node) => (node === self ? own : this.#hashOf(node, index))));
   }
 
   async #hashOf(voter: NodeId, index: number): Promise<string | undefined> {
@@ -88,7 +123,7 @@ function brokenState(index: number): OperatingError {
     `the map of this node differs from that of the voters at index ${index}: its memory, its disk or its program is broken`,
     {
       remedy:
-        'check the memory of this host and that all nodes run the same version; then start it on an empty data directory',
+        'start it again: it takes the map from the others; if it ends again, check the memory of this host and that all nodes run the same version',
     },
   );
 }

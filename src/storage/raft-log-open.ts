@@ -1,14 +1,15 @@
 // Opens log and snapshot together and makes them fit: a crash between the two leaves the snapshot ahead of the log, never
 // behind its base. A damaged log is not taken for a shorter one (C2.6): what is whole and committed is kept, the node is
 // muted, and gets the rest from the others. Where nobody could give it, the node does not start. A member's log that is
-// gone is damaged as a whole.
+// gone is damaged as a whole. So is one that begins behind a snapshot that is gone or damaged, and one that its own node
+// found to differ from those of the voters: then all of the map comes from the others.
 
 import { hasCode, OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
 import type { LogEntry } from '../core/log-entry.ts';
 import { type VoterSet, voterSetOf } from '../core/raft/voters.ts';
 import type { Clock, Disk, DiskFile } from '../ports/ports.ts';
-import { type MapSnapshots, openMapSnapshots } from './map-snapshot.ts';
+import { MAP_SNAPSHOT_PATH, MapSnapshots, openMapSnapshots } from './map-snapshot.ts';
 import { type LogOptions, RaftLog } from './raft-log.ts';
 import { untilSynced, type WrittenLog, writeLogFile } from './raft-log-files.ts';
 import { damagedLog, MAP_LOG_PATH } from './raft-log-format.ts';
@@ -16,6 +17,16 @@ import { type LogContents, noContents, replayLog, salvageLog } from './raft-log-
 
 /** What is left of a damaged log, for a person; the newest only. */
 export const DAMAGED_LOG_PATH = `${MAP_LOG_PATH}.damaged`;
+/** The same of a snapshot. */
+export const DAMAGED_SNAPSHOT_PATH = `${MAP_SNAPSHOT_PATH}.damaged`;
+/** Says that the map of this directory is not to be believed (C2.8); empty. */
+export const DISTRUSTED_PATH = 'map.distrusted';
+
+/** Durable when it resolves: the next start takes nothing from this map, and gets it from the others. */
+export async function distrustMap(disk: Disk): Promise<void> {
+  disk.open(DISTRUSTED_PATH, { create: true })?.close();
+  await untilSynced((done) => disk.syncFolder('', done));
+}
 
 /**
  * Opens the log, makes an empty one when there is none, cuts a torn tail. Everything it then says is synced. The log of
@@ -31,7 +42,7 @@ export async function openRaftLog(
   isMember = false,
 ): Promise<RaftLog> {
   const options = { disk, clock, onFatal };
-  const snapshots = openMapSnapshots(disk);
+  const { snapshots, fault } = openSnapshots(disk);
   const file = disk.open(MAP_LOG_PATH, { create: false });
   try {
     const opened =
@@ -40,12 +51,73 @@ export async function openRaftLog(
         : isMember
           ? await openGone(disk, snapshots)
           : { ...(await writeLogFile(disk, noContents())), damage: undefined };
-    return await fitted(opened, { ...options, snapshots, damage: opened.damage });
+    const { base } = opened.replayed.contents;
+    const isBelieved = fault === undefined || fault.code === 'corrupt';
+    const reaches = isBelieved && (snapshots.found?.base.index ?? 0) >= base.index;
+    const whole = reaches
+      ? opened
+      : await withoutHistory(disk, opened, fault ?? noSnapshot(base.index));
+    setAside(disk, fault);
+    return await fitted(whole, {
+      ...{ ...options, snapshots },
+      damage: whole.damage ?? fault?.message,
+    });
   } catch (error) {
     file?.close();
     snapshots.close();
     throw error;
   }
+}
+
+/** A damaged snapshot is none; nor is one that is not to be believed. */
+function openSnapshots(disk: Disk): { snapshots: MapSnapshots; fault: OperatingError | undefined } {
+  const mark = disk.open(DISTRUSTED_PATH, { create: false });
+  mark?.close();
+  if (mark !== undefined) return { snapshots: new MapSnapshots(disk), fault: distrusted() };
+  try {
+    return { snapshots: openMapSnapshots(disk), fault: undefined };
+  } catch (error) {
+    if (!(error instanceof OperatingError) || !hasCode(error, 'corrupt')) throw error;
+    return { snapshots: new MapSnapshots(disk), fault: error };
+  }
+}
+
+/** Last: whoever starts after a crash in between finds what this one found. */
+function setAside(disk: Disk, fault: OperatingError | undefined): void {
+  if (fault === undefined) return;
+  if (disk.list('').includes(MAP_SNAPSHOT_PATH)) {
+    disk.rename(MAP_SNAPSHOT_PATH, DAMAGED_SNAPSHOT_PATH);
+  }
+  disk.remove(DISTRUSTED_PATH);
+}
+
+/** Nothing is known but that it voted, until the others tell. What it had promised is in what is set aside. */
+async function withoutHistory(
+  disk: Disk,
+  { file, replayed, damage }: Opened,
+  fault: OperatingError,
+): Promise<Opened> {
+  const { base, entries, hardState } = replayed.contents;
+  const sets = [base.voters, ...setsOf(entries)].filter((set) => set !== undefined);
+  // Cut short after the log was written anew: it says nothing, and is muted.
+  const isDone = replayed.contents.isMuted && base.index === 0 && entries.length === 0;
+  if (!isDone) checkOthersVote(sets, fault);
+  const { term } = hardState;
+  const contents: LogContents = { ...noContents(), hardState: { term, vote: 0 }, isMuted: true };
+  if (!isDone) disk.rename(MAP_LOG_PATH, DAMAGED_LOG_PATH);
+  const written = await writeLogFile(disk, contents);
+  file.close();
+  return { ...written, damage: damage ?? fault.message };
+}
+
+function noSnapshot(index: number): OperatingError {
+  return damagedLog(0, `it starts behind ${index}, and no snapshot reaches there`);
+}
+
+function distrusted(): OperatingError {
+  const remedy = 'join as a new node with an empty data directory';
+  const text = 'the map of this node differed from that of the voters';
+  return new OperatingError('diverged', text, { remedy });
 }
 
 type Opened = WrittenLog & { readonly damage: string | undefined };
@@ -92,12 +164,19 @@ function mutedContents(
   const found = snapshots.found;
   const kept = contents.entries.slice(0, contents.commit - contents.base.index);
   const sets = [found?.base.voters, contents.base.voters, ...setsOf(kept), ...later];
-  const known = sets.filter((set) => set !== undefined);
+  checkOthersVote(
+    sets.filter((set) => set !== undefined),
+    error,
+  );
+  const term = Math.max(contents.hardState.term, found?.base.term ?? 0);
+  return { ...contents, entries: kept, hardState: { term, vote: 0 }, isMuted: true };
+}
+
+/** @throws what was found where nobody could help: no voter is known, or this node is the only one */
+function checkOthersVote(known: readonly VoterSet[], error: OperatingError): void {
   if (known.length === 0) throw error;
   const nodes = new Set<NodeId>(known.flatMap(({ voters, next }) => [...voters, ...(next ?? [])]));
   if (nodes.size === 1) throw soleVoter(error);
-  const term = Math.max(contents.hardState.term, found?.base.term ?? 0);
-  return { ...contents, entries: kept, hardState: { term, vote: 0 }, isMuted: true };
 }
 
 function setsOf(entries: readonly LogEntry[]): readonly (VoterSet | undefined)[] {
@@ -123,9 +202,6 @@ async function fitted(
   const { disk, snapshots } = options;
   const { contents } = opened.replayed;
   const base = snapshots.found?.base;
-  if ((base?.index ?? 0) < contents.base.index) {
-    throw damagedLog(0, `it starts behind ${contents.base.index}, and no snapshot reaches there`);
-  }
   if (base === undefined || base.index <= contents.commit) {
     return new RaftLog(opened.file, opened.replayed, options);
   }

@@ -52,7 +52,7 @@ interface QueuedAppend {
 }
 
 export class RaftLog {
-  /** What this log lost (C2.6), one sentence; undefined where nothing is known to be lost. */
+  /** What this log or its snapshot lost (C2.6), one sentence; undefined where nothing is known to be lost. */
   readonly damage: string | undefined;
   readonly snapshots: MapSnapshots;
   readonly #disk: Disk;

@@ -11,8 +11,9 @@ import {
   WIPED_SUPERBLOCK_PATH,
 } from './layout.ts';
 import { MAP_SNAPSHOT_PATH } from './map-snapshot.ts';
+import { MEMBER_BOOK_PATH } from './member-book.ts';
 import { MAP_LOG_PATH } from './raft-log-format.ts';
-import { DAMAGED_LOG_PATH } from './raft-log-open.ts';
+import { DAMAGED_LOG_PATH, DAMAGED_SNAPSHOT_PATH, DISTRUSTED_PATH } from './raft-log-open.ts';
 import { SIGHTINGS_PATH } from './sightings-file.ts';
 
 const NEW = '.new';
@@ -26,7 +27,8 @@ export async function wipeData(disk: Disk): Promise<void> {
   await syncFolder(disk, '');
   const files = [MAP_LOG_PATH, MAP_SNAPSHOT_PATH, JOURNAL_PATH];
   for (const name of [SUPERBLOCK_PATH, ...files]) disk.remove(name + NEW);
-  for (const name of [...files, DAMAGED_LOG_PATH, SIGHTINGS_PATH]) disk.remove(name);
+  const aside = [DAMAGED_LOG_PATH, DAMAGED_SNAPSHOT_PATH, DISTRUSTED_PATH];
+  for (const name of [...files, ...aside, SIGHTINGS_PATH, MEMBER_BOOK_PATH]) disk.remove(name);
   for (const name of disk.list('')) {
     if (name.startsWith(INDEX_PREFIX)) disk.remove(name);
   }

@@ -189,6 +189,12 @@ export class FakeNode implements NodeHandle {
     return result.value as VolumeId;
   }
 
+  async alterVolume(name: string, options: { ioTimeoutMs: number }): Promise<void> {
+    const volume = viewOf(this.cell.state).volumeByName(name);
+    if (volume === undefined) throw new OperatingError('missing', `no ${name}`);
+    this.#apply({ type: 'volumeOptions', volume: volume.id, ...options });
+  }
+
   async deleteVolume(name: string): Promise<void> {
     await this.#gate();
     const volume = viewOf(this.cell.state).volumeByName(name);

@@ -10,7 +10,13 @@ import type { LogBase } from '../../src/core/raft/state.ts';
 import { MAP_SNAPSHOT_PATH } from '../../src/storage/map-snapshot.ts';
 import type { LogAppend, RaftLog } from '../../src/storage/raft-log.ts';
 import { MAP_LOG_PATH } from '../../src/storage/raft-log-format.ts';
-import { DAMAGED_LOG_PATH, openRaftLog } from '../../src/storage/raft-log-open.ts';
+import {
+  DAMAGED_LOG_PATH,
+  DAMAGED_SNAPSHOT_PATH,
+  DISTRUSTED_PATH,
+  distrustMap,
+  openRaftLog,
+} from '../../src/storage/raft-log-open.ts';
 import { encodeSnapshot } from '../../src/wire/snapshot-codec.ts';
 import { clusterOf, StateCell } from '../fixtures.ts';
 import { CrashWorld } from './crash-world.ts';
@@ -210,31 +216,88 @@ test('map log: a compacted log is short, and opens with its snapshot', async (t)
   t.is(again.snapshots.head?.index, 200);
 });
 
-test('map snapshot: any turned bit is found, and the node does not start with it', async (t) => {
+test('map snapshot: any turned bit is found; one of three voters opens muted, with nothing of it, and keeps it aside', async (t) => {
+  const { world: first } = await written(100);
+  const log = (await open(first)) as RaftLog;
+  await writeSnapshot(first, log, 100);
+  const size = (log.snapshots.head?.bytes ?? 0) + 64;
+  for (let at = 0; at < size; at += 131) {
+    if (at >= 56 && at < 64) continue;
+    const { world } = await cutAt(100, 90);
+    world.damage(MAP_SNAPSHOT_PATH, at, (byte) => byte ^ 4);
+    for (const turn of ['found', 'again']) {
+      const again = (await open(world)) as RaftLog;
+      t.true(again.isMuted, `byte ${at}, ${turn}`);
+      t.deepEqual([again.base.index, again.entries.length, again.commit], [0, 0, 0]);
+      t.deepEqual(again.hardState, { term: 1, vote: 0 });
+      t.is(again.snapshots.takeFound(), undefined);
+      if (turn === 'found') t.regex(again.damage ?? '', /map\.snapshot/);
+    }
+    t.true(world.paths().includes(DAMAGED_SNAPSHOT_PATH));
+    t.true(world.paths().includes(DAMAGED_LOG_PATH));
+  }
+});
+
+test('map snapshot: a damaged one that the log does not need costs nothing', async (t) => {
   const { world } = await written(100);
   const log = (await open(world)) as RaftLog;
   await writeSnapshot(world, log, 100);
-  await append(world, log, { entries: [], base: baseAt(90) });
-  const size = (log.snapshots.head?.bytes ?? 0) + 64;
-  for (let at = 0; at < size; at += 13) {
-    if (at >= 56 && at < 64) continue;
-    world.damage(MAP_SNAPSHOT_PATH, at, (byte) => byte ^ 4);
-    const error = await t.throwsAsync(open(world), { instanceOf: OperatingError });
-    t.regex(error?.message ?? '', /map\.snapshot/, `byte ${at}`);
-    t.not(error?.remedy, '');
-    world.damage(MAP_SNAPSHOT_PATH, at, (byte) => byte ^ 4);
-  }
-  t.truthy(await open(world));
+  world.damage(MAP_SNAPSHOT_PATH, 30, (byte) => byte ^ 4);
+  const again = (await open(world)) as RaftLog;
+  t.false(again.isMuted);
+  t.is(again.commit, 100);
+  t.is(again.entries.length, 100);
+  t.regex(again.damage ?? '', /map\.snapshot/, 'and it says so');
 });
 
 test('map snapshot: a snapshot that is gone is damage, where the log needs it', async (t) => {
-  const { world } = await written(100);
-  const log = (await open(world)) as RaftLog;
-  await writeSnapshot(world, log, 100);
-  await append(world, log, { entries: [], base: baseAt(90) });
+  const { world } = await cutAt(100, 90);
   world.removeFile(MAP_SNAPSHOT_PATH);
-  await t.throwsAsync(open(world), { code: 'corrupt' });
+  const again = (await open(world)) as RaftLog;
+  t.true(again.isMuted);
+  t.regex(again.damage ?? '', /no snapshot reaches there/);
 });
+
+test('map snapshot: the only voter does not start with a damaged one: nobody else knows the map', async (t) => {
+  const { world } = await cutAt(100, 90, [1 as NodeId]);
+  world.damage(MAP_SNAPSHOT_PATH, 30, (byte) => byte ^ 4);
+  const error = await t.throwsAsync(open(world), { instanceOf: OperatingError, code: 'corrupt' });
+  t.regex(error?.message ?? '', /only voter/);
+  t.not(error?.remedy, '');
+  world.damage(MAP_SNAPSHOT_PATH, 30, (byte) => byte ^ 4);
+  t.is((await open(world))?.commit, 100, 'nothing was changed');
+});
+
+test('map log: what differed from the voters is not believed at the next start; it is muted until they told (C2.8)', async (t) => {
+  const { world } = await cutAt(100, 90);
+  let isDone = false;
+  distrustMap(world.disk()).then(() => {
+    isDone = true;
+  }, t.fail);
+  await world.runUntil(() => isDone);
+  world.crash(0);
+  world.restart();
+  const again = (await open(world)) as RaftLog;
+  t.true(again.isMuted);
+  t.deepEqual([again.base.index, again.entries.length], [0, 0]);
+  t.is(again.snapshots.takeFound(), undefined);
+  t.false(world.paths().includes(DISTRUSTED_PATH));
+  t.true((await open(world))?.isMuted, 'and it stays muted');
+});
+
+/** A log with a snapshot at `index` that was cut at `base`. */
+async function cutAt(
+  index: number,
+  base: number,
+  voters = VOTERS,
+): Promise<{ readonly world: CrashWorld }> {
+  const { world } = await written(index, historyOf(voters).entries);
+  const log = (await open(world)) as RaftLog;
+  await writeSnapshot(world, log, index);
+  const set = { index: 2, voters, next: undefined };
+  await append(world, log, { entries: [], base: { index: base, term: 1, voters: set } });
+  return { world };
+}
 
 // Method: a bit in each batch behind those that name the voters: without any other voter's name nobody may start.
 test('map log: a damaged log of one of three voters opens muted, with what is whole and committed (C2.6)', async (t) => {
