@@ -12,7 +12,7 @@ import { InvariantError } from './core/invariant.ts';
 import { lockDataDirectory } from './io/data-lock.ts';
 import { watchDataDirectory } from './io/data-watch.ts';
 import { openFileDisk } from './io/file-disk.ts';
-import { createLogTrace } from './io/log-trace.ts';
+import { createLogTrace, type LogTrace } from './io/log-trace.ts';
 import { createRealClock } from './io/real-clock.ts';
 import { createRealRandom } from './io/real-random.ts';
 import { giveReserve, keepReserve } from './io/space-reserve.ts';
@@ -100,7 +100,7 @@ async function openFronts(
   node: NodeHandle,
   options: SheepOptions,
   clock: Clock,
-  trace: Trace,
+  trace: LogTrace,
 ): Promise<Fronts> {
   const nbd = new NbdServer({ source: exportsOf(node), clock, trace, removeSocket });
   for (const address of options.nbd) {
@@ -109,7 +109,7 @@ async function openFronts(
   }
   const apis: ApiServer[] = [];
   for (const address of options.api) {
-    const api = await serveApi(node, address);
+    const api = await serveApi(node, address, trace.counters);
     apis.push(api);
     trace.event('api.listening', { at: api.address });
   }

@@ -7,11 +7,12 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import type { AdminFailure } from '../core/admin-shapes.ts';
+import type { AdminFailure, CountersData } from '../core/admin-shapes.ts';
 import { type ErrorCode, messageOf, OperatingError } from '../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { addAdminRoutes } from './admin-routes.ts';
+import { answer } from './answer.ts';
 
 export type ApiAddress =
   | { readonly kind: 'unix'; readonly path: string }
@@ -74,14 +75,20 @@ export function parseApiAddress(text: string): ApiAddress {
 
 /**
  * Serves the admin API of `handle` at one address.
+ * @param counters of this process since its start, by name
  * @throws OperatingError 'usage' beyond loopback or for a bad path, 'io' when the address is taken
  */
-export async function serveApi(handle: NodeHandle, address: ApiAddress): Promise<ApiServer> {
+export async function serveApi(
+  handle: NodeHandle,
+  address: ApiAddress,
+  counters: () => ReadonlyMap<string, number> = () => new Map(),
+): Promise<ApiServer> {
   if (address.kind === 'tcp' && !LOOPBACK.test(address.host)) {
     const message = `the API does not listen on ${address.host}: without tokens it is for this host only`;
     throw new OperatingError('usage', message, { remedy: 'use 127.0.0.1:PORT or unix:PATH' });
   }
   const app = buildApp(handle, address.kind === 'tcp');
+  app.get('/v1/counters', async () => answer(handle, 'counters', countersData(counters())));
   if (address.kind === 'unix') await removeStaleSocket(address.path);
   const listening = await listen(app, address);
   return { address: listening, stop: () => app.close() };
@@ -161,6 +168,11 @@ function buildApp(handle: NodeHandle, isTcp: boolean): FastifyInstance {
   });
   addAdminRoutes(app, handle);
   return app;
+}
+
+function countersData(counters: ReadonlyMap<string, number>): CountersData {
+  const sorted = [...counters].sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([name, value]) => ({ name, value }));
 }
 
 /** Against pages of other sites that were resolved to this host. */

@@ -1,7 +1,7 @@
 // `dog node`: the members, and the one that answers.
 
 import type { Command } from 'commander';
-import type { NodeData, StatusData } from '../core/admin-shapes.ts';
+import type { CountersData, NodeData, StatusData } from '../core/admin-shapes.ts';
 import { formatDuration } from '../core/duration.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { addNodeLifeCommands } from './node-life.ts';
@@ -46,6 +46,20 @@ export function addNodeCommands(program: Command, io: Io): void {
       const session = sessionOf(command, io);
       const answer = await session.ask<StatusData>('/v1/status');
       show(session, answer, 'node.info', { human: infoText, raw: infoRaw });
+    });
+  node
+    .command('counters')
+    .description(
+      'what the node that answers has counted since its start: flushes, syncs, repairs, retries',
+    )
+    .addHelpText('after', helpTail('dog node counters', 'dog node counters -r | grep ^flush'))
+    .action(async (_options, command: Command) => {
+      const session = sessionOf(command, io);
+      const answer = await session.ask<CountersData>('/v1/counters');
+      show(session, answer, 'node.counters', {
+        human: (counters) => facts(counters.map(({ name, value }) => [name, String(value)])),
+        raw: (counters) => rawFacts(counters.map(({ name, value }) => [name, value])),
+      });
     });
   addScrubCommands(node, io);
   addRecoveryCommands(node, io);

@@ -30,6 +30,9 @@ export interface Warning {
   readonly affected: readonly string[];
 }
 
+/** What the answering process has counted since its start, by name: flushes, journal, repairs, retries. */
+export type CountersData = readonly { readonly name: string; readonly value: number }[];
+
 export interface StatusData {
   readonly pid: number;
   readonly phase: 'blank' | 'starting' | 'up' | 'stopping';
@@ -283,6 +286,8 @@ export interface VolumeData {
   readonly strict: boolean;
   readonly mode: string;
   readonly attach: string;
+  /** A request that waits so long is answered with an error; 0 = it waits. */
+  readonly ioTimeoutMs: number;
   /** The worst state of its partitions. */
   readonly state: 'ok' | 'joining' | 'degraded' | 'halted' | 'lost';
   readonly holder: HolderData | null;
@@ -339,6 +344,12 @@ export interface CreateRequest {
   readonly strict?: boolean;
   /** What a confirmed write is (R5); 'durable' unless given. */
   readonly mode?: 'durable' | 'writeback';
+  /** 0 = requests wait. */
+  readonly ioTimeoutMs?: number;
+}
+
+export interface AlterRequest {
+  readonly ioTimeoutMs: number;
 }
 
 export interface InviteRequest {

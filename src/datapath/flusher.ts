@@ -108,6 +108,7 @@ export class Flusher {
       done(this.#open.error);
       return;
     }
+    this.#parts.trace.count('flush.asked');
     if (this.#unsynced.size === 0 && this.#round === undefined) {
       done(undefined);
       return;

@@ -13,10 +13,16 @@ export interface Served {
   readonly socketPath: string;
 }
 
+/** What every served node has counted. */
+export const COUNTERS = new Map([
+  ['store.checkpoints', 3],
+  ['flush.asked', 12],
+]);
+
 export async function served(t: ExecutionContext, node = new FakeNode()): Promise<Served> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sheep-api-'));
   const socketPath = path.join(dir, 'sheep.sock');
-  const server = await serveApi(node, parseApiAddress(`unix:${socketPath}`));
+  const server = await serveApi(node, parseApiAddress(`unix:${socketPath}`), () => COUNTERS);
   t.teardown(async () => {
     await server.stop();
     fs.rmSync(dir, { recursive: true, force: true });

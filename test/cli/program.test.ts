@@ -57,6 +57,7 @@ test('--json is one document with schema, epoch, data and warnings', async (t) =
     ['cluster', 'info'],
     ['node', 'list'],
     ['node', 'info'],
+    ['node', 'counters'],
     ['node', 'scrub'],
     ['node', 'scrub', 'start', 'deep'],
     ['node', 'scrub', 'pause'],
@@ -68,6 +69,12 @@ test('--json is one document with schema, epoch, data and warnings', async (t) =
     t.is(document.schema, `dog/${args[0]}.${args[1]}/1`);
     t.deepEqual(Object.keys(document).sort(), ['data', 'epoch', 'schema', 'warnings']);
   }
+});
+
+test('node counters: what the process has counted, by name', async (t) => {
+  const { dog } = await withNode(t, one());
+  t.regex((await dog('node', 'counters')).out, /flush\.asked +12\nstore\.checkpoints +3/);
+  t.is((await dog('node', 'counters', '-r')).out, 'flush.asked\t12\nstore.checkpoints\t3\n');
 });
 
 test('--raw is rows with tabs, no header, sizes in bytes', async (t) => {
@@ -163,6 +170,7 @@ test('every command has help with two examples and the exit codes', async (t) =>
     'cluster health',
     'node list',
     'node info',
+    'node counters',
     'node scrub start',
     'node scrub pause',
   ];
