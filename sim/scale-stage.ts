@@ -16,12 +16,18 @@ const LOOK_EVERY_MS = 50;
 /** Nodes that join at once: a cluster of hundreds is switched on in steps. */
 const JOIN_BATCH = 250;
 const JOIN_LIMIT_S = 120;
+const PLACED_LIMIT_S = 300;
 const SMALL_JOURNAL_BYTES = 8 * MIB;
 
 export interface ScaleOptions {
   readonly nodes: number;
   readonly zones: number;
   readonly partitions: number;
+}
+
+export interface WorkPerNode {
+  readonly views: number;
+  readonly syncs: number;
 }
 
 export class ScaleStage {
@@ -34,6 +40,8 @@ export class ScaleStage {
   readonly #build: BuildNode;
   readonly #hashAt = new Map<number, string>();
   readonly #membersAt = new Map<number, string>();
+  /** Views that nodes published, all together. */
+  viewCount = 0;
   /** Newest view of anybody. */
   newest: ClusterView | undefined;
   /** Members that were called down, in the order of verdicts: `epoch node`. */
@@ -71,6 +79,7 @@ export class ScaleStage {
   }
 
   #noteView(node: SimNode, view: ClusterView, stateHash: string): void {
+    this.viewCount += 1;
     const known = this.#hashAt.get(view.index);
     if (known === undefined) this.#hashAt.set(view.index, stateHash);
     else if (known !== stateHash) this.world.fail(`A4: ${node.name} differs at ${view.index}`);
@@ -92,6 +101,13 @@ export class ScaleStage {
       const node = this.nodes.find(({ host }) => host.peer === member.peerKey)?.name ?? '?';
       this.verdicts.push({ epoch: view.epoch, node, atMs: this.world.nowMs });
     }
+  }
+
+  /** I is T in each partition, and nobody joins. */
+  get isPlaced(): boolean {
+    const view = this.newest;
+    if (view === undefined) return false;
+    return [...view.policies.keys()].every((id) => [...view.explicitPartitions(id)].length === 0);
   }
 
   get running(): readonly SimNode[] {
@@ -128,6 +144,7 @@ export class ScaleStage {
     for (let at = 0; at < others.length; at += JOIN_BATCH) {
       await this.#joinAll(others.slice(at, at + JOIN_BATCH), first);
     }
+    await this.until('all partitions are at rest', () => this.isPlaced, PLACED_LIMIT_S);
     await this.settles('after the bootstrap', 120);
   }
 
@@ -177,6 +194,13 @@ export class ScaleStage {
     if (leaders.length !== 1) return `${leaders.length} leaders`;
     const dead = this.nodes.find((node) => !node.isRunning && this.stateOf(node) === 'up');
     return dead === undefined ? true : `${dead.name} is dead and up in the map`;
+  }
+
+  /** What the nodes did since the start, as a mean of each: what must not grow with the square of their number. */
+  get workPerNode(): WorkPerNode {
+    const count = this.nodes.length;
+    const syncs = this.nodes.reduce((sum, { disk }) => sum + disk.syncCount, 0);
+    return { views: this.viewCount / count, syncs: syncs / count };
   }
 
   // ---------------------------------------------------------------------------------------------------- time

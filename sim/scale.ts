@@ -223,6 +223,8 @@ export async function runAtSize(
     const entries = `epoch ${stage.epoch}, ${stage.newest?.index} entries`;
     const cpu = `${(process.cpuUsage().user / 1e6).toFixed(0)} s of CPU`;
     say('bootstrap', `${(world.nowMs / 1000).toFixed(1)} simulated s, ${cpu}, ${entries}`);
+    const { views, syncs } = stage.workPerNode;
+    say('  of it, a node', `${views.toFixed(0)} views, ${syncs.toFixed(0)} syncs`);
     await rest(stage, run.quietS, say);
     if (run.isSilent === true) stage.cable.gossipRate = 0;
     for (const name of run.troubles ?? Object.keys(TROUBLES)) await TROUBLES[name]?.(stage, say);

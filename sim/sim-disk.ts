@@ -70,6 +70,8 @@ export class SimDisk {
   /** True for paths whose syncs say "done" and do nothing: a lying disk, for mutants. */
   ignoresSync: (path: string) => boolean = () => false;
   readonly world: World;
+  /** Syncs of files and folders, of all lives. */
+  syncCount = 0;
   readonly name: string;
   readonly #random: SimRandom;
   #root = new FolderInode();
@@ -108,6 +110,7 @@ export class SimDisk {
   }
 
   syncTimeMs(): number {
+    this.syncCount += 1;
     return (0.05 + this.#random.exponential(SYNC_MEAN_MS)) * this.slowness;
   }
 

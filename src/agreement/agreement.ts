@@ -25,6 +25,7 @@ import { Contact } from './contact.ts';
 import { readCurrent } from './current-read.ts';
 import { Learner } from './learner.ts';
 import { catchUpLog } from './log-catch-up.ts';
+import { MapNews } from './map-news.ts';
 import { Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
 import { NORMAL_PACE, SnapshotDuties, type SnapshotPace } from './snapshots.ts';
@@ -85,6 +86,7 @@ export class Agreement {
   readonly #proposer: Proposer;
   readonly #options: AgreementOptions;
   readonly #gossip: Gossip;
+  readonly #news: MapNews;
   readonly #contact: Contact;
   readonly #snapshots: SnapshotDuties;
   readonly #auditor: Auditor;
@@ -147,6 +149,11 @@ export class Agreement {
       alert: (alert) => this.#takeAlert(alert),
       stats: () => {},
     });
+    this.#news = new MapNews({
+      clock,
+      entries: (first, last) => log.entriesBetween(first, last),
+      publish: (delta) => this.#gossip.publishMap(delta),
+    });
     this.#contact = new Contact({
       self,
       clock,
@@ -185,6 +192,7 @@ export class Agreement {
   stop(): void {
     if (this.#digestTimer !== undefined) this.#options.clock.clearTimer(this.#digestTimer);
     this.#proposer.stop();
+    this.#news.stop();
     this.#snapshots.stop();
     this.learner.stop();
     this.driver.stop();
@@ -410,13 +418,8 @@ export class Agreement {
     const before = this.learner.applied;
     const { log } = this.#options;
     this.learner.advance(log);
-    if (this.driver.role === 'leader' && this.learner.applied > before) {
-      const entries = log.entries.slice(
-        Math.max(0, before - log.base.index),
-        this.learner.applied - log.base.index,
-      );
-      this.#gossip.publishMap({ commit: this.learner.applied, entries });
-    }
+    const { applied } = this.learner;
+    if (this.driver.role === 'leader' && applied > before) this.#news.note(before + 1, applied);
   }
 
   #noteApplied(entry: LogEntry, result: ApplyResult): void {

@@ -61,6 +61,8 @@ export class RaftDriver {
   #heartbeatTimer: TimerHandle | undefined;
   #committedInFlight = false;
   #committedTarget = 0;
+  /** Highest commit index that an append named; it never falls. */
+  #committedNamed = 0;
   #isStopped = false;
   /** When the sync under way began. */
   #syncStart: number | undefined;
@@ -245,6 +247,7 @@ export class RaftDriver {
   #persist(effect: Extract<RaftEffect, { type: 'persist' }>): void {
     const { type: _type, then, ...append } = effect;
     const { clock, log } = this.#options;
+    this.#committedNamed = Math.max(this.#committedNamed, append.commit ?? 0);
     const start = clock.now();
     this.#syncStart = start;
     log.append(append, () => {
@@ -270,22 +273,27 @@ export class RaftDriver {
     this.handOver();
   }
 
-  /** One commit record is under way at a time; the next one covers all that was committed meanwhile. */
+  /**
+   * One commit record is under way at a time; the next one covers all that was committed meanwhile. What went to the disk
+   * with its entries (a node that learns hears of both at once) needs no further sync.
+   */
   #syncCommit(index: number): void {
     this.#committedTarget = Math.max(this.#committedTarget, index);
     if (this.#committedInFlight) return;
     this.#committedInFlight = true;
-    const commit = this.#committedTarget;
-    this.#options.log.append({ entries: [], commit }, () => {
+    const { log, clock } = this.#options;
+    const commit = Math.max(this.#committedTarget, this.#committedNamed);
+    this.#committedNamed = commit;
+    const act = (): void => {
       this.#committedInFlight = false;
       if (this.#isStopped) return;
-      invariant(
-        this.#options.log.commit >= commit,
-        'the commit index is synced before it is acted on',
-      );
+      invariant(log.commit >= commit, 'the commit index is synced before it is acted on');
       this.#options.onCommitted();
       if (this.#committedTarget > commit) this.#syncCommit(this.#committedTarget);
-    });
+    };
+    // Not within the step whose effects are being carried out.
+    if (log.commit >= commit) clock.soon(act);
+    else log.append({ entries: [], commit }, act);
   }
 
   #replace(

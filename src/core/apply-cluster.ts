@@ -7,6 +7,7 @@ import { MAX_COPIES } from './limits.ts';
 import type { EntryBody } from './log-entry.ts';
 import { isPartitionCount } from './partition.ts';
 import { changePolicy, createPolicy } from './policy-state.ts';
+import { ringOf } from './ring-change.ts';
 import {
   type Applied,
   accepted,
@@ -45,7 +46,10 @@ export function applyFormat(state: ClusterState, body: Body<'format'>): Applied 
     return declined(state, 'refused', 'this version knows no such object size or hash');
   }
   const { clusterId, name, partitions } = body;
-  const first = createPolicy(policy, state.ring, { partitions, isLive: () => false });
+  const first = createPolicy(policy, ringOf(state.members.values()), {
+    partitions,
+    isLive: () => false,
+  });
   const policies = new Map([[policy.id, first]]);
   return accepted({ ...state, clusterId: clusterId as ClusterId, name, partitions, policies }, 0);
 }
@@ -60,7 +64,7 @@ export function applyPolicyCreate(state: ClusterState, body: Body<'policyCreate'
   const policy = policyOf(state.policies.size, body);
   if (policy === undefined) return declined(state, 'refused', 'no such redundancy');
   const context = { partitions: state.partitions, isLive: liveIn(state.members) };
-  const made = createPolicy(policy, state.ring, context);
+  const made = createPolicy(policy, ringOf(state.members.values()), context);
   return accepted({ ...state, policies: withEntry(state.policies, policy.id, made) }, policy.id);
 }
 
@@ -73,7 +77,12 @@ export function applyPolicyChange(state: ClusterState, body: Body<'policyChange'
   if (known === undefined) return declined(state, 'missing', 'no such policy');
   const policy = policyOf(body.policy, body);
   if (policy === undefined) return declined(state, 'refused', 'no such redundancy');
-  const changed = changePolicy(known, policy, state.ring, liveIn(state.members));
+  const changed = changePolicy(
+    known,
+    policy,
+    () => ringOf(state.members.values()),
+    liveIn(state.members),
+  );
   return accepted({ ...state, policies: withEntry(state.policies, policy.id, changed) }, policy.id);
 }
 

@@ -155,7 +155,10 @@ export function applyNodeUp(state: ClusterState, body: Body<'nodeUp'>): Applied 
   const members = withEntry(state.members, body.node, risen);
   let next: ClusterState = { ...state, epoch, members };
   if (member.state === 'joined' || returns) next = withNewRing(next);
-  next = withPolicies(next, (policy) => leaveJoining(policy, body.node));
+  // Who was never up joins nowhere, and the question would have the ring drawn.
+  if (member.state !== 'joined') {
+    next = withPolicies(next, (policy) => leaveJoining(policy, body.node));
+  }
   const isRestart = member.state !== 'joined' && body.continues === 0;
   if (isRestart && !body.cleanStop) next = withDoubt(next, body.node);
   if (body.continues !== 0) next = { ...next, volumes: movedLocks(state, body) };

@@ -1,7 +1,7 @@
 // Who watches whom, and when an edge is down (PROTOCOL 1.1). Liveness only: a wrong verdict costs time, never data. What
 // the leader makes of the words of many observers is tally.ts.
 
-import { hash32, hashText, shuffled } from './hash.ts';
+import { hash32, hashText } from './hash.ts';
 import type { NodeId } from './ids.ts';
 import type { ClusterView, Member } from './view.ts';
 
@@ -15,7 +15,7 @@ export const WINDOW_PINGS = 10;
 export const LOST_SHARE = 0.4;
 
 /** What the rings are drawn from. */
-export type Observed = Pick<ClusterView, 'clusterId' | 'epoch' | 'members'>;
+export type Observed = Pick<ClusterView, 'clusterId' | 'members'>;
 
 /** Both directions of "observes", for one epoch. A cache: it says nothing that the view does not say. */
 interface Table {
@@ -24,7 +24,10 @@ interface Table {
 }
 
 const NOBODY: readonly NodeId[] = [];
+/** Above the number of members: a hash and a place in one exact number. */
+const PLACE_END = 2 ** 20;
 const tables = new WeakMap<object, Table>();
+const counts = new WeakMap<object, number>();
 
 /** The observers of a node (C1.1): all other up nodes in a small cluster, else one of each of K seeded rings. */
 export function observersOf(view: Observed, subject: NodeId): readonly NodeId[] {
@@ -36,9 +39,15 @@ export function subjectsOf(view: Observed, self: NodeId): readonly NodeId[] {
   return tableOf(view).subjects.get(self) ?? NOBODY;
 }
 
-/** Nodes that the map calls up: N of C1.1 and C1.8, for rings are drawn over them. */
+/** Nodes that the map calls up: N of C1.1 and C1.8, for rings are drawn over them. Draws none: it is asked at each view. */
 export function upCount(view: Observed): number {
-  return tableOf(view).observers.size;
+  let count = counts.get(view.members);
+  if (count === undefined) {
+    count = 0;
+    for (const member of view.members.values()) if (isUp(member)) count += 1;
+    counts.set(view.members, count);
+  }
+  return count;
 }
 
 /** Members change with each epoch, so the map of members stands for it. */
@@ -69,10 +78,10 @@ function drawTable(view: Observed): Map<NodeId, readonly NodeId[]> {
   const up = [...view.members.values()].filter(isUp).map((member) => member.node);
   up.sort((a, b) => a - b);
   const table = new Map<NodeId, readonly NodeId[]>();
-  const seed = hash32(hashText(view.clusterId), view.epoch);
+  const seed = hashText(view.clusterId);
   const k = Math.min(MAX_OBSERVERS, up.length - 1);
   const isSmall = up.length - 1 <= MAX_OBSERVERS;
-  const rings = isSmall ? [] : Array.from({ length: k }, (_, i) => shuffled(up, hash32(seed, i)));
+  const rings = isSmall ? [] : Array.from({ length: k }, (_, i) => ringOf(up, hash32(seed, i)));
   const places = rings.map((ring) => new Map(ring.map((node, place) => [node, place])));
   for (const subject of up) {
     if (isSmall)
@@ -83,6 +92,15 @@ function drawTable(view: Observed): Map<NodeId, readonly NodeId[]> {
     else table.set(subject, predecessors(subject, rings, places));
   }
   return table;
+}
+
+/**
+ * One ring: the nodes in the order of a hash of seed and id. It does not depend on the epoch: who comes or goes changes the
+ * edges beside it, not those of everybody, each of which is a channel to be dialled. `nodes` ascending.
+ */
+function ringOf(nodes: readonly NodeId[], seed: number): NodeId[] {
+  const places = Float64Array.from(nodes, (node, at) => hash32(seed, node) * PLACE_END + at);
+  return Array.from(places.sort(), (place) => nodes[place % PLACE_END] as NodeId);
 }
 
 /** On each ring the nearest one before the subject that was not chosen on an earlier ring: K distinct observers. */

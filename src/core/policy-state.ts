@@ -81,11 +81,56 @@ export function configOf(state: PolicyState, p: number): PartitionConfig {
   return config;
 }
 
+/** What a policy's T is worked out from. */
+interface DrawnFrom {
+  readonly base: PolicyState;
+  readonly ring: () => Ring;
+  readonly isLive: IsLive;
+}
+
+/** Policies whose T is not worked out yet: the one before, whose (I, J) they have. */
+const undrawn = new WeakMap<PolicyState, PolicyState>();
+
 /**
  * The same policy under another ring. T changes alone; cfg stays, for (I, J) stay: each I that differs from the new T
  * becomes explicit in the same step. Only the first T after "no member at all" fills I, and raises cfg.
+ *
+ * T is worked out when somebody asks: while hundreds of members come up, ring follows ring, and as (I, J) stay, the last
+ * one says all that matters. `ring` is called once at most.
  */
-export function withRing(state: PolicyState, ring: Ring, isLive: IsLive): PolicyState {
+export function withRing(before: PolicyState, ring: () => Ring, isLive: IsLive): PolicyState {
+  const base = undrawn.get(before) ?? before;
+  const isFilled = base.cfg.length > 0 && configOf(base, 0).inSync.length > 0;
+  if (!isFilled) return drawn(base, ring(), isLive);
+  // Let go of once drawn: else each ring would keep the one before it.
+  let from: DrawnFrom | undefined = { base, ring, isLive };
+  let later: PolicyState | undefined;
+  const now = (): PolicyState => {
+    if (from !== undefined) later = drawn(from.base, from.ring(), from.isLive);
+    from = undefined;
+    undrawn.delete(state);
+    invariant(later !== undefined, 'what was drawn is kept');
+    return later;
+  };
+  const state: PolicyState = {
+    policy: base.policy,
+    everWriteback: base.everWriteback,
+    cfg: base.cfg,
+    get targets() {
+      return now().targets;
+    },
+    get explicit() {
+      return now().explicit;
+    },
+    get cache() {
+      return now().cache;
+    },
+  };
+  undrawn.set(state, base);
+  return state;
+}
+
+function drawn(state: PolicyState, ring: Ring, isLive: IsLive): PolicyState {
   const targets = targetTable(ring, state.policy, state.cfg.length);
   const explicit = new Map<number, ExplicitSets>();
   const cfg = state.cfg.slice();
@@ -108,7 +153,7 @@ export function withRing(state: PolicyState, ring: Ring, isLive: IsLive): Policy
 export function changePolicy(
   state: PolicyState,
   policy: Policy,
-  ring: Ring,
+  ring: () => Ring,
   isLive: IsLive,
 ): PolicyState {
   const cfg =

@@ -20,11 +20,16 @@ export function ringOf(members: Iterable<Member>): Ring {
   return buildRing([...members].filter((one) => one.state !== 'joined' && one.standing === 'in'));
 }
 
-/** The same state with the ring that its members make. */
+/** The same state under the ring that its members make, which is built when somebody asks where data belongs. */
 export function withNewRing(state: ClusterState): ClusterState {
-  const ring = ringOf(state.members.values());
-  const isLive = liveIn(state.members);
-  return withPolicies({ ...state, ring }, (policy) => withRing(policy, ring, isLive));
+  const { members } = state;
+  let built: Ring | undefined;
+  const ring = (): Ring => {
+    built ??= ringOf(members.values());
+    return built;
+  };
+  const isLive = liveIn(members);
+  return withPolicies(state, (policy) => withRing(policy, ring, isLive));
 }
 
 /** Every policy changed by the same rule. */

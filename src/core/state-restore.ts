@@ -19,7 +19,7 @@ export interface KeptPolicy {
 /** The facts of a state, each once. Lists are in the order that counts (settings) or by id. */
 export type KeptState = Omit<ClusterState, keyof DerivedParts | keyof KeptLists> & KeptLists;
 
-type DerivedParts = Pick<ClusterState, 'nodeOfKey' | 'ring' | 'volumeOfName' | 'volumeOfHead'>;
+type DerivedParts = Pick<ClusterState, 'nodeOfKey' | 'volumeOfName' | 'volumeOfHead'>;
 
 interface KeptLists {
   readonly members: readonly Member[];
@@ -33,13 +33,7 @@ interface KeptLists {
 
 /** The facts of a state, by id. */
 export function keptOf(state: ClusterState): KeptState {
-  const {
-    nodeOfKey: _keys,
-    ring: _ring,
-    volumeOfName: _names,
-    volumeOfHead: _heads,
-    ...kept
-  } = state;
+  const { nodeOfKey: _keys, volumeOfName: _names, volumeOfHead: _heads, ...kept } = state;
   const { members, retired, volumes, settings, policies, proposals } = kept;
   return {
     ...kept,
@@ -68,7 +62,6 @@ export function restoreState(kept: KeptState): ClusterState {
         .sort((a, b) => a.node - b.node)
         .map(({ peerKey, node }): [PeerKey, NodeId] => [peerKey, node]),
     ),
-    ring,
     policies: new Map(
       kept.policies.map((policy) => [policy.policy.id, restorePolicy(policy, ring)]),
     ),

@@ -15,7 +15,6 @@ import type {
 import type { ApplyResult } from './log-entry.ts';
 import type { IsLive } from './partition.ts';
 import type { PolicyState } from './policy-state.ts';
-import { buildRing, type Ring } from './ring.ts';
 import type { Member, Retired, Volume } from './view.ts';
 
 export interface ClusterState {
@@ -31,8 +30,6 @@ export interface ClusterState {
   readonly nodeOfKey: ReadonlyMap<PeerKey, NodeId>;
   readonly voters: readonly NodeId[];
   readonly nextVoters: readonly NodeId[];
-  /** Made of the members with standing `in` that were up at least once and have a weight; down ones stay. */
-  readonly ring: Ring;
   readonly policies: ReadonlyMap<PolicyId, PolicyState>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
   readonly volumeOfName: ReadonlyMap<string, VolumeId>;
@@ -77,7 +74,6 @@ export function emptyState(): ClusterState {
     nodeOfKey: new Map(),
     voters: [],
     nextVoters: [],
-    ring: buildRing([]),
     policies: new Map(),
     volumes: new Map(),
     volumeOfName: new Map(),

@@ -125,6 +125,12 @@ export class RaftLog {
     return this.#contents.entries[index - 1 - this.#contents.base.index];
   }
 
+  /** Those of entries [first, last] that the log still has, as synced. */
+  entriesBetween(first: number, last: number): readonly LogEntry[] {
+    const { entries, base } = this.#contents;
+    return entries.slice(Math.max(0, first - 1 - base.index), Math.max(0, last - base.index));
+  }
+
   /** C2.6: this node must not vote: part of what it had synced is gone. */
   get isMuted(): boolean {
     return this.#contents.isMuted;

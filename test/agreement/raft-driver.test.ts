@@ -2,7 +2,9 @@
 
 import test from 'ava';
 import { RaftDriver } from '../../src/agreement/raft-driver.ts';
-import type { NodeId } from '../../src/core/ids.ts';
+import type { MapIndex, NodeId } from '../../src/core/ids.ts';
+import { invariant } from '../../src/core/invariant.ts';
+import type { LogEntry } from '../../src/core/log-entry.ts';
 import { NO_BASE } from '../../src/core/raft/state.ts';
 import type { LogAppend, RaftLog } from '../../src/storage/raft-log.ts';
 import { FakeClock, SeededRandom } from '../datapath/fake-clock.ts';
@@ -10,8 +12,8 @@ import { clusterOf, NO_ORIGIN } from '../fixtures.ts';
 
 const noop = { type: 'noop' } as const;
 
-/** The sole voter of a cluster, on a log whose syncs the test ends. */
-function loneVoter() {
+/** The sole voter of a cluster, or a node that only learns, on a log whose syncs the test ends. */
+function loneVoter(self = 1) {
   const clock = new FakeClock();
   const entries = [...clusterOf({ nodes: 1, partitions: 1, settled: false }).entries];
   const pending: (() => void)[] = [];
@@ -24,6 +26,7 @@ function loneVoter() {
     append: (append: LogAppend, done: () => void) => {
       pending.push(() => {
         entries.push(...append.entries);
+        invariant((append.commit ?? log.commit) >= log.commit, 'the commit index never falls');
         log.commit = append.commit ?? log.commit;
         done();
       });
@@ -31,7 +34,7 @@ function loneVoter() {
   };
   const seen = { commits: [] as number[], roles: [] as string[] };
   const driver = new RaftDriver({
-    self: 1 as NodeId,
+    self: self as NodeId,
     log: log as unknown as RaftLog,
     clock,
     random: new SeededRandom(1),
@@ -75,6 +78,28 @@ test('raft-driver: an entry is acted on after its commit index is synced, and on
   t.is(seen.commits.at(-1), log.commit);
   t.is(driver.commit, log.commit);
   t.true(seen.commits.length - before < 10);
+});
+
+test('raft-driver: a node that learns syncs once per batch, entries and commit index together (C2.9)', (t) => {
+  const { driver, clock, log, pending, seen, sync } = loneVoter(2);
+  driver.start();
+  clock.run(0);
+  const first = log.commit + 1;
+  const batch = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i): LogEntry => {
+      return { index: (from + i) as MapIndex, term: 1, origin: NO_ORIGIN, body: noop };
+    });
+  driver.learn(batch(first, 10), first + 9);
+  driver.learn(batch(first + 10, 10), first + 19);
+  t.deepEqual([pending.length, seen.commits], [1, []]);
+  sync();
+  clock.run(0);
+  // What came meanwhile is on its way to the disk already, and is acted on together.
+  t.is(pending.length, 2);
+  t.deepEqual(seen.commits, []);
+  sync();
+  clock.run(0);
+  t.deepEqual([pending.length, seen.commits], [0, [first + 19]]);
 });
 
 test('raft-driver: who does not lead refuses and names no leader that it does not know', (t) => {

@@ -5,6 +5,7 @@ import { hashOf, viewOf } from '../../src/core/cluster-state.ts';
 import type { Incarnation, PeerKey } from '../../src/core/ids.ts';
 import { inviteValue } from '../../src/core/invite.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
+import { ringOf } from '../../src/core/ring-change.ts';
 import type { OutReason } from '../../src/core/view.ts';
 import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
 import {
@@ -178,10 +179,10 @@ test('life: what time called out is back with its next life; what an operator di
   cell.apply(entryBodies.nodeUp({ node: 5, incarnation: 2 }));
   t.is(standingOf(cell, 4), 'in');
   t.is(standingOf(cell, 5), 'out');
-  t.true(cell.state.ring.nodes.includes(nodeId(4)));
-  t.false(cell.state.ring.nodes.includes(nodeId(5)));
+  t.true(ringOf(cell.state.members.values()).nodes.includes(nodeId(4)));
+  t.false(ringOf(cell.state.members.values()).nodes.includes(nodeId(5)));
   t.is(cell.apply(back(5, 2)).code, 'ok');
-  t.true(cell.state.ring.nodes.includes(nodeId(5)));
+  t.true(ringOf(cell.state.members.values()).nodes.includes(nodeId(5)));
 });
 
 test('life: a lost id leaves every set that has another member, below minCopies, too, and stays away (I6, A7)', (t) => {
@@ -225,7 +226,7 @@ test('life: weight 0 holds nothing, a witness never does', (t) => {
   t.is(cell.apply(weigh(3, 0)).code, 'ok');
   t.true(everyPartition(cell, (p) => !configAt(cell, p).targets.includes(nodeId(3))));
   t.is(cell.apply(weigh(3, 2)).code, 'ok');
-  t.true(cell.state.ring.nodes.includes(nodeId(3)));
+  t.true(ringOf(cell.state.members.values()).nodes.includes(nodeId(3)));
   t.is(cell.apply(weigh(3, 65)).code, 'refused');
   t.is(cell.apply(weigh(3, 1, 'z'.repeat(65))).code, 'refused');
   cell.apply(invite('a'));

@@ -134,6 +134,7 @@ export function flushToDisk(turn: Turn): void {
     ...(state.baseChange === 'none' ? {} : { base: state.base, isReset }),
     ...(state.dirtyFrom <= state.fileEnd ? { truncateFrom: state.dirtyFrom } : {}),
     entries: state.log.slice(state.dirtyFrom - 1 - state.base.index),
+    ...(state.commit > state.reportedCommit ? { commit: state.commit } : {}),
     then,
   });
   state.persisting = { then, messages: state.waiting };

@@ -122,6 +122,8 @@ export type RaftEffect =
       readonly isReset?: boolean;
       readonly truncateFrom?: number;
       readonly entries: readonly LogEntry[];
+      /** Known to be committed, up to the last entry: goes with the same sync, so that acting on it costs no second one. */
+      readonly commit?: number;
       readonly then: PersistedEvent;
     }
   | { readonly type: 'send'; readonly to: NodeId; readonly message: RaftMessage }

@@ -386,6 +386,12 @@ export class RaftCluster {
         disk.entries.push(entry);
       });
     }
+    const { commit } = effect;
+    if (commit !== undefined) {
+      steps.push(() => {
+        disk.commit = Math.max(disk.commit, commit);
+      });
+    }
     const count = share === 1 ? steps.length : Math.floor(share * (steps.length + 1));
     for (const write of steps.slice(0, count)) write();
   }

@@ -325,6 +325,32 @@ test('raft: a node without a log is a learner; the format entry makes node 1 lea
   t.true(has(other.sync(), 'committed'));
 });
 
+test('raft: who learns entries and their commit index at once writes both in one go (C2.9)', (t) => {
+  const member = new Member(N4, logOf(1), 1, 4);
+  const persistOf = (effects: readonly RaftEffect[]) =>
+    effects.find((effect) => effect.type === 'persist');
+  const known = [entry(5, 1), entry(6, 1)];
+  const first = member.feed({ type: 'commitLearned', entries: known, commit: 6 });
+  t.like(persistOf(first), { entries: known, commit: 6 });
+  t.false(has(first, 'committed'), 'not synced, not told');
+  const more = member.feed({ type: 'commitLearned', entries: [entry(7, 1)], commit: 7 });
+  t.false(has(more, 'persist'), 'one at a time');
+  const synced = member.sync();
+  t.like(persistOf(synced), { entries: [entry(7, 1)], commit: 7 });
+  t.deepEqual(
+    synced.filter(({ type }) => type === 'committed'),
+    [{ type: 'committed', index: 6 }],
+  );
+});
+
+test('raft: what is not known to be committed is written without a commit index', (t) => {
+  const member = new Member(N2, logOf(1), 1);
+  const effects = member.hear(N1, appendOf(1, 4, 1, [entry(5, 1)], 3));
+  const persist = effects.find((effect) => effect.type === 'persist');
+  t.like(persist, { entries: [entry(5, 1)] });
+  t.false('commit' in (persist ?? {}));
+});
+
 test('raft: learned entries need to meet what is committed here', (t) => {
   const member = new Member(N4, logOf(1), 1, 4);
   member.feed({ type: 'commitLearned', entries: [entry(6, 1)], commit: 6 });
