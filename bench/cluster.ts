@@ -1,5 +1,6 @@
 // The matrix: a fresh dev cluster of three nodes with three copies, and in the same run, test by test, qemu-nbd on a raw
-// file beside it. Hosts are noisy: the ratio of the two is what counts. Prints tables in Markdown.
+// file beside it; what writes, once more on a volume in mode writeback. Hosts are noisy: the ratio of the two is what
+// counts. Prints tables in Markdown.
 //
 //   npm run bench               six seconds per test; needs fio and qemu-nbd
 //
@@ -7,7 +8,7 @@
 // (1024), TESTS a regular expression, DIR where data goes (a new folder of the system's for such), JSON a file for all
 // figures. Ends only what it started and removes what it wrote.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -38,8 +39,13 @@ const passes = Number(env['PASSES'] ?? 1);
 const sizeMib = Number(env['SIZE'] ?? 1024);
 const wanted = new RegExp(env['TESTS'] ?? '');
 
+/** A name that ends so is measured on a volume in mode writeback. */
+const WRITEBACK = ', writeback';
+
 interface Server {
   readonly target: Target;
+  /** A second volume of it. */
+  readonly writeback?: Target;
   readonly child: ChildProcess;
 }
 
@@ -62,8 +68,24 @@ async function startSheep(dir: string): Promise<Server> {
   const { nodes } = JSON.parse(line) as {
     nodes: { pid: number; nbd: { unix: string } }[];
   };
-  const uri = `nbd+unix:///bench?socket=${nodes[0]?.nbd.unix}`;
-  return { child, target: { name: 'sheepdog', uri, pids: nodes.map(({ pid }) => pid) } };
+  const made = ['--dir', dir, 'vdi', 'create', 'cache', `${sizeMib}M`, '--mode', 'writeback'];
+  const { status } = spawnSync(DOG, made, { stdio: ['ignore', 'ignore', 'inherit'] });
+  if (status !== 0) throw new RangeError(`dog vdi create ended with ${status}`);
+  const pids = nodes.map(({ pid }) => pid);
+  const targetOf = (volume: string): Target => {
+    const uri = `nbd+unix:///${volume}?socket=${nodes[0]?.nbd.unix}`;
+    return { name: `sheepdog ${volume}`, uri, pids };
+  };
+  return { child, target: targetOf('bench'), writeback: targetOf('cache') };
+}
+
+/** The matrix, and what writes in it once more on the volume in mode writeback. */
+function worksOf(): readonly Workload[] {
+  const again = MATRIX.filter(({ name }) => /write/.test(name)).map((work) => ({
+    ...work,
+    name: work.name + WRITEBACK,
+  }));
+  return [...MATRIX, ...again].filter(({ name }) => wanted.test(name));
 }
 
 async function startRaw(dir: string): Promise<Server> {
@@ -89,11 +111,14 @@ async function startRaw(dir: string): Promise<Server> {
   return { child, target: { name: 'qemu-nbd', uri, pids: [child.pid as number] } };
 }
 
-async function runMatrix(sheep: Target, raw: Target): Promise<readonly Row[]> {
-  const works = MATRIX.filter(({ name }) => wanted.test(name));
-  const rows = works.map((work): Row => ({ work, sheep: [], raw: [] }));
+async function runMatrix(
+  { target: durable, writeback = durable }: Server,
+  raw: Target,
+): Promise<readonly Row[]> {
+  const rows = worksOf().map((work): Row => ({ work, sheep: [], raw: [] }));
   for (let pass = 0; pass < passes; pass += 1) {
     for (const row of rows) {
+      const sheep = row.work.name.endsWith(WRITEBACK) ? writeback : durable;
       row.sheep.push(await measure(sheep, row.work, { seconds, sizeMib }));
       row.raw.push(await measure(raw, row.work, { seconds, sizeMib }));
       say(`${row.work.name}: ${text(row, row.sheep)} ${row.work.unit}\n`);
@@ -154,15 +179,17 @@ async function main(): Promise<void> {
   try {
     servers.push(await startSheep(path.join(dir, 'c')));
     servers.push(await startRaw(path.join(dir, 'raw')));
-    const [sheep, raw] = servers.map(({ target }) => target) as [Target, Target];
-    say('filling both volumes\n');
-    await prefill(sheep, sizeMib);
-    await prefill(raw, sizeMib);
-    const rows = await runMatrix(sheep, raw);
-    const loaded = memoryText('right after', sheep.pids);
+    const [sheep, raw] = servers as [Server, Server];
+    say('filling the volumes\n');
+    for (const one of [sheep.target, sheep.writeback, raw.target]) {
+      if (one !== undefined) await prefill(one, sizeMib);
+    }
+    const rows = await runMatrix(sheep, raw.target);
+    const { pids } = sheep.target;
+    const loaded = memoryText('right after', pids);
     say('waiting a minute for memory at rest\n');
     await pause(REST_MS);
-    const rest = memoryText('a minute later', sheep.pids);
+    const rest = memoryText('a minute later', pids);
     process.stdout.write(`${hostFacts()}\n${tableOf(rows)}\n${loaded}${rest}`);
     if (env['JSON'] !== undefined) fs.writeFileSync(env['JSON'], JSON.stringify(rows, null, 2));
   } finally {
