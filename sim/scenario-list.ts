@@ -26,6 +26,7 @@ import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
+import { lostForGood } from './scenarios/lost-for-good.ts';
 import { oldImage } from './scenarios/old-image.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
@@ -50,6 +51,7 @@ import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
 import { twoAtOnce } from './scenarios/two-at-once.ts';
 import { twoOut } from './scenarios/two-out.ts';
+import { voterByLoad } from './scenarios/voter-by-load.ts';
 import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
 import { writebackDoubtfulReads } from './scenarios/writeback-doubtful-reads.ts';
@@ -96,9 +98,10 @@ export const SCENARIOS: readonly Scenario[] = [
   outAndBack,
   outagesOverlap,
   restlessRing,
-  recoveryBroken,
+  ...recoveryBroken,
   deletedStaysDeleted,
   voterReplaced,
+  voterByLoad,
   twoAndWitness,
   strangerKnocks,
   awayTooLong,
@@ -117,6 +120,7 @@ export const SCENARIOS: readonly Scenario[] = [
   growAndShrink,
   twoOut,
   twoAtOnce,
+  lostForGood,
 ];
 
 /** Finds a story by name. */

@@ -5,6 +5,8 @@
 // Some rules have more than one guard; then all of them are broken at once (`also`), since no story fails when one of them
 // is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
+import { OUTAGE_MUTANTS } from './outage-mutants.ts';
+
 export interface SourceMutant {
   readonly name: string;
   /** The rule that it breaks. */
@@ -305,12 +307,13 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'return own.verToken < 0;',
   },
   {
-    name: 'deleted-rows-stay',
-    breaks: 'C-gc, S5: what is left of a deleted volume goes, also on a node that was away',
-    story: 'deleted-stays-deleted',
-    seeds: 3,
-    file: 'src/datapath/surplus.ts',
-    from: 'generation <= view.lastGeneration && view.volumeOfGeneration(generation) === undefined',
-    to: 'generation <= view.lastGeneration && view.volumeOfGeneration(generation) === null',
+    name: 'lost-waits',
+    breaks: 'section 6: requests to what is lost fail at once',
+    story: 'lost-for-good',
+    seeds: 2,
+    file: 'src/datapath/context.ts',
+    from: 'if (view.retired.size === 0 || ',
+    to: 'if (view.retired.size >= 0 || ',
   },
+  ...OUTAGE_MUTANTS,
 ];

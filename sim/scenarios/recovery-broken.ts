@@ -1,11 +1,11 @@
-// Goal: a member returns and copies what it missed; in the middle of that, by the seed: a source dies, the target dies,
-// both die, the leader dies, or the target's disk fills up. All of it ends well: nothing acknowledged is lost, the guest
+// Goal: a member returns and copies what it missed; in the middle of that a source dies, the target dies, both die, the
+// leader dies, or the target's disk fills up: a story each. All of it ends well: nothing acknowledged is lost, the guest
 // sees no error, whoever has died or run out of space is whole again in the end, and all copies are equal (4.3, 4.6).
 
 import { MIB } from '../../src/core/units.ts';
 import type { Guest } from '../guest.ts';
 import { BLOCK_BYTES } from '../guest-block.ts';
-import { scenario } from '../scenario.ts';
+import { type Scenario, scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
@@ -13,7 +13,8 @@ import { RunFailure } from '../world.ts';
 const SIZE_MIB = 32;
 const BLOCKS = (SIZE_MIB * MIB) / BLOCK_BYTES;
 const LOAD = { workingSet: BLOCKS, depth: 2, thinkMs: 40 };
-const TROUBLES = ['source', 'target', 'both', 'leader', 'disk full'] as const;
+const TROUBLES = ['source-dies', 'target-dies', 'both-die', 'leader-dies', 'disk-fills'] as const;
+type Trouble = (typeof TROUBLES)[number];
 /** How much of the recovery is done when it is disturbed, at most. */
 const MOST_DONE_BYTES = 8 * MIB;
 const LIMIT_MS = 120_000;
@@ -24,41 +25,42 @@ interface Disturbed {
   readonly cure: () => void;
 }
 
-export const recoveryBroken = scenario(
-  'recovery-broken',
-  { nodes: 5, copies: 3, smokeSeeds: 8 },
-  async (stage) => {
-    await stage.form();
-    const gateway = stage.anyRunning();
-    let guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway });
-    await guest.fill(BLOCKS);
-    const target = stage.anyRunning(gateway);
-    await fallen(stage, target);
-    // Everything is written anew: it misses all that it holds.
-    await guest.fill(BLOCKS);
-    guest.writeForever(LOAD);
-    stage.check.watchCopies();
-    await target.start();
-    await midRecovery(stage, target);
-
-    const trouble = stage.random.pick(TROUBLES);
-    stage.world.note('stage', 'trouble', trouble);
-    const { dead, cure } = disturb(stage, trouble, { target, gateway });
-    guest = await goesOn(stage, guest);
-    await stage.run({ seconds: stage.random.unit() * 4 });
-    cure();
-    for (const node of dead) {
-      await node.start();
-      await stage.run({ seconds: stage.random.unit() });
-    }
-    await stage.check.converges({ seconds: 180 });
-    await guest.stop();
-    const errors = guest.errors.filter((code) => trouble !== 'disk full' || code !== 'no-space');
-    if (errors.length > 0) throw new RunFailure(`${trouble}: guest saw ${errors.join(', ')}`);
-    await stage.check.everyAcknowledgedWriteIsReadable(guest);
-    await stage.check.replicasAreIdentical({ seconds: 120 });
-  },
+/** In the middle of a recovery. */
+export const recoveryBroken: readonly Scenario[] = TROUBLES.map((trouble) =>
+  scenario(`recovery-${trouble}`, { nodes: 5, copies: 3, smokeSeeds: 2 }, (stage) =>
+    tell(stage, trouble),
+  ),
 );
+
+async function tell(stage: Stage, trouble: Trouble): Promise<void> {
+  await stage.form();
+  const gateway = stage.anyRunning();
+  let guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway });
+  await guest.fill(BLOCKS);
+  const target = stage.anyRunning(gateway);
+  await fallen(stage, target);
+  // Everything is written anew: it misses all that it holds.
+  await guest.fill(BLOCKS);
+  guest.writeForever(LOAD);
+  stage.check.watchCopies();
+  await target.start();
+  await midRecovery(stage, target);
+
+  const { dead, cure } = disturb(stage, trouble, { target, gateway });
+  guest = await goesOn(stage, guest);
+  await stage.run({ seconds: stage.random.unit() * 4 });
+  cure();
+  for (const node of dead) {
+    await node.start();
+    await stage.run({ seconds: stage.random.unit() });
+  }
+  await stage.check.converges({ seconds: 180 });
+  await guest.stop();
+  const errors = guest.errors.filter((code) => trouble !== 'disk-fills' || code !== 'no-space');
+  if (errors.length > 0) throw new RunFailure(`guest saw ${errors.join(', ')}`);
+  await stage.check.everyAcknowledgedWriteIsReadable(guest);
+  await stage.check.replicasAreIdentical({ seconds: 120 });
+}
 
 async function fallen(stage: Stage, node: SimNode): Promise<void> {
   if (stage.random.chance(0.5)) node.kill();
@@ -79,11 +81,11 @@ async function midRecovery(stage: Stage, target: SimNode): Promise<void> {
 
 function disturb(
   stage: Stage,
-  trouble: (typeof TROUBLES)[number],
+  trouble: Trouble,
   { target, gateway }: { readonly target: SimNode; readonly gateway: SimNode },
 ): Disturbed {
   const none = (): void => {};
-  if (trouble === 'disk full') {
+  if (trouble === 'disk-fills') {
     const before = target.disk.capacityBytes;
     target.disk.capacityBytes = target.disk.usedBytes + MIB;
     const cure = (): void => {
@@ -93,9 +95,12 @@ function disturb(
   }
   const source = sourceOf(stage, target, gateway);
   const leader = stage.leader ?? gateway;
-  const dead = { source: [source], target: [target], both: [source, target], leader: [leader] }[
-    trouble
-  ];
+  const dead = {
+    'source-dies': [source],
+    'target-dies': [target],
+    'both-die': [source, target],
+    'leader-dies': [leader],
+  }[trouble];
   for (const node of dead) {
     if (stage.random.chance(0.5)) node.kill();
     else node.losePower();
