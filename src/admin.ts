@@ -8,7 +8,7 @@ import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
 import type { ClusterView, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
-import type { CreateVolumeOptions } from './node-handle.ts';
+import type { AlterVolumeOptions, CreateVolumeOptions } from './node-handle.ts';
 
 /** Entries that one delete proposes, each because others changed the volume since this node looked. */
 export const MAX_DELETE_TRIES = 8;
@@ -35,7 +35,29 @@ export async function createVolume(
     attachMode: 'handover',
   });
   if (result.code === 'exists') throw exists(name);
-  return done(result, `create ${name}`) as VolumeId;
+  const volume = done(result, `create ${name}`) as VolumeId;
+  const { ioTimeoutMs = 0 } = options;
+  if (ioTimeoutMs > 0) {
+    const body = { type: 'volumeOptions', volume, ioTimeoutMs } as const;
+    done(await agreement.propose(body), `set the io-timeout of ${name}, which is made`);
+  }
+  return volume;
+}
+
+/**
+ * Options that may change while a guest is attached.
+ * @throws OperatingError 'missing', 'usage', 'no-quorum'
+ */
+export async function alterVolume(
+  agreement: Agreement,
+  viewNow: () => ClusterView,
+  name: string,
+  options: AlterVolumeOptions,
+): Promise<void> {
+  const { id } = await volumeNow(agreement, viewNow, name);
+  const result = await agreement.propose({ type: 'volumeOptions', volume: id, ...options });
+  if (result.code === 'missing') throw missing(name);
+  done(result, `alter ${name}`);
 }
 
 /**

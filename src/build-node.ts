@@ -4,7 +4,7 @@
 import { type Actor, createActor } from 'xstate';
 import { watchActors } from './actors/inspect.ts';
 import { nodeMachine } from './actors/node.ts';
-import { createVolume, deleteVolume, volumeNow } from './admin.ts';
+import { alterVolume, createVolume, deleteVolume, volumeNow } from './admin.ts';
 import { type NodeConfig, scrubSettings } from './config.ts';
 import { hashOf } from './core/cluster-state.ts';
 import type { NodeCondition } from './core/condition.ts';
@@ -30,6 +30,7 @@ import {
 } from './formation.ts';
 import { FormedNode } from './formed-node.ts';
 import type {
+  AlterVolumeOptions,
   ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
@@ -367,6 +368,10 @@ class SheepNode implements NodeHandle {
     const { scrub } = this.#serving().formed.care;
     if (command !== undefined) scrub.command(command);
     return scrub.status();
+  }
+
+  async alterVolume(name: string, options: AlterVolumeOptions): Promise<void> {
+    return alterVolume(this.#serving().agreement, () => this.#serving().view, name, options);
   }
 
   async deleteVolume(name: string): Promise<void> {

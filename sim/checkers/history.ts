@@ -118,6 +118,11 @@ export class History {
     return undefined;
   }
 
+  /** What these blocks held is gone, and an operator said so: they begin anew. */
+  forget(blocks: readonly number[]): void {
+    for (const block of blocks) this.#blocks.delete(block);
+  }
+
   /** Blocks that anybody ever wrote, sorted. */
   get blocks(): readonly number[] {
     return [...this.#blocks.keys()].sort((a, b) => a - b);

@@ -20,7 +20,7 @@ import {
   volumeData,
   volumeDetail,
 } from './report.ts';
-import { parseCreate, parseFormat, parseScrub } from './requests.ts';
+import { parseAlter, parseCreate, parseFormat, parseScrub } from './requests.ts';
 
 /** Copies of a cluster formatted without -c. */
 const DEFAULT_COPIES = 3;
@@ -86,6 +86,14 @@ function addVolumeRoutes(app: FastifyInstance, handle: NodeHandle): void {
     const policy = view.policies.get(volume.policy);
     const warnings = policy === undefined ? [] : policyWarnings(view, policy);
     return answer(handle, 'volume', volumeDetail(view, volume), warnings);
+  });
+  app.patch('/v1/volumes/:name', async (request: Named) => {
+    const options = parseAlter(request.body);
+    viewOf(handle);
+    const { name } = request.params;
+    await handle.alterVolume(name, options);
+    const view = viewOf(handle);
+    return answer(handle, 'volume', volumeDetail(view, volumeNamed(view, name)));
   });
   app.delete('/v1/volumes/:name', async (request: Named) => {
     viewOf(handle);

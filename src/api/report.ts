@@ -159,6 +159,7 @@ export function volumeData(view: ClusterView, volume: Volume): VolumeData {
     strict: policy.strict,
     mode: volume.durability,
     attach: volume.attachMode,
+    ioTimeoutMs: volume.ioTimeoutMs,
     state: worstState(volumePartitions(view, volume)),
     holder: holderData(view, volume),
   };

@@ -3,6 +3,7 @@
 
 import type {
   AlterCopiesRequest,
+  AlterRequest,
   CreateRequest,
   FormatRequest,
   InviteRequest,
@@ -14,7 +15,7 @@ import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
-import { MODES } from '../core/volume.ts';
+import { MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
@@ -38,11 +39,13 @@ const FORMAT: Rules = {
 const DURATION: Rule = { from: 1, to: MAX_INVITE_MS };
 const INVITE: Rules = { ttlMs: DURATION, isSingleUse: 'flag' };
 const SCRUB: Rules = { action: 'text', kind: 'text' };
+const IO_TIMEOUT: Rule = { from: 0, to: MAX_IO_TIMEOUT_MS };
 const CREATE: Rules = {
   ...POLICY,
   name: 'text',
   sizeBytes: { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER },
   mode: { oneOf: MODES },
+  ioTimeoutMs: IO_TIMEOUT,
 };
 
 /** @throws OperatingError 'usage' */
@@ -59,6 +62,13 @@ export function parseCreate(body: unknown): CreateRequest {
   if (request.sizeBytes === undefined) throw usage('the field "sizeBytes" is missing');
   checkMinCopies(request);
   return request;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseAlter(body: unknown): AlterRequest {
+  const request = checked(body, { ioTimeoutMs: IO_TIMEOUT });
+  if (request['ioTimeoutMs'] === undefined) throw usage('the field "ioTimeoutMs" is missing');
+  return request as unknown as AlterRequest;
 }
 
 /** @throws OperatingError 'usage' */

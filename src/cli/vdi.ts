@@ -2,6 +2,7 @@
 
 import { type Command, Option } from 'commander';
 import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
+import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { checkName, MODES, parseSize } from '../core/volume.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
@@ -13,6 +14,8 @@ interface CreateOptions {
   readonly minCopies?: number;
   readonly strict?: boolean;
   readonly mode?: string;
+  /** ms */
+  readonly ioTimeout?: number;
 }
 
 const COLUMNS: readonly Column<VolumeData>[] = [
@@ -33,6 +36,7 @@ const COLUMNS: readonly Column<VolumeData>[] = [
 export function addVdiCommands(program: Command, io: Io): void {
   const vdi = program.command('vdi').description('volumes (virtual disk images)');
   addCreate(vdi, io);
+  addAlter(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -76,6 +80,41 @@ export function addVdiCommands(program: Command, io: Io): void {
     });
 }
 
+const NONE = 'none';
+
+/** A time, or that requests wait. */
+function ioTimeoutOption(): Option {
+  return new Option(
+    '--io-timeout <time>',
+    'answer a request that waits so long for copies, lock or quorum with an error; none: it waits',
+  ).argParser((text) => (text === NONE ? 0 : parseDuration(text)));
+}
+
+function addAlter(vdi: Command, io: Io): void {
+  vdi
+    .command('alter <name>')
+    .description('change options of a volume; a guest may be attached')
+    .addOption(ioTimeoutOption().makeOptionMandatory())
+    .addHelpText(
+      'after',
+      helpTail('dog vdi alter demo --io-timeout 30s', 'dog vdi alter demo --io-timeout none'),
+    )
+    .action(async (name: string, options: { ioTimeout: number }, command: Command) => {
+      const session = sessionOf(command, io);
+      const body = { ioTimeoutMs: options.ioTimeout };
+      const answer = await session.ask<VolumeDetail>(volumeRoute(name), { method: 'PATCH', body });
+      show(session, answer, 'vdi.alter', {
+        human: (data) => `Requests of ${data.name} ${patienceText(data)}.\n`,
+        raw: (data) => `${data.ioTimeoutMs}\n`,
+      });
+    });
+}
+
+function patienceText({ ioTimeoutMs }: VolumeData): string {
+  if (ioTimeoutMs === 0) return 'wait until they can be answered';
+  return `are answered with an error after ${formatDuration(ioTimeoutMs)}`;
+}
+
 function addCreate(vdi: Command, io: Io): void {
   vdi
     .command('create <name> <size>')
@@ -100,6 +139,7 @@ function addCreate(vdi: Command, io: Io): void {
       'after',
       helpTail('dog vdi create demo 10G', 'dog vdi create build 50G -c 2 --mode writeback'),
     )
+    .addOption(ioTimeoutOption())
     .action(async (name: string, size: string, _options, command: Command) => {
       checkName(name);
       const body = { name, sizeBytes: parseSize(size), ...policyOf(command.opts<CreateOptions>()) };
@@ -113,9 +153,10 @@ function addCreate(vdi: Command, io: Io): void {
     });
 }
 
-function policyOf(options: CreateOptions): CreateOptions {
-  const { copies, minCopies, strict, mode } = options;
+function policyOf(options: CreateOptions): object {
+  const { copies, minCopies, strict, mode, ioTimeout } = options;
   return {
+    ...(ioTimeout === undefined ? {} : { ioTimeoutMs: ioTimeout }),
     ...(mode === undefined ? {} : { mode }),
     ...(copies === undefined ? {} : { copies }),
     ...(minCopies === undefined ? {} : { minCopies }),
@@ -154,6 +195,7 @@ function detailText(data: VolumeDetail): string {
     ],
     ['copies', copiesText(data)],
     ['mode', `${data.mode}, attach ${data.attach}`],
+    ['requests', patienceText(data)],
     ['state', data.state],
     ['holder', holderText(data)],
     [

@@ -19,11 +19,12 @@ import {
   type ClusterState,
   declined,
   isUp,
+  isWithin,
   withEntry,
   withoutEntry,
 } from './state.ts';
 import type { Volume, VolumeLock } from './view.ts';
-import { MAX_VOLUMES, nameProblem, sizeProblem } from './volume.ts';
+import { MAX_IO_TIMEOUT_MS, MAX_VOLUMES, nameProblem, sizeProblem } from './volume.ts';
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
@@ -55,6 +56,7 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
     sizeBytes: body.sizeBytes,
     durability: body.durability,
     attachMode: body.attachMode,
+    ioTimeoutMs: 0,
     lock: FRESH_LOCK,
   };
   const next: ClusterState = {
@@ -98,6 +100,18 @@ export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'
     volumeOfHead: withoutEntry(state.volumeOfHead, volume.head),
   };
   return accepted(next, volume.id);
+}
+
+/** What a guest that is attached need not be asked for. */
+export function applyVolumeOptions(state: ClusterState, body: Body<'volumeOptions'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const { ioTimeoutMs } = body;
+  if (!isWithin(ioTimeoutMs, 0, MAX_IO_TIMEOUT_MS)) {
+    return declined(state, 'refused', 'an io-timeout lasts up to a day');
+  }
+  const volumes = withEntry(state.volumes, volume.id, { ...volume, ioTimeoutMs });
+  return accepted({ ...state, volumes }, volume.id);
 }
 
 /** Grants a free lock. The same session asking again has it already. */

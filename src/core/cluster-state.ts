@@ -38,6 +38,7 @@ import {
   applyTakeover,
   applyVolumeCreate,
   applyVolumeDelete,
+  applyVolumeOptions,
 } from './apply-volumes.ts';
 import { applyVotersFinal, applyVotersForced, applyVotersJoint } from './apply-voters.ts';
 import type { GenerationId, PolicyId } from './ids.ts';
@@ -174,6 +175,8 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyPurge(state, body);
     case 'volumeCreate':
       return applyVolumeCreate(state, body);
+    case 'volumeOptions':
+      return applyVolumeOptions(state, body);
     case 'volumeDelete':
       return applyVolumeDelete(state, body);
     case 'lockAcquire':

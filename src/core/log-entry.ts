@@ -240,6 +240,12 @@ export type EntryBody =
       readonly durability: Durability;
       readonly attachMode: 'handover';
     }
+  | {
+      /** Options that may change while a guest is attached. */
+      readonly type: 'volumeOptions';
+      readonly volume: VolumeId;
+      readonly ioTimeoutMs: number;
+    }
   | { readonly type: 'volumeDelete'; readonly volume: VolumeId; readonly token: FencingToken }
   | {
       readonly type: 'lockAcquire';

@@ -86,7 +86,8 @@ function partsOfVolume(volume: Volume): unknown[] {
   const { id, name, family, policy, head, sizeBytes, durability, attachMode, lock } = volume;
   const { state, token, grantedAt, node, incarnation, session, tookOver } = lock;
   const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver];
-  return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts];
+  const waits = volume.ioTimeoutMs === 0 ? [] : [volume.ioTimeoutMs];
+  return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts, ...waits];
 }
 
 function partsOfWindow(node: number, window: ProposalWindow): unknown[] {

@@ -107,6 +107,8 @@ export interface Volume {
   readonly sizeBytes: number;
   readonly durability: Durability;
   readonly attachMode: 'handover';
+  /** A guest's request that waits so long, for whatever, is answered with an error; 0 = it waits (3.5). */
+  readonly ioTimeoutMs: number;
   readonly lock: VolumeLock;
 }
 

@@ -15,6 +15,9 @@ export const MAX_VOLUME_BYTES = MAX_VOLUME_OBJECTS * OBJECT_BYTES;
 /** Most volumes of a cluster. */
 export const MAX_VOLUMES = 65536;
 
+/** Longest time that a guest's request may be told to wait. */
+export const MAX_IO_TIMEOUT_MS = 24 * 60 * 60 * 1000;
+
 /** What a confirmed write of a volume is: synced, or received (R5). */
 export const MODES: readonly Durability[] = ['durable', 'writeback'];
 

@@ -1,8 +1,10 @@
 // What the data path gets from its builder, and the one way its parts ask a replica: this node's own by direct call,
 // the others through their data channel. Replies come by callback, exactly once each.
 
+import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
 import type { PartitionCas } from '../core/log-entry.ts';
+import { isLostIn } from '../core/lost.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
 import type { Clock, Random, Trace } from '../ports/ports.ts';
@@ -81,6 +83,17 @@ export function partitionOfObject(view: ClusterView, volume: Volume, index: numb
 /** Config of one partition of a volume under the view known now. */
 export function configOf(view: ClusterView, volume: Volume, p: number): PartitionConfig {
   return view.partition(volume.policy, p);
+}
+
+/** The answer for a part of a volume of which no copy exists any more (section 6); undefined where there is one. */
+export function lossOfPart(
+  view: ClusterView,
+  volume: Volume,
+  p: number,
+): OperatingError | undefined {
+  if (view.retired.size === 0 || !isLostIn(view, configOf(view, volume, p))) return undefined;
+  const text = `no copy is left of a part of ${volume.name}`;
+  return new OperatingError('io', text, { remedy: 'dog cluster recover accept-loss' });
 }
 
 /** True while the map calls the node up. */

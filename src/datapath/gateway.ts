@@ -14,6 +14,7 @@ import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
 import { lookUpVersion } from './lookup.ts';
 import { lossOf, type OpenVolume } from './open-volume.ts';
+import { ownTarget, withinMs } from './patience.ts';
 import { ReplicaReader } from './read-replica.ts';
 import { Reconciler } from './reconcile.ts';
 import { SessionLife } from './session-life.ts';
@@ -145,11 +146,12 @@ export class Gateway implements VolumeSession {
   }
 
   read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void {
-    const finish = this.#admit(offset, length, done);
+    const own = ownTarget(this.#patienceMs, { target, at, length }, done);
+    const finish = this.#admit(offset, length, own.done);
     if (finish === undefined) return;
     const go = (): void => {
-      if (this.open.state === 'held') this.#readHeld(offset, length, target, at, finish);
-      else this.#readStandby(offset, length, target, at, finish);
+      if (this.open.state === 'held') this.#readHeld(offset, length, own.target, own.at, finish);
+      else this.#readStandby(offset, length, own.target, own.at, finish);
     };
     this.#lock.whenJudged(go, finish);
   }
@@ -157,11 +159,12 @@ export class Gateway implements VolumeSession {
   write(offset: number, data: Uint8Array, done: Done, isForced = false): void {
     const finish = this.#admit(offset, data.length, done);
     if (finish === undefined) return;
+    const stays = this.#patienceMs === 0 ? data : data.slice();
     this.#whenWritable(finish, () => {
-      const slices = slicesOf(offset, data.length);
+      const slices = slicesOf(offset, stays.length);
       const job = startJob(slices.length, finish);
       for (const slice of slices) {
-        const bytes = data.subarray(slice.at, slice.at + slice.length);
+        const bytes = stays.subarray(slice.at, slice.at + slice.length);
         this.#slices.write(slice, { bytes, isForced }, (error) => partDone(job, error));
       }
     });
@@ -258,6 +261,11 @@ export class Gateway implements VolumeSession {
     const job = startJob(slices.length, finish);
     for (const slice of slices) {
       const pipe = this.#pipes.get(slice.index);
+      const lost = this.#writer.lossOf(pipe);
+      if (lost !== undefined) {
+        partDone(job, lost);
+        continue;
+      }
       const range = { offset: slice.offset, count: slice.length, isExclusive: false };
       pipe.ranges.acquire(range, (ticket) => {
         const { offset: start, length: count } = slice;
@@ -315,11 +323,17 @@ export class Gateway implements VolumeSession {
     this.#inFlight += 1;
     const { clock, streams } = this.#parts;
     const since = clock.now();
+    const answer = withinMs(clock, this.#patienceMs, done);
     return (error) => {
       this.#inFlight -= 1;
       if (error === undefined && length > 0) streams.noteGuest(clock.now() - since, length);
-      done(error);
+      answer(error);
       if (this.#inFlight === 0) this.#life.idle();
     };
+  }
+
+  /** Of the volume's option, as it is now; 0 = requests wait. */
+  get #patienceMs(): number {
+    return this.#parts.views.current().volumes.get(this.volume.id)?.ioTimeoutMs ?? 0;
   }
 }

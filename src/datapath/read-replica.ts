@@ -8,7 +8,7 @@ import { readersOf } from '../core/partition.ts';
 import { SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
-import { configOf, isUp, type Parts, requestFrame } from './context.ts';
+import { configOf, isUp, lossOfPart, type Parts, requestFrame } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import type { OpenVolume } from './open-volume.ts';
 import type { ObjectPipe } from './version-pipe.ts';
@@ -86,6 +86,11 @@ export class ReplicaReader {
       return;
     }
     const view = this.#parts.views.current();
+    const lost = lossOfPart(view, this.#open.volume, job.pipe.p);
+    if (lost !== undefined) {
+      job.done(lost);
+      return;
+    }
     job.candidates = this.#candidates(view, configOf(view, this.#open.volume, job.pipe.p), job);
     job.asked = 0;
     job.suspect = 0;

@@ -18,7 +18,7 @@ import { divideUp, OBJECT_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 import { OP } from '../wire/frame.ts';
 import { encodePartitionCfgs, type PartitionCfg, type RowImage } from '../wire/payloads.ts';
-import { configOf, type Parts } from './context.ts';
+import { configOf, lossOfPart, type Parts } from './context.ts';
 import type { Table } from './equalise-plan.ts';
 import { Equaliser, type TouchHooks } from './equaliser.ts';
 import type { OpenVolume } from './open-volume.ts';
@@ -84,13 +84,19 @@ export class Reconciler {
 
   /** Calls `fn` once this object may be read, or the session is lost: look which. */
   whenReadable(p: number, index: number, fn: () => void): void {
-    if (!this.#open.isHeld || this.isTouched(p) || this.#readOnly.isReadable(p, index)) {
+    const isReadable = this.isTouched(p) || this.#readOnly.isReadable(p, index);
+    if (!this.#open.isHeld || isReadable || this.#isLost(p)) {
       fn();
       return;
     }
     this.#begin(p).readers.push({ index, fn });
     this.#readOnly.want(p);
     this.#schedule();
+  }
+
+  /** Nobody will ever answer: who waits is told so by whoever it waits through. */
+  #isLost(p: number): boolean {
+    return lossOfPart(this.#parts.views.current(), this.#open.volume, p) !== undefined;
   }
 
   /** Whom to read from while p is not touched; undefined = whoever answers reads. */
@@ -121,6 +127,9 @@ export class Reconciler {
     if (this.#open.volume.durability === 'writeback') this.#lookForDoubt(view);
     for (const touch of this.#touches.values()) {
       if (configOf(view, this.#open.volume, touch.p).cfg !== touch.config.cfg) this.#restart(touch);
+    }
+    for (const { p, readers } of this.#touches.values()) {
+      if (readers.length > 0 && this.#isLost(p)) for (const { fn } of readers.splice(0)) fn();
     }
     this.#readOnly.viewChanged();
   }

@@ -109,8 +109,9 @@ export class SliceWriter {
   ): void {
     const pipe = this.#pipes.get(index);
     // Before the range: one that a hanging write holds would make this one hang, too (R2).
-    if (pipe.isHanging) {
-      done(noSpace());
+    const bar = this.#writer.lossOf(pipe) ?? (pipe.isHanging ? noSpace() : undefined);
+    if (bar !== undefined) {
+      done(bar);
       return;
     }
     let isAnswered = false;
@@ -129,7 +130,7 @@ export class SliceWriter {
         if (!this.#open.isHeld) return finish(lossOf(this.#open));
         fn(pipe, finish, early);
       },
-      () => early(noSpace()),
+      () => early(this.#writer.lossOf(pipe) ?? noSpace()),
     );
   }
 

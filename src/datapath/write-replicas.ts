@@ -9,7 +9,7 @@ import { invariant } from '../core/invariant.ts';
 import { shrink } from '../core/partition.ts';
 import { isAcknowledged, planWrite, type WritePlan, withAnswer } from '../core/write-plan.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
-import { configOf, isUp, type Parts, requestFrame } from './context.ts';
+import { configOf, isUp, lossOfPart, type Parts, requestFrame } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
 import {
   type Change,
@@ -66,8 +66,9 @@ export class ReplicaWriter {
       change.done(this.#lossOf());
       return;
     }
-    if (pipe.isHanging) {
-      change.done(noSpace());
+    const bar = this.lossOf(pipe) ?? (pipe.isHanging ? noSpace() : undefined);
+    if (bar !== undefined) {
+      change.done(bar);
       return;
     }
     pipe.waiting.push(change);
@@ -78,6 +79,8 @@ export class ReplicaWriter {
   /** A new view: what is in flight under another cfg is sent again under the new one (4.3). */
   viewChanged(): void {
     for (const pipe of [...this.#active]) {
+      const lost = this.lossOf(pipe);
+      if (lost !== undefined) this.#fell(pipe, lost);
       if (pipe.inFlight.length === 0) continue;
       this.#planOf(pipe);
       this.#settle(pipe);
@@ -202,6 +205,8 @@ export class ReplicaWriter {
       // Also of an older stream: the GAP of the writes behind it comes first, and must not hide the cause.
       if (reply?.status === STATUS.NOSPC) this.#hang(pipe, link.node);
       if (link.stream === stream) this.#failed(pipe, link, reply);
+      const lost = this.lossOf(pipe);
+      if (lost !== undefined) return this.#giveUp(write, lost);
       // Of many that were refused at once only the first one failed the stream: each is looked at when it is free.
       if (pipe.isHanging) this.#giveUpIfDue(write);
     });
@@ -311,11 +316,28 @@ export class ReplicaWriter {
   /** Tells the guest ENOSPC; nothing refers to its bytes any more, and the write goes on with a copy. */
   #giveUpIfDue(write: NumberedWrite): void {
     const ageMs = this.#parts.clock.now() - write.issuedAt;
-    const isOver = write.isGivenUp || write.isAnswered;
-    if (isOver || write.outstanding > 0 || ageMs < NO_SPACE_ANSWER_MS) return;
+    if (ageMs >= NO_SPACE_ANSWER_MS) this.#giveUp(write, noSpace());
+  }
+
+  /** The guest is told, once nothing refers to its bytes. The number stays (R2). */
+  #giveUp(write: NumberedWrite, error: OperatingError): void {
+    if (write.isGivenUp || write.isAnswered || write.outstanding > 0) return;
     write.data = write.data.slice();
     write.isGivenUp = true;
-    write.change.early(noSpace());
+    write.change.early(error);
+  }
+
+  /** No copy of the partition exists any more: nothing of it will ever be acknowledged (section 6). */
+  #fell(pipe: ObjectPipe, lost: OperatingError): void {
+    for (const change of pipe.waiting.splice(0)) change.done(lost);
+    this.#hooks.onHang(pipe);
+    for (const write of pipe.inFlight) this.#giveUp(write, lost);
+    this.#leaveIfIdle(pipe);
+  }
+
+  /** Why no change of this object will ever be acknowledged. */
+  lossOf(pipe: ObjectPipe): OperatingError | undefined {
+    return lossOfPart(this.#parts.views.current(), this.#open.volume, pipe.p);
   }
 
   #mayLeave(pipe: ObjectPipe, node: NodeId): boolean {

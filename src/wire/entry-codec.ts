@@ -150,6 +150,7 @@ export const entryBody: Codec<EntryBody> = union('type', {
   isrDoubt: variant(58, struct({ partitions })),
   acceptLoss: variant(59, struct({ partitions, node: nodeId, incarnation, by: reason })),
   volumeCreate: variant(64, volumeCreate),
+  volumeOptions: variant(66, struct({ volume: volumeId, ioTimeoutMs: u32 })),
   volumeDelete: variant(65, struct({ volume: volumeId, token })),
   lockAcquire: variant(80, struct(lockAcquire)),
   lockRelease: variant(81, struct({ volume: volumeId, token })),

@@ -191,17 +191,21 @@ const lock = growing(
   }),
 );
 
-const volume = layout({
-  id: volumeId,
-  name: str(MAX_NAME_BYTES),
-  family,
-  policy: policyId,
-  head: generation,
-  sizeBytes: u48,
-  durability: choice(['durable', 'writeback']),
-  attachMode: choice(['handover']),
-  lock,
-});
+const volume = layout(
+  {
+    id: volumeId,
+    name: str(MAX_NAME_BYTES),
+    family,
+    policy: policyId,
+    head: generation,
+    sizeBytes: u48,
+    durability: choice(['durable', 'writeback']),
+    attachMode: choice(['handover']),
+    lock,
+    ioTimeoutMs: u32,
+  },
+  { ioTimeoutMs: 0 },
+);
 
 const explicit: Codec<ReadonlyMap<number, ExplicitSets>> = mapped(
   table(layout({ p: u32, inSync: nodes, joining: nodes, doubtful: nodes }, { doubtful: [] })),

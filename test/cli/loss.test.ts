@@ -23,6 +23,19 @@ function retire(cell: StateCell): void {
   for (const node of configAt(cell, 5).inSync) cell.apply({ type: 'nodeLost', node, by: 'test' });
 }
 
+test('vdi create, alter: --io-timeout is said, kept, changed, and checked', async (t) => {
+  const { socketPath } = await served(t, new FakeNode(twoDown(), 1));
+  const env = { SHEEPDOG_API: `unix:${socketPath}` };
+  t.regex((await dog(['vdi', 'show', 'big'], env)).out, /requests +wait until they can be/);
+  const altered = await dog(['vdi', 'alter', 'big', '--io-timeout', '90s'], env);
+  t.is(altered.out, 'Requests of big are answered with an error after 1 min 30 s.\n');
+  t.is((await dog(['-r', 'vdi', 'alter', 'big', '--io-timeout', 'none'], env)).out, '0\n');
+  t.is((await dog(['vdi', 'alter', 'big', '--io-timeout', 'soon'], env)).code, 64);
+  t.is((await dog(['vdi', 'alter', 'big', '--io-timeout', '2d'], env)).code, 64, 'a day at most');
+  t.is((await dog(['vdi', 'alter', 'big'], env)).code, 64);
+  t.is((await dog(['vdi', 'alter', 'none', '--io-timeout', '1s'], env)).code, 5);
+});
+
 test('accept-loss: what may return is not lost: it says who', async (t) => {
   const cell = twoDown();
   const { socketPath } = await served(t, new FakeNode(cell, 1));

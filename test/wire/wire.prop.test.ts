@@ -119,6 +119,7 @@ const body = fc.oneof(
     isrPromote: { partitions: promotions, node: u32, incarnation: u32 },
     isrRelease: { partitions: cas, node: u32 },
     isrSettle: { partitions: cas, node: u32, incarnation: u32 },
+    volumeOptions: { volume: u32, ioTimeoutMs: u32 },
     isrDoubt: { partitions: cas },
     acceptLoss: { partitions: cas, node: u32, incarnation: u32, by: text },
     isrShrinkUnsure: { partitions: cas, node: u32, reason: text },
