@@ -10,6 +10,7 @@ import { replaceVoterAfterMs } from './core/cluster-settings.ts';
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
 import { type DownTimes, planLives } from './core/life-plan.ts';
+import type { Loads } from './core/loads.ts';
 import type { EntryBody } from './core/log-entry.ts';
 import { ChangePlanner, MAX_ENTRIES_PER_PLAN } from './core/recovery-plan.ts';
 import type { ClusterView } from './core/view.ts';
@@ -29,6 +30,7 @@ export interface DutiesContext {
   readonly prober: Prober;
   /** How long members have been down, as this node saw it. */
   readonly downTimes: DownTimes;
+  readonly loads: Pick<Loads, 'stepOf'>;
   readonly view: () => ClusterView | undefined;
 }
 
@@ -78,7 +80,7 @@ export function voterDuties(context: DutiesContext): VoterInput {
 
 type VoterChoice = (view: ClusterView) => readonly NodeId[] | undefined;
 
-function voterChoice({ self, clock, downTimes }: DutiesContext): VoterChoice {
+function voterChoice({ self, clock, downTimes, loads }: DutiesContext): VoterChoice {
   let last: { view: ClusterView; at: number; next: readonly NodeId[] | undefined } | undefined;
   return (view) => {
     const now = clock.now();
@@ -86,8 +88,7 @@ function voterChoice({ self, clock, downTimes }: DutiesContext): VoterChoice {
     const patienceMs = replaceVoterAfterMs(view);
     const next = nextVoters(view, self, {
       isLongDown: (node) => (downTimes.downMs(node, now) ?? 0) >= patienceMs,
-      // Votes are cheap; the choice must not follow every change of load.
-      loadOf: () => 0,
+      loadOf: (node) => loads.stepOf(node),
     });
     last = { view, at: now, next };
     return next;

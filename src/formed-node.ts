@@ -20,6 +20,7 @@ import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { retired } from './formed-errors.ts';
 import { ImageDuties } from './image-duties.ts';
+import { LoadDuties } from './load-duties.ts';
 import { LockDuties } from './lock-duties.ts';
 import { MemberDesk } from './member-desk.ts';
 import { OwnLife } from './own-life.ts';
@@ -80,6 +81,7 @@ export class FormedNode {
   readonly #life: OwnLife;
   readonly #images: ImageDuties;
   readonly #book: BookDuties;
+  readonly #load: LoadDuties;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -97,6 +99,12 @@ export class FormedNode {
     this.#images = new ImageDuties({
       ...{ self, clock, trace, disk: ports.disk, isUp: () => this.isUp, view: () => this.view },
       agreement: () => this.agreement,
+    });
+    this.#load = new LoadDuties({
+      ...{ self, clock, disk: ports.disk, view: () => this.view },
+      incarnation: () => this.#life.incarnation,
+      agreement: () => this.agreement,
+      lagMs: () => this.#prober.worstLagMs,
     });
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
@@ -123,7 +131,12 @@ export class FormedNode {
       dropLost: (partitions) => this.#dropLost(partitions),
       onRetired: options.onFatal,
     });
-    const seen = { prober: this.#prober, downTimes: this.desk.downTimes, view };
+    const seen = {
+      prober: this.#prober,
+      downTimes: this.desk.downTimes,
+      view,
+      loads: this.#load.loads,
+    };
     this.#duties = { self, clock, trace, agreement, ...seen };
     this.#space = this.#spaceDuties();
     this.#life = new OwnLife({
@@ -153,6 +166,7 @@ export class FormedNode {
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onJumped: () => this.recovery.noteJump(),
       seen: (node) => this.#images.of(node),
+      onStats: (stats) => this.#load.take(stats),
       onAlone: () => {
         this.desk.endIfRetired().catch(() => trace.count('retirement.failed'));
       },
@@ -269,6 +283,7 @@ export class FormedNode {
     this.#prober.start();
     this.#space.start();
     this.#images.start();
+    this.#load.start();
   }
 
   /** Whom to ask for the log while there is no view: this node adopted its place, and crashed before it heard of anybody. */
@@ -292,6 +307,7 @@ export class FormedNode {
     this.#space.stop();
     this.#images.stop();
     this.#book.stop();
+    this.#load.stop();
     this.agreement.stop();
     this.#peers.stop();
     const { log, superblock } = this.#options;
@@ -315,6 +331,7 @@ export class FormedNode {
     this.#space.stop();
     this.#images.stop();
     this.#book.stop();
+    this.#load.stop();
     this.#peers.stop();
     await this.agreement.sayFailing(reason, LAST_WORDS_MS);
   }

@@ -55,6 +55,7 @@ function world(cell: StateCell | undefined, self = 1) {
       isLost: () => state.isLost,
     } as unknown as Prober,
     downTimes,
+    loads: { stepOf: () => 0 },
     view: () => (cell === undefined ? undefined : viewOf(cell.state as ClusterState)),
   };
   return { context, alerts, rumours, probed, proposed, state, learners };

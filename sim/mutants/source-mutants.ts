@@ -140,6 +140,15 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'if (distrustMap !== undefined) end();',
   },
   {
+    name: 'load-ignored',
+    breaks: '1.3: of candidates that stand alike the less loaded one votes',
+    story: 'voter-by-load',
+    seeds: 4,
+    file: 'src/duties.ts',
+    from: 'loadOf: (node) => loads.stepOf(node),',
+    to: 'loadOf: (node) => loads.stepOf(node) * 0,',
+  },
+  {
     name: 'reads-by-itself',
     breaks: 'C2.3: a leader answers a current read after a majority confirmed it',
     story: 'current-reads',

@@ -1,6 +1,6 @@
-// Goal (story 19, C2.6): the snapshot of a voter's map is damaged on its disk, or gone, and its log begins behind it: nothing
-// of the map is left. It starts all the same: muted, it asks the members of its book for snapshot and log, serves nobody
-// before that, votes again after, and the cluster bears the loss of another voter. The seed picks what is damaged.
+// Goal (story 19, C2.6): the snapshot of a voter's map is damaged on its disk, or gone, and its log begins behind it:
+// nothing of the map is left. It starts all the same: muted, it asks the members of its book for snapshot and log, serves
+// nobody before that, votes again after, and the cluster bears the loss of another voter. The seed picks the damage.
 
 import { scenario } from '../scenario.ts';
 import { RunFailure } from '../world.ts';

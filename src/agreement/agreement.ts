@@ -18,15 +18,25 @@ import {
   type NoteMessage,
   type ReplyBody,
   type RequestBody,
+  type Stats,
 } from '../wire/messages.ts';
-import { CONTACT_TIMEOUT_MS, reachOf, seenBy, upMembers } from './ask-members.ts';
+import {
+  CONTACT_TIMEOUT_MS,
+  type Known,
+  likelySources,
+  NOTHING_SEEN,
+  reachOf,
+  seenBy,
+  sourcesOf,
+  upMembers,
+} from './ask-members.ts';
 import { Auditor } from './audit.ts';
 import { Contact } from './contact.ts';
 import { readCurrent } from './current-read.ts';
 import { Learner } from './learner.ts';
 import { catchUpLog } from './log-catch-up.ts';
 import { MapNews } from './map-news.ts';
-import { Proposer } from './proposer.ts';
+import { isLeadersOwn, Proposer } from './proposer.ts';
 import { type DriverRole, RaftDriver } from './raft-driver.ts';
 import { NORMAL_PACE, SnapshotDuties, type SnapshotPace } from './snapshots.ts';
 import { pause } from './waiting.ts';
@@ -35,8 +45,6 @@ import { pause } from './waiting.ts';
 export const DIGEST_EVERY_MS = 5000;
 /** Entries in one answer to a pull; its bytes are bounded by the asker. */
 export const MAX_PULL_ENTRIES = 512;
-/** One in so many pulls asks anybody, also who is down by the own view. */
-const ASK_ALL_EVERY = 4;
 /** Longest that an orderly stop waits for another leader, */
 export const HAND_OVER_MS = 500;
 /** and how often it looks. */
@@ -72,6 +80,8 @@ export interface AgreementOptions extends AgreementTuning {
   readonly onAlert: (alert: Alert) => void;
   /** Another member, in an operator's name, asks this process to end in order. */
   readonly onExitAsked: (by: PeerKey) => void;
+  /** A member says how loaded it is. */
+  readonly onStats: (stats: Stats) => void;
   /** The most that this node saw of that one's disk (C1.9). */
   readonly seen: (node: NodeId) => DiskWord | undefined;
   /** Somebody is missed, and no majority of the voters is in reach: this node may be the one that is cut off, or retired. */
@@ -99,11 +109,8 @@ export class Agreement {
     this.#bootstrap = options.bootstrap;
     const { self, log, clock, random, trace, rpc } = options;
     this.driver = new RaftDriver({
-      self,
-      log,
-      clock,
+      ...{ self, log, clock, trace },
       random: random.fork('raft'),
-      trace,
       send: (to, message) => this.#note(to, { kind: 'raft', message }),
       onCommitted: () => this.#advance(),
       onRole: options.onRole,
@@ -132,7 +139,7 @@ export class Agreement {
       trace,
       driver: () => this.driver,
       ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
-      sources: () => this.#likelySources(),
+      sources: () => likelySources(this.#known, random),
       keyOf: (node) => this.#keyOf(node),
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#noteView(view),
@@ -144,11 +151,7 @@ export class Agreement {
       onAudit: ({ index }, state) => this.#snapshots.consider(index, state),
       ...(options.auditEvery === undefined ? {} : { auditEvery: options.auditEvery }),
     });
-    this.#gossip = new Gossip(options, {
-      map: (delta) => this.#takeDelta(delta.entries, delta.commit),
-      alert: (alert) => this.#takeAlert(alert),
-      stats: () => {},
-    });
+    this.#gossip = this.#makeGossip(options);
     this.#news = new MapNews({
       clock,
       entries: (first, last) => log.entriesBetween(first, last),
@@ -168,6 +171,14 @@ export class Agreement {
       voters: () => this.#view?.voters ?? [],
       ask: (node, body, timeoutMs) => this.#ask(node, body, timeoutMs),
       pull: (index, from) => this.learner.pull(index, from),
+    });
+  }
+
+  #makeGossip(options: AgreementOptions): Gossip {
+    return new Gossip(options, {
+      map: (delta) => this.#takeDelta(delta.entries, delta.commit),
+      alert: (alert) => this.#takeAlert(alert),
+      stats: options.onStats,
     });
   }
 
@@ -236,6 +247,11 @@ export class Agreement {
     return this.#auditor.disputedIndex;
   }
 
+  /** Tells everybody how loaded this node is. */
+  publishStats(stats: Omit<Stats, 'counter'>): number {
+    return this.#gossip.publishStats(stats);
+  }
+
   /** See Proposer.propose. */
   propose(body: EntryBody, timeoutMs?: number): Promise<ApplyResult> {
     return this.#proposer.propose(body, timeoutMs);
@@ -245,7 +261,7 @@ export class Agreement {
   catchUp(): Promise<boolean> {
     const { random, rpc } = this.#options;
     return catchUpLog({
-      sources: this.#sources(),
+      sources: sourcesOf(this.#known),
       random,
       ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
       reach: (index, source) => this.learner.reach(index, source),
@@ -367,9 +383,7 @@ export class Agreement {
 
   #seenOf(peer: PeerKey): DiskWord {
     const node = this.#view?.memberByKey(peer)?.node;
-    const seen = node === undefined ? undefined : this.#options.seen(node);
-    const { storeGeneration = 0, incarnation = 0 as Incarnation, journalSeq = 0 } = seen ?? {};
-    return { storeGeneration, incarnation, journalSeq };
+    return (node === undefined ? undefined : this.#options.seen(node)) ?? NOTHING_SEEN;
   }
 
   #takeLastWords(peer: PeerKey, incarnation: Incarnation, reason: string): void {
@@ -471,30 +485,11 @@ export class Agreement {
     return this.#options.rpc.request(peer, body, timeoutMs);
   }
 
+  get #known(): Known {
+    return { view: this.#view, self: this.#options.self, bootstrap: this.#bootstrap };
+  }
+
   #keyOf(node: NodeId): PeerKey | undefined {
     return this.#view?.members.get(node)?.peerKey;
   }
-
-  /** Mostly members that are up by this view: who is silent costs a time-out. Now and then all: the view may be old. */
-  #likelySources(): readonly PeerKey[] {
-    const { self, random } = this.#options;
-    const members = [...(this.#view?.members.values() ?? [])];
-    const up = members.filter(({ node, state }) => node !== self && state === 'up');
-    const areAll = up.length === 0 || random.u32() % ASK_ALL_EVERY === 0;
-    return areAll ? this.#sources() : up.map(({ peerKey }) => peerKey);
-  }
-
-  #sources(): readonly PeerKey[] {
-    if (this.#view === undefined) return this.#bootstrap;
-    const { self } = this.#options;
-    const others = [...this.#view.members.values()].filter((member) => member.node !== self);
-    return others.length > 0 ? others.map((member) => member.peerKey) : this.#bootstrap;
-  }
-}
-
-/** Voters are the leader's to choose, by its own view (1.3); a format begins a log. */
-function isLeadersOwn({ type }: EntryBody): boolean {
-  return (
-    type === 'votersJoint' || type === 'votersFinal' || type === 'votersForced' || type === 'format'
-  );
 }

@@ -215,3 +215,10 @@ function noQuorum(timeoutMs: number): OperatingError {
     { advice: 'retry', remedy: 'start the nodes that are down: dog node list' },
   );
 }
+
+/** Voters are the leader's to choose, by its own view (1.3); a format begins a log. */
+export function isLeadersOwn({ type }: EntryBody): boolean {
+  return (
+    type === 'votersJoint' || type === 'votersFinal' || type === 'votersForced' || type === 'format'
+  );
+}

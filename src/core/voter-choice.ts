@@ -16,7 +16,7 @@ export const SEVEN_VOTERS_ZONES = 7;
 export interface VoterFacts {
   /** Down for so long that it is to be replaced. */
   readonly isLongDown: (node: NodeId) => boolean;
-  /** Per mille; 0 when nothing is known. */
+  /** In steps, so that equal loads are equal; 0 when nothing is known. */
   readonly loadOf: (node: NodeId) => number;
 }
 

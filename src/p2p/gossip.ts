@@ -66,9 +66,11 @@ export class Gossip {
     this.#network.publish('alerts', encodeAlertRumour({ ...alert, counter: this.#counter }));
   }
 
-  publishStats(stats: Omit<Stats, 'counter'>): void {
+  /** Returns the counter that it went out with (C8.2). */
+  publishStats(stats: Omit<Stats, 'counter'>): number {
     this.#counter += 1;
     this.#network.publish('stats', encodeStats({ ...stats, counter: this.#counter }));
+    return this.#counter;
   }
 
   #receive(topic: GossipTopic, payload: Uint8Array, handlers: GossipHandlers): void {
