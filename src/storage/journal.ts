@@ -14,6 +14,7 @@ import { invariant } from '../core/invariant.ts';
 import { alignUp, MIB } from '../core/units.ts';
 import type { Clock, DiskFile, TimerHandle } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
+import { AttestTimer } from './journal-attest.ts';
 import { batchBytes, encodeBatch, MAX_BATCH_BYTES, recordBytes } from './journal-codec.ts';
 import { type JournalHead, type JournalPlace, movedHead, writeHead } from './journal-head.ts';
 import { JournalQueue, type QueuedRecord } from './journal-queue.ts';
@@ -28,8 +29,6 @@ export const MAX_UNSYNCED_BYTES = 16 * MIB;
 const UNSYNCED_RING_PARTS = 4;
 /** What is written waits this long for its sync when nobody asks for one. */
 export const UNSYNCED_MS = 50;
-/** Silence after which the end of the last batch is named as synced by an attest record. */
-export const ATTEST_SILENCE_MS = 100;
 
 export interface JournalOptions<R extends QueuedRecord> {
   readonly file: DiskFile;
@@ -66,6 +65,7 @@ export class Journal<R extends QueuedRecord> {
   readonly #clock: Clock;
   readonly #buffer = new Uint8Array(batchBytes(MAX_BATCH_BYTES));
   readonly #queue = new JournalQueue<R>();
+  readonly #attest: AttestTimer;
   #head: JournalHead;
   #end: number;
   #sequence: number;
@@ -82,9 +82,6 @@ export class Journal<R extends QueuedRecord> {
   #isScheduled = false;
   #isDead = false;
   #isStopped = false;
-  #attestTimer: TimerHandle | undefined;
-  #lastBatchMs = 0;
-  #needsAttest = false;
   #onIdle: (() => void) | undefined;
 
   constructor(options: JournalOptions<R>) {
@@ -97,6 +94,8 @@ export class Journal<R extends QueuedRecord> {
     this.#syncedEnd = this.#end;
     this.#syncedSequence = this.#sequence - 1;
     this.#applied = { position: this.#end, sequence: this.#sequence };
+    const write = (): void => void this.#startBatch(true);
+    this.#attest = new AttestTimer(this.#clock, () => this.#isSynced, write);
   }
 
   /** Everything before this place is synced and applied. */
@@ -167,13 +166,13 @@ export class Journal<R extends QueuedRecord> {
   stop(done: () => void): void {
     invariant(this.#queue.isEmpty, 'a journal is drained before it stops');
     this.#isStopped = true;
-    if (this.#attestTimer !== undefined) this.#clock.clearTimer(this.#attestTimer);
+    this.#attest.stop();
     const finish = (): void => {
       this.#file.close();
       done();
     };
     this.#onIdle = () => {
-      if (!this.#needsAttest) return finish();
+      if (!this.#attest.isOwed) return finish();
       this.#onIdle = finish;
       if (!this.#startBatch(true)) finish();
     };
@@ -216,12 +215,8 @@ export class Journal<R extends QueuedRecord> {
       return false;
     }
     const isUrgent = this.#queue.consume(records, contentBytes) || isAttest;
-    const place = {
-      position,
-      sequence: this.#sequence,
-      prevEnd: this.#end,
-      syncedEnd: this.#syncedEnd,
-    };
+    const [sequence, prevEnd, syncedEnd] = [this.#sequence, this.#end, this.#syncedEnd];
+    const place = { position, sequence, prevEnd, syncedEnd };
     const length = encodeBatch(this.#buffer, this.#head.journalId, place, records);
     invariant(length === bytes, 'a batch is as long as was planned');
     const at = RING_OFFSET + (position % this.#head.ringBytes);
@@ -248,20 +243,13 @@ export class Journal<R extends QueuedRecord> {
   }
 
   #noteWritten(records: readonly R[], batch: { bytes: number; isUrgent: boolean }): void {
-    this.#written ??= {
-      records: [],
-      bytes: 0,
-      end: 0,
-      sequence: 0,
-      isUrgent: false,
-    };
-    const { bytes, isUrgent } = batch;
+    this.#written ??= { records: [], bytes: 0, end: 0, sequence: 0, isUrgent: false };
     const stretch = this.#written;
     for (const record of records) stretch.records.push(record);
-    stretch.bytes += bytes;
+    stretch.bytes += batch.bytes;
     stretch.end = this.#end;
     stretch.sequence = this.#sequence - 1;
-    stretch.isUrgent ||= isUrgent || stretch.bytes >= this.#unsyncedBound() / 2;
+    stretch.isUrgent ||= batch.isUrgent || stretch.bytes >= this.#unsyncedBound() / 2;
     if (stretch.isUrgent || this.#syncTimer !== undefined) return;
     this.#syncTimer = this.#clock.setTimer(UNSYNCED_MS, () => {
       this.#syncTimer = undefined;
@@ -302,12 +290,11 @@ export class Journal<R extends QueuedRecord> {
     this.#syncing = undefined;
     this.#syncedEnd = stretch.end;
     this.#syncedSequence = stretch.sequence;
-    this.#lastBatchMs = this.#clock.now();
-    this.#needsAttest = stretch.records.length > 0;
+    this.#attest.synced(stretch.records.length > 0);
     this.#unapplied.push(stretch);
     this.kick();
     this.#applyNext();
-    if (this.#needsAttest && !this.#isStopped) this.#armAttest();
+    this.#attest.arm();
     if (this.usedBytes > this.#head.ringBytes / 2) this.#options.onPressure();
   }
 
@@ -334,22 +321,13 @@ export class Journal<R extends QueuedRecord> {
     waiting?.();
   }
 
-  #isIdle(): boolean {
-    const isQuiet = this.#written === undefined && this.#syncing === undefined;
-    return isQuiet && !this.#isApplying && this.#unapplied.length === 0;
+  /** All that is written is synced. */
+  get #isSynced(): boolean {
+    return this.#written === undefined && this.#syncing === undefined;
   }
 
-  #armAttest(): void {
-    if (this.#attestTimer !== undefined) return;
-    const waitMs = Math.max(1, this.#lastBatchMs + ATTEST_SILENCE_MS - this.#clock.now());
-    this.#attestTimer = this.#clock.setTimer(waitMs, () => {
-      this.#attestTimer = undefined;
-      if (this.#isStopped || this.#isDead || !this.#needsAttest) return;
-      const silentMs = this.#clock.now() - this.#lastBatchMs;
-      const isQuiet = this.#written === undefined && this.#syncing === undefined;
-      if (silentMs >= ATTEST_SILENCE_MS && isQuiet) this.#startBatch(true);
-      else this.#armAttest();
-    });
+  #isIdle(): boolean {
+    return this.#isSynced && !this.#isApplying && this.#unapplied.length === 0;
   }
 
   #guard(call: () => void): void {
@@ -363,7 +341,7 @@ export class Journal<R extends QueuedRecord> {
   #fail(error: unknown): void {
     if (this.#isDead) return;
     this.#isDead = true;
-    if (this.#attestTimer !== undefined) this.#clock.clearTimer(this.#attestTimer);
+    this.#attest.stop();
     if (this.#syncTimer !== undefined) this.#clock.clearTimer(this.#syncTimer);
     this.#options.onFatal(asOperatingError(error));
   }

@@ -7,7 +7,7 @@ import { crc32, sumsOf } from '../../src/core/checksum.ts';
 import { hasCode, type OperatingError } from '../../src/core/errors.ts';
 import type { FencingToken } from '../../src/core/ids.ts';
 import { SECTOR_BYTES } from '../../src/core/units.ts';
-import { ATTEST_SILENCE_MS } from '../../src/storage/journal.ts';
+import { ATTEST_SILENCE_MS } from '../../src/storage/journal-attest.ts';
 import { type BatchHeader, decodeBatchHeader } from '../../src/storage/journal-batch.ts';
 import {
   BATCH_HEADER_BYTES,
