@@ -1,6 +1,6 @@
 // Object files of a running node are overwritten with dd, cut off and removed behind its back. Method: random data in
 // three copies; the guest's bytes are compared through every node, health is asked at another node than the damaged one,
-// and in the end the data in the object files of all nodes is the same again.
+// and in the end the data in the object files of all nodes is the same again. Then the same sectors of all copies.
 
 import { execFileSync } from 'node:child_process';
 import crypto from 'node:crypto';
@@ -9,7 +9,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { MIB } from '../../src/core/units.ts';
 import { type Cluster, until } from './cluster.ts';
-import { NbdClient } from './nbd-client.ts';
+import { NbdClient, NbdFailure } from './nbd-client.ts';
 import { withCluster } from './with-cluster.ts';
 
 const DATA_OFFSET = 16384;
@@ -84,6 +84,68 @@ test(
     t.regex(health.stderr, /CORRUPTION: repaired: \d+ sectors/);
     t.deepEqual(objectFiles(cluster, 2), files);
     for (const name of files) t.is(dataSum(cluster, 2, name), dataSum(cluster, 1, name), name);
+    await readsRight(t, cluster, data);
+  }),
+);
+
+const EIO = 5;
+const SECTOR_BYTES = 4096;
+
+/** What a read through node 1 is answered with: 0, or its error number. */
+async function answerTo(cluster: Cluster, offset: number, bytes: number): Promise<number> {
+  const client = await NbdClient.connect(cluster.node(1).nbd.unix, cluster.volume);
+  try {
+    await client.read(offset, bytes);
+    return 0;
+  } catch (error) {
+    if (error instanceof NbdFailure) return error.errno;
+    throw error;
+  } finally {
+    await client.close();
+  }
+}
+
+async function corruption(cluster: Cluster): Promise<readonly string[]> {
+  const { stdout } = await cluster.dog('cluster', 'health', '--json');
+  const warnings: { code: string; severity: string; message: string }[] =
+    JSON.parse(stdout).warnings;
+  return warnings
+    .filter(({ code, severity }) => code === 'CORRUPTION' && severity === 'error')
+    .map(({ message }) => message);
+}
+
+test(
+  'dd over the same sectors of all copies: EIO for those alone, an alarm that names them, healed by an overwrite',
+  withCluster({ nodes: 3, copies: 3, volume: 'disk:64MiB' }, async (t, cluster) => {
+    const data = crypto.randomBytes(MIB);
+    const writer = await NbdClient.connect(cluster.node(1).nbd.unix, cluster.volume);
+    await writer.write(0, data);
+    await writer.flush();
+    const [first, count] = [20, 3];
+    for (const n of [1, 2, 3]) {
+      const [name] = objectFiles(cluster, n);
+      const file = path.join(cluster.node(n).dir, 'objects', name as string);
+      const place = ['bs=4096', `seek=${DATA_OFFSET / SECTOR_BYTES + first}`, `count=${count}`];
+      const how = ['if=/dev/urandom', `of=${file}`, ...place, 'conv=notrunc', 'status=none'];
+      execFileSync('dd', how);
+    }
+    const [from, bytes] = [first * SECTOR_BYTES, count * SECTOR_BYTES];
+    t.is(await answerTo(cluster, from, bytes), EIO);
+    t.is(await answerTo(cluster, from + SECTOR_BYTES, 512), EIO, 'each of them');
+    t.is(await answerTo(cluster, 0, MIB), EIO, 'a read that needs them');
+    t.is(await answerTo(cluster, 0, from), 0, 'what lies before');
+    t.is(await answerTo(cluster, from + bytes, MIB - from - bytes), 0, 'what lies behind');
+    const isTold = async () =>
+      (await corruption(cluster)).some((one) => /no copy|all copies/.test(one));
+    await until('the alarm', isTold, REPAIR_TIMEOUT_MS, 300);
+    t.log((await corruption(cluster)).join('; '));
+    t.is((await cluster.dog('cluster', 'health')).code, 2, 'an error, not a warning');
+
+    await writer.write(from, data.subarray(from, from + bytes));
+    await writer.close();
+    t.is(await answerTo(cluster, 0, MIB), 0);
+    const isQuiet = async () => (await corruption(cluster)).length === 0;
+    await until('the alarm is over', isQuiet, REPAIR_TIMEOUT_MS, 300);
     await readsRight(t, cluster, data);
   }),
 );

@@ -3,6 +3,8 @@
 // simulator's business.)
 
 import test, { type ExecutionContext } from 'ava';
+import { ask, parseTarget } from '../../src/cli/client.ts';
+import type { CountersData } from '../../src/core/admin-shapes.ts';
 import { succeed, toolOrSkip } from '../nbd/tools.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { TaggedWriter } from './tagged-writer.ts';
@@ -16,6 +18,12 @@ async function makeCache(t: ExecutionContext, cluster: Cluster): Promise<void> {
   t.is(made.code, 0, made.stderr);
   const shown = await cluster.dog('vdi', 'show', 'cache', '--json');
   t.is(JSON.parse(shown.stdout).data.mode, 'writeback');
+}
+
+/** Flushes that guests of a node asked for, as it counts them. */
+async function flushesOf(cluster: Cluster, n: number): Promise<number> {
+  const { data } = await ask<CountersData>(parseTarget(cluster.node(n).api), '/v1/counters');
+  return data.find(({ name }) => name === 'flush.asked')?.value ?? 0;
 }
 
 test.serial(
@@ -67,6 +75,8 @@ toolOrSkip('qemu-io', 'fio')(
     const load = ['--bs=4k', '--iodepth=16', '--size=16m', '--fsync=16'];
     const verify = ['--verify=crc32c', '--verify_fatal=1', '--do_verify=1'];
     await succeed(t, 'fio', [...job, ...load, ...verify], { cwd: cluster.dir });
+    const counted = (await flushesOf(cluster, 1)) + (await flushesOf(cluster, 2));
+    t.true(counted >= 2 + (16 * 256) / 16, `${counted} flushes are counted`);
     await cluster.settled(60_000);
   }),
 );
