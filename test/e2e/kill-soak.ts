@@ -93,7 +93,7 @@ async function killing(
   };
   const others = cluster.nodes.length - 1;
   let kills = 0;
-  for (let dueAt = performance.now(); dueAt < endAt; dueAt += everyMs) {
+  for (let dueAt = performance.now(); performance.now() < endAt; dueAt += everyMs) {
     await pause(dueAt - performance.now());
     const victim = 2 + draw(others);
     const before = writer.acknowledgedCount;
