@@ -3,10 +3,11 @@
 // The bytes of a page are never changed: a write makes new ones, so a sync in flight keeps what it saw when it was called.
 
 import { OperatingError } from '../src/core/errors.ts';
-import { takeBytes } from './sim-bytes.ts';
+import { givePage, PAGE_BYTES, takePage } from './sim-bytes.ts';
 import type { SimRandom } from './sim-random.ts';
 
-export const PAGE_BYTES = 4096;
+export { PAGE_BYTES };
+
 /** What a platter writes at once: a power loss tears between such pieces. */
 const TEAR_BYTES = 512;
 /** Forms of a page since its last sync that are remembered; the oldest go first. */
@@ -47,6 +48,8 @@ export class FileInode {
   #durableSize = 0;
   #durableSizeOrder = 0;
   #freezes = 0;
+  /** Another file may have some of the same pages. */
+  #isShared = false;
 
   /** Pages in the cache that are not holes. */
   get pageCount(): number {
@@ -131,16 +134,26 @@ export class FileInode {
     for (const [number, bytes] of frozen.pages) {
       const page = this.#pageOf(number);
       if (page.durableOrder > frozen.order) continue;
+      const before = page.durable;
       page.durableOrder = frozen.order;
       page.durable = bytes;
       if ((page.cached ?? ZERO_PAGE) === bytes) {
-        page.forms = undefined;
+        this.#forget(page, before);
         this.#dirty.delete(number);
       } else page.forms?.splice(0, page.forms.lastIndexOf(bytes) + 1);
     }
     if (this.#durableSizeOrder > frozen.order) return;
     this.#durableSizeOrder = frozen.order;
     this.#durableSize = frozen.size;
+  }
+
+  /** A page is clean: its other forms are of the past. Syncs that saw them are older, and change nothing any more. */
+  #forget(page: Page, before: Uint8Array | undefined): void {
+    if (!this.#isShared) {
+      if (before !== undefined && isOver(before, page)) givePage(before);
+      for (const form of page.forms ?? NO_FORMS) if (isOver(form, page)) givePage(form);
+    }
+    page.forms = undefined;
   }
 
   /** Keeps what was synced and, per 512-byte sector, what a draw keeps of the rest: the newest form or an earlier one. */
@@ -185,6 +198,8 @@ export class FileInode {
   /** A file of its own with the same bytes, all of them durable: what a copy of the disk holds. */
   copy(): FileInode {
     const copy = new FileInode();
+    this.#isShared = true;
+    copy.#isShared = true;
     copy.size = this.size;
     copy.#durableSize = this.size;
     for (const [number, { cached }] of this.#pages) {
@@ -240,12 +255,16 @@ export class FileInode {
   }
 }
 
+function isOver(bytes: Uint8Array, page: Page): boolean {
+  return bytes !== ZERO_PAGE && bytes !== page.durable && bytes !== page.cached;
+}
+
 function isZeroes(page: Uint8Array): boolean {
   return page === ZERO_PAGE || (page[0] === 0 && Buffer.compare(page, ZERO_PAGE) === 0);
 }
 
 function copied(bytes: Uint8Array): Uint8Array {
-  const copy = takeBytes(PAGE_BYTES);
+  const copy = takePage();
   copy.set(bytes);
   return copy;
 }
