@@ -2,12 +2,13 @@
 
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
+import { NEW_IDENTITY, REPLACE_OR_FIND } from './core/remedies.ts';
 import type { Retired } from './core/view.ts';
 
 /** The disk is not the one that the map knows. */
 export function refusedDisk(detail: string): OperatingError {
   return new OperatingError('refused', `the cluster does not take this node back: ${detail}`, {
-    remedy: 'start it on an empty data directory: it joins as a new node and gets its copies anew',
+    remedy: REPLACE_OR_FIND,
   });
 }
 
@@ -21,7 +22,7 @@ export function whyRetired(node: NodeId, how: Retired['how']): string {
 /** The map knows this identity as one that never comes back. */
 export function retired(node: NodeId, how: Retired['how']): OperatingError {
   return new OperatingError('gone', whyRetired(node, how), {
-    remedy: 'start it on an empty data directory with a new token: it joins as a new node',
+    remedy: NEW_IDENTITY,
   });
 }
 

@@ -14,6 +14,7 @@ import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { equals } from 'uint8arrays/equals';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { PeerKey } from '../core/ids.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
 
 export const KEY_FILE = 'identity.key';
@@ -22,8 +23,7 @@ const KEY_BYTES = 68;
 const SEED_BYTES = 32;
 /** Written after the key, by every start that found or made one: with it a missing key is a lost one. */
 const SUPERBLOCK_FILE = 'superblock';
-const LOST_REMEDY =
-  'restore the file from a backup, or forget the node and join with an empty data directory';
+const LOST_REMEDY = `put the file back; else ${REPLACE_OR_RESTORE}`;
 
 export interface Identity {
   /** The private key as libp2p's protobuf. */

@@ -6,6 +6,7 @@ import { crc32 } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { FamilyId, GenerationId, ObjectId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import { KIB } from '../core/units.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
 import {
@@ -27,10 +28,6 @@ import { ObjectState } from './object-state.ts';
 export const INDEX_BATCH_ROWS = 1024;
 /** A file shorter than this is never rewritten. */
 const MIN_REWRITE_BYTES = 256 * KIB;
-/** What is left to do when rows are gone. */
-const ABANDON =
-  'do not start this disk again: mark the node as lost and join with an empty data directory; ' +
-  'the other copies are complete';
 const KIND_DATA = 0;
 const KIND_ZERO = 1;
 const KIND_DROPPED = 2;
@@ -126,7 +123,7 @@ export function openIndex(
   const file = disk.open(path, { create: false });
   if (file === undefined) {
     throw new OperatingError('corrupt', `${path} is missing, but the journal names it`, {
-      remedy: `put the file back; else ${ABANDON}`,
+      remedy: `put the file back; else ${REPLACE_OR_RESTORE}`,
     });
   }
   checkHeader(file, path);
@@ -236,6 +233,6 @@ function batchSum(bytes: Uint8Array): number {
 
 function indexCorrupt(path: string, offset: number, what: string): OperatingError {
   return new OperatingError('corrupt', `${path} is damaged at byte ${offset}: ${what}`, {
-    remedy: ABANDON,
+    remedy: REPLACE_OR_RESTORE,
   });
 }

@@ -5,6 +5,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import { alignDown, KIB, MIB } from '../core/units.ts';
 import type { Clock, Disk, DiskFile, Random } from '../ports/ports.ts';
 import {
@@ -204,8 +205,6 @@ export async function raiseFormat(file: DiskFile, head: JournalHead): Promise<Jo
 /** Damage that must stop the start: confirmed writes would be missing (R4, I1). */
 export function journalCorrupt(offset: number, what: string): OperatingError {
   return new OperatingError('corrupt', `${JOURNAL_PATH} is damaged at byte ${offset}: ${what}`, {
-    remedy:
-      'do not start this disk again: mark the node as lost and join with an empty data directory; ' +
-      'the other copies are complete',
+    remedy: REPLACE_OR_RESTORE,
   });
 }

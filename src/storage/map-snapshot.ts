@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import { crc32 } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
 import { getU32, getU48, putU32, putU48 } from '../wire/bytes.ts';
 import { decodeSnapshot, MAX_SNAPSHOT_BYTES, type MapSnapshot } from '../wire/snapshot-codec.ts';
@@ -181,6 +182,6 @@ function decode(contents: Uint8Array): MapSnapshot {
 
 function damaged(what: string): OperatingError {
   return new OperatingError('corrupt', `${MAP_SNAPSHOT_PATH} is damaged: ${what}`, {
-    remedy: 'move the data directory away and join as a new node; the other nodes hold the map',
+    remedy: REPLACE_OR_RESTORE,
   });
 }

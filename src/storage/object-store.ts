@@ -4,6 +4,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import type { SpaceRule } from '../core/space.ts';
 import type { Clock, Disk, DiskFile, Random, Trace } from '../ports/ports.ts';
 import { Applier } from './apply.ts';
@@ -139,7 +140,7 @@ async function openJournalFile(options: StoreOptions): Promise<DiskFile> {
 
 function journalMissing(why: string): OperatingError {
   return new OperatingError('corrupt', `${JOURNAL_PATH} is missing, but ${why}`, {
-    remedy: 'put the file back, or mark the node as lost and join with an empty data directory',
+    remedy: `put the file back; else ${REPLACE_OR_RESTORE}`,
   });
 }
 

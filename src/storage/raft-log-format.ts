@@ -29,6 +29,7 @@ import type { NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { LogEntry } from '../core/log-entry.ts';
 import type { HardState, LogBase } from '../core/raft/state.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import { alignUp, MIB } from '../core/units.ts';
 import { getU32, getU48, putU32, putU48 } from '../wire/bytes.ts';
 import { decode, encode } from '../wire/codec.ts';
@@ -100,7 +101,7 @@ export function checkFileHeader(bytes: Uint8Array): void {
 /** C2.6: a node whose log is damaged must not vote or answer as if it were shorter; it is replaced. */
 export function damagedLog(position: number, what: string, cause?: unknown): OperatingError {
   return new OperatingError('corrupt', `${MAP_LOG_PATH} is damaged at byte ${position}: ${what}`, {
-    remedy: 'move the data directory away and join as a new node; the other nodes hold the log',
+    remedy: REPLACE_OR_RESTORE,
     ...(cause === undefined ? {} : { cause }),
   });
 }

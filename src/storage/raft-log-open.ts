@@ -8,6 +8,7 @@ import { hasCode, OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
 import type { LogEntry } from '../core/log-entry.ts';
 import { type VoterSet, voterSetOf } from '../core/raft/voters.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import type { Clock, Disk, DiskFile } from '../ports/ports.ts';
 import { MAP_SNAPSHOT_PATH, MapSnapshots, openMapSnapshots } from './map-snapshot.ts';
 import { type LogOptions, RaftLog } from './raft-log.ts';
@@ -115,7 +116,7 @@ function noSnapshot(index: number): OperatingError {
 }
 
 function distrusted(): OperatingError {
-  const remedy = 'join as a new node with an empty data directory';
+  const remedy = REPLACE_OR_RESTORE;
   const text = 'the map of this node differed from that of the voters';
   return new OperatingError('diverged', text, { remedy });
 }
@@ -143,8 +144,7 @@ async function openGone(disk: Disk, snapshots: MapSnapshots): Promise<Opened> {
   const aside = disk.open(DAMAGED_LOG_PATH, { create: false });
   try {
     const error = new OperatingError('corrupt', `${MAP_LOG_PATH} is missing`, {
-      remedy:
-        'put the file back, or move the data directory away and join as a new node; the other nodes hold the map',
+      remedy: `put the file back; else ${REPLACE_OR_RESTORE}`,
     });
     const contents = mutedContents(aside, snapshots, error);
     return { ...(await writeLogFile(disk, contents)), damage: error.message };

@@ -6,6 +6,7 @@
 import { OperatingError } from '../core/errors.ts';
 import type { ClusterId, Incarnation, NodeId, PeerKey } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import { REPLACE_OR_RESTORE } from '../core/remedies.ts';
 import type { Disk, Random } from '../ports/ports.ts';
 import {
   BLOCK_BYTES,
@@ -161,7 +162,7 @@ function refuseLost(disk: Disk): void {
   throw new OperatingError(
     'corrupt',
     `${SUPERBLOCK_PATH} is missing, but ${JOURNAL_PATH} is there`,
-    { remedy: 'put the file back, or use another data directory and join as a new node' },
+    { remedy: `put the file back; else ${REPLACE_OR_RESTORE}` },
   );
 }
 
@@ -183,7 +184,7 @@ function decode(block: Uint8Array): Fields {
   const isOurs = view.getUint32(0, true) === SUPERBLOCK_MAGIC && isSealed(block);
   if (!isOurs || keyBytes > MAX_PEER_KEY_BYTES) {
     throw new OperatingError('corrupt', `${SUPERBLOCK_PATH} is damaged or not of Sheepdog`, {
-      remedy: 'use another data directory and join as a new node; the others hold the data',
+      remedy: REPLACE_OR_RESTORE,
     });
   }
   const version = view.getUint32(4, true);
