@@ -27,6 +27,7 @@ export function lockDataDirectory(directory: string): () => void {
     makeFolders(directory, FOLDER_MODE);
     for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
       if (takeFile(file, own)) return () => giveBack(file, own);
+      refuseOther(file);
       const holder = livingHolder(file);
       if (holder !== undefined) throw locked(directory, holder);
       removeStale(file);
@@ -57,8 +58,8 @@ function giveBack(file: string, own: string): void {
 /** Whole at once: a file that others see is a whole one. */
 function takeFile(file: string, text: string): boolean {
   const draft = `${file}.${process.pid}`;
-  fs.writeFileSync(draft, text, { mode: FILE_MODE });
   try {
+    fs.writeFileSync(draft, text, { mode: FILE_MODE });
     fs.linkSync(draft, file);
     return true;
   } catch (error) {
@@ -81,6 +82,14 @@ function removeStale(file: string): void {
   } finally {
     fs.rmSync(aside, { force: true });
   }
+}
+
+/** What was put there by somebody else is not ours to remove. */
+function refuseOther(file: string): void {
+  if (fs.lstatSync(file, { throwIfNoEntry: false })?.isFile() !== false) return;
+  throw new OperatingError('io', `${file} is not a file, as the lock of a data directory is`, {
+    remedy: 'move it away, or give another --data directory',
+  });
 }
 
 function livingHolder(file: string): number | undefined {

@@ -7,6 +7,8 @@ import * as path from 'node:path';
 import test from 'ava';
 import { hasCode, OperatingError } from '../../src/core/errors.ts';
 import { lockDataDirectory } from '../../src/io/data-lock.ts';
+import { missingMounts, Tmpfs } from '../e2e/disks.ts';
+import { declareUnless } from '../nbd/tools.ts';
 
 function freshDirectory(): string {
   return fs.mkdtempSync(path.join(os.tmpdir(), 'data-lock-'));
@@ -92,3 +94,31 @@ test('data-lock: a directory that can not be made is an error with a cure', (t) 
   t.true(hasCode(error, 'io'));
   t.not(error?.remedy, '');
 });
+
+test('data-lock: what is named like the lock and is no file is refused by name, and stays', (t) => {
+  const directory = freshDirectory();
+  fs.mkdirSync(path.join(lockOf(directory), 'kept'), { recursive: true });
+  const error = t.throws(() => lockDataDirectory(directory), { instanceOf: OperatingError });
+  t.regex(error?.message ?? '', /lock is not a file/);
+  t.regex(error?.remedy ?? '', /move it away/);
+  t.deepEqual(fs.readdirSync(directory), ['lock']);
+  t.true(fs.existsSync(path.join(lockOf(directory), 'kept')));
+});
+
+declareUnless(missingMounts(), 'expected')(
+  'as root: data-lock: where not a byte is free nothing is left behind, and the cure is named',
+  (t) => {
+    const directory = freshDirectory();
+    const disk = new Tmpfs(directory, '1m');
+    try {
+      disk.fillUp();
+      const before = fs.readdirSync(directory);
+      const error = t.throws(() => lockDataDirectory(directory), { instanceOf: OperatingError });
+      t.regex(error?.message ?? '', /ENOSPC/);
+      t.regex(error?.remedy ?? '', /free space/);
+      t.deepEqual(fs.readdirSync(directory), before);
+    } finally {
+      disk.remove();
+    }
+  },
+);
