@@ -43,6 +43,8 @@ export function missingLoops(): string {
   return status === 0 ? '' : 'this machine has no loop devices';
 }
 
+const FILLER = 'of-somebody-else';
+
 export class Tmpfs {
   readonly folder: string;
 
@@ -54,6 +56,17 @@ export class Tmpfs {
 
   resize(size: string): void {
     must('mount', '-o', `remount,size=${size}`, this.folder);
+  }
+
+  /** A file of somebody else takes all that is free. */
+  fillUp(): void {
+    const { bavail, bsize } = fs.statfsSync(this.folder);
+    fs.appendFileSync(path.join(this.folder, FILLER), new Uint8Array(bavail * bsize));
+  }
+
+  /** That file is gone. */
+  empty(): void {
+    fs.rmSync(path.join(this.folder, FILLER), { force: true });
   }
 
   get usedShare(): number {
