@@ -107,7 +107,7 @@ test('data-lock: what is named like the lock and is no file is refused by name, 
 
 declareUnless(missingMounts(), 'expected')(
   'as root: data-lock: where not a byte is free nothing is left behind, and the cure is named',
-  (t) => {
+  async (t) => {
     const directory = freshDirectory();
     const disk = new Tmpfs(directory, '1m');
     try {
