@@ -12,6 +12,7 @@ import {
 } from './layout.ts';
 import { MAP_SNAPSHOT_PATH } from './map-snapshot.ts';
 import { MEMBER_BOOK_PATH } from './member-book.ts';
+import { OUTAGES_NEW_PATH, OUTAGES_PATH } from './outage-file.ts';
 import { MAP_LOG_PATH } from './raft-log-format.ts';
 import { DAMAGED_LOG_PATH, DAMAGED_SNAPSHOT_PATH, DISTRUSTED_PATH } from './raft-log-open.ts';
 import { SIGHTINGS_PATH } from './sightings-file.ts';
@@ -29,6 +30,7 @@ export async function wipeData(disk: Disk): Promise<void> {
   for (const name of [SUPERBLOCK_PATH, ...files]) disk.remove(name + NEW);
   const aside = [DAMAGED_LOG_PATH, DAMAGED_SNAPSHOT_PATH, DISTRUSTED_PATH];
   for (const name of [...files, ...aside, SIGHTINGS_PATH, MEMBER_BOOK_PATH]) disk.remove(name);
+  for (const name of [OUTAGES_PATH, OUTAGES_NEW_PATH]) disk.remove(name);
   for (const name of disk.list('')) {
     if (name.startsWith(INDEX_PREFIX)) disk.remove(name);
   }
