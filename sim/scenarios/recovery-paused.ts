@@ -10,8 +10,10 @@ import { RunFailure } from '../world.ts';
 const SIZE_MIB = 256;
 const BLOCKS_PER_OBJECT = 1024;
 const OBJECTS = SIZE_MIB / 4;
+/** Of each object: a region, so that at the least rate all of them take seconds. */
+const BLOCKS = 16;
 /** What was under way when the pause came may end. */
-const GRACE_SECONDS = 1;
+const GRACE_SECONDS = 0.5;
 /** A write that waits for one object, and not for a partition that nobody recovers. */
 const WRITE_MS = 3000;
 
@@ -41,17 +43,19 @@ function lackingObject(stage: Stage, newcomer: SimNode): number | undefined {
 
 export const recoveryPaused = scenario(
   'recovery-paused',
-  { nodes: 3, copies: 2, partitions: 16, smokeSeeds: 8 },
+  { nodes: 3, copies: 3, partitions: 16, smokeSeeds: 8 },
   async (stage) => {
     await stage.form();
     stage.check.watchRecovery();
     const gateway = stage.anyRunning();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway });
-    for (let object = 0; object < OBJECTS; object += 1)
-      await guest.write(object * BLOCKS_PER_OBJECT);
+    for (let object = 0; object < OBJECTS; object += 1) {
+      await guest.write(object * BLOCKS_PER_OBJECT, BLOCKS);
+    }
+    await stage.operate(gateway, 'set', (admin) => admin.set('recovery-rate', '1MiB'));
     await stage.run({ seconds: 1 });
 
-    const isPausedFirst = stage.random.chance(0.3);
+    const isPausedFirst = stage.random.chance(0.4);
     const pause = (isEnabled: boolean) =>
       stage.operate(gateway, 'recover', (admin) => admin.enableRecovery(isEnabled));
     if (isPausedFirst) await pause(false);
@@ -59,7 +63,7 @@ export const recoveryPaused = scenario(
     await stage.join(newcomer);
     const before = gateway.running().handle.inspect().store?.objectCount;
     if (!isPausedFirst) {
-      await stage.run({ seconds: stage.random.unit() * 0.1 });
+      await stage.run({ seconds: stage.random.unit() * 0.5 });
       await pause(false);
     }
     await stage.run({ seconds: GRACE_SECONDS });
@@ -90,6 +94,7 @@ export const recoveryPaused = scenario(
     await guest.write(5);
 
     await pause(true);
+    await stage.operate(gateway, 'set', (admin) => admin.set('recovery-rate', 'auto'));
     await stage.check.converges({ seconds: 120 });
     await guest.stop();
     if (guest.errors.length > 0) throw new RunFailure(`guest: ${guest.errors.join(', ')}`);

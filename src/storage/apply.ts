@@ -180,6 +180,8 @@ export class Applier {
       this.#disk.remove(target);
       return;
     }
+    // It took the name before its record, durably.
+    if (state.path === target) return;
     this.#disk.rename(stagedPath(state.generation, state.index, record.stagedId), target);
     state.path = target;
     folders.add(INCOMING_FOLDER);

@@ -3,6 +3,7 @@
 // refuses what the journal has no room for, and everything once the store stops. It does not know what a change does.
 
 import { OperatingError } from '../core/errors.ts';
+import { type ObjectId, objectName } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { Journal } from './journal.ts';
@@ -29,6 +30,8 @@ export class ChangeOrder {
   #applied = 0;
   #waiters: { readonly ticket: number; readonly done: StoreDone }[] = [];
   #isStopping = false;
+  /** Drops by object that are accepted and not applied: they will remove its file. */
+  readonly #drops = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -107,7 +110,13 @@ export class ChangeOrder {
       done: change.done,
     };
     if (kind !== RECORD_DROP) state.pending.push(record);
+    else this.#drops.set(objectName(state), (this.#drops.get(objectName(state)) ?? 0) + 1);
     this.journal.append(record);
+  }
+
+  /** True while a drop of this object will still remove whatever file has its name. */
+  isDropping(oid: ObjectId): boolean {
+    return this.#drops.has(objectName(oid));
   }
 
   /** The journal wrote them and did not sync them: enough for those that may lag (R5). */
@@ -119,10 +128,17 @@ export class ChangeOrder {
   applied(record: PendingRecord): void {
     invariant(record.ticket === this.#applied + 1, 'records are done in the order of acceptance');
     this.#applied = record.ticket;
+    if (record.kind === RECORD_DROP) this.#dropped(record.state);
     if (!record.mayLag) record.done(undefined);
     while ((this.#waiters[0]?.ticket ?? Infinity) <= this.#applied) {
       this.#waiters.shift()?.done(undefined);
     }
+  }
+
+  #dropped(oid: ObjectId): void {
+    const left = (this.#drops.get(objectName(oid)) ?? 1) - 1;
+    if (left > 0) this.#drops.set(objectName(oid), left);
+    else this.#drops.delete(objectName(oid));
   }
 
   /** Calls `done` once everything that is accepted now is durable and applied. */

@@ -2,6 +2,7 @@
 // that is durable under its staged name becomes the object, by a `replace` record in the order of changes.
 
 import { OperatingError } from '../core/errors.ts';
+import type { ObjectId } from '../core/ids.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import type { Disk, Random } from '../ports/ports.ts';
 import type { ChangeOrder } from './change-order.ts';
@@ -49,6 +50,7 @@ export class StagedCopies {
       disk,
       state: stagedState(image),
       stagedId: random.bytes(STAGED_ID_BYTES),
+      isNameFree: () => this.#isNameFree(image),
       accept: (staging, done) => this.#accept(staging, done),
       onEnd: () => {
         this.#count -= 1;
@@ -56,14 +58,29 @@ export class StagedCopies {
     });
   }
 
+  /** Nobody has the object, or is about to remove a file of its name. */
+  #isNameFree({ generation, index }: ObjectId): boolean {
+    const { table, order } = this.#parts;
+    return table.find(generation, index) === undefined && !order.isDropping({ generation, index });
+  }
+
   #accept(staging: Staging, done: StoreDone): void {
     const { table, cache, order } = this.#parts;
+    const { state } = staging;
+    if (staging.hasName && !this.#isNameFree(state)) {
+      // Somebody made the object meanwhile: the name is theirs, and what lies there is void to them.
+      staging.takeFile().close();
+      order.refuse(
+        new OperatingError('busy', 'the object was made anew', { advice: 'retry' }),
+        done,
+      );
+      return;
+    }
     const refusal = order.refusal(0);
     if (order.answerRefusal(refusal, done)) {
       staging.discard();
       return;
     }
-    const { state } = staging;
     const replaced = table.find(state.generation, state.index);
     state.heldSectors = countSums(staging.page);
     table.insert(state);

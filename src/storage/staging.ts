@@ -1,6 +1,6 @@
-// A copy of an object in the making: a file under incoming/ that nobody sees. `seal` writes its sums and makes file and
-// name durable; the store then journals a `replace` record and renames the file over the object. What a crash leaves
-// without a record is removed at the next start.
+// A copy of an object in the making: a file under incoming/ that nobody sees. `commit` writes its sums and makes file and
+// name durable; the store then journals a `replace` record and renames the file over the object, unless that was not there
+// and the file has its name already. What a crash leaves in incoming/ without a record is removed at the next start.
 
 import { getSum } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
@@ -8,7 +8,7 @@ import { invariant } from '../core/invariant.ts';
 import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
-import { INCOMING_FOLDER, stagedPath } from './layout.ts';
+import { INCOMING_FOLDER, objectFolder, objectPath, stagedPath } from './layout.ts';
 import { setSums, writeData, writeSlot } from './object-file.ts';
 import { emptyPage, ObjectState } from './object-state.ts';
 import type { ObjectImage, StagedObject, StoreDone } from './store-types.ts';
@@ -21,7 +21,9 @@ export interface StagingParts {
   /** The state that the object will have: fields of the image, path of the staged file. */
   readonly state: ObjectState;
   readonly stagedId: Uint8Array;
-  /** The copy is durable under its staged name (or needs no file): make it the object. */
+  /** True while nothing else has the object's name, so that the copy may take it before its record. */
+  readonly isNameFree: () => boolean;
+  /** The copy is durable under its staged name, or the object's own (or needs no file): make it the object. */
   readonly accept: (staging: Staging, done: StoreDone) => void;
   readonly onEnd: () => void;
 }
@@ -46,6 +48,8 @@ export class Staging implements StagedObject {
   #file: DiskFile | undefined;
   #failure: OperatingError | undefined;
   #isOver = false;
+  /** The file has the object's name already. */
+  hasName = false;
 
   constructor(parts: StagingParts) {
     this.#parts = parts;
@@ -89,9 +93,10 @@ export class Staging implements StagedObject {
     try {
       const file = this.#open();
       writeSlot(file, state, this.page, STAGED_SLOT);
+      const folder = this.#takeName();
       file.sync((error) => {
         if (error !== undefined) return this.#fail(asOperatingError(error), done);
-        disk.syncFolder(INCOMING_FOLDER, (folderError) => {
+        disk.syncFolder(folder, (folderError) => {
           if (folderError !== undefined) return this.#fail(asOperatingError(folderError), done);
           this.#parts.onEnd();
           accept(this, done);
@@ -100,6 +105,27 @@ export class Staging implements StagedObject {
     } catch (error) {
       this.#fail(asOperatingError(error), done);
     }
+  }
+
+  /**
+   * A copy of an object that is not there gets its final name before it is synced: one commit of the file system makes
+   * both durable, and applying its record is no rename for which later records would wait. Without a record nobody knows
+   * the file. Returns the folder that has its name.
+   */
+  #takeName(): string {
+    const { disk, state, isNameFree } = this.#parts;
+    if (!isNameFree()) return INCOMING_FOLDER;
+    const target = objectPath(state.generation, state.index);
+    const other = disk.open(target, { create: false });
+    if (other !== undefined) {
+      // Of a copy that a crash left without a record.
+      other.close();
+      return INCOMING_FOLDER;
+    }
+    disk.rename(state.path, target);
+    state.path = target;
+    this.hasName = true;
+    return objectFolder(state.generation, state.index);
   }
 
   abort(): void {
@@ -123,7 +149,9 @@ export class Staging implements StagedObject {
     if (file === undefined) return;
     try {
       file.close();
-      this.#parts.disk.remove(this.state.path);
+      // The name may be of a file that somebody made meanwhile.
+      const isOthers = this.hasName && !this.#parts.isNameFree();
+      if (!isOthers) this.#parts.disk.remove(this.state.path);
     } catch (error) {
       this.#failure ??= asOperatingError(error);
     }
