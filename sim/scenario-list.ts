@@ -8,6 +8,7 @@ import { bitRot } from './scenarios/bit-rot.ts';
 import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
 import { commands } from './scenarios/commands.ts';
+import { copiesChange } from './scenarios/copies-change.ts';
 import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
@@ -19,6 +20,7 @@ import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
 import { forgottenEntry } from './scenarios/forgotten-entry.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { fullDisk } from './scenarios/full-disk.ts';
+import { fullRecovery } from './scenarios/full-recovery.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
@@ -43,6 +45,7 @@ import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { shortOutage } from './scenarios/short-outage.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
+import { slowReplica } from './scenarios/slow-replica.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
@@ -90,6 +93,7 @@ export const SCENARIOS: readonly Scenario[] = [
   cacheLost,
   failingDisk,
   fullDisk,
+  fullRecovery,
   bitRot,
   repairBehind,
   randomFaults,
@@ -108,6 +112,7 @@ export const SCENARIOS: readonly Scenario[] = [
   damagedLog,
   damagedSnapshot,
   slowLeader,
+  slowReplica,
   leaderStops,
   voterLosesDisk,
   oldImage,
@@ -121,6 +126,7 @@ export const SCENARIOS: readonly Scenario[] = [
   twoOut,
   twoAtOnce,
   lostForGood,
+  copiesChange,
 ];
 
 /** Finds a story by name. */
