@@ -149,6 +149,24 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'loadOf: (node) => loads.stepOf(node) * 0,',
   },
   {
+    name: 'slow-not-told',
+    breaks: 'C1.7: writers tell who is slow',
+    story: 'slow-replica',
+    seeds: 2,
+    file: 'src/core/slow.ts',
+    from: 'if (isSlow) this.#looks.set(',
+    to: 'if (isSlow && all.length < 0) this.#looks.set(',
+  },
+  {
+    name: 'slow-joins-at-once',
+    breaks: 'C1.7: who left because it is slow is kept away for a while',
+    story: 'slow-replica',
+    seeds: 2,
+    file: 'src/core/recovery-plan.ts',
+    from: 'slow.includes(node) && live >= policy.minCopies;',
+    to: 'slow.includes(node) && live > policy.copies;',
+  },
+  {
     name: 'reads-by-itself',
     breaks: 'C2.3: a leader answers a current read after a majority confirmed it',
     story: 'current-reads',
@@ -325,4 +343,13 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'if (view.retired.size >= 0 || ',
   },
   ...OUTAGE_MUTANTS,
+  {
+    name: 'copies-ignored',
+    breaks: 'decision 16: another number of copies is another choice of the ring',
+    story: 'copies-change',
+    seeds: 2,
+    file: 'src/core/policy-state.ts',
+    from: 'return withRing({ ...state, policy, cfg, cache: [] }, ring, isLive);',
+    to: 'return ring === undefined ? withRing(state, ring, isLive) : { ...state, policy, cfg, cache: [] };',
+  },
 ];
