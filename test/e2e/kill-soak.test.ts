@@ -1,6 +1,6 @@
 // Nodes other than the gateway are killed one after the other under a writer that verifies: no request fails, no write is
-// lost, all is in sync soon after the last kill, and no node grows. Here less than half a minute of it; `npm run soak:kill` takes
-// ten minutes. Environment: SOAK_SECONDS of killing, SOAK_EVERY seconds between kills, SOAK_SEED of the choice.
+// lost, all is in sync soon after the last kill, and no node grows. Here less than half a minute of it; `npm run soak:kill`
+// takes ten minutes. Environment: SOAK_SECONDS of killing, SOAK_EVERY seconds between kills, SOAK_SEED of the choice.
 
 import test from 'ava';
 import { killSoak } from './kill-soak.ts';
