@@ -1,7 +1,13 @@
 // `dog cluster`: make a cluster, invite nodes, see how it is.
 
 import type { Command } from 'commander';
-import type { ClusterData, HealthData, NodeData, StatusData } from '../core/admin-shapes.ts';
+import type {
+  ClusterData,
+  HealthData,
+  NodeData,
+  StatusData,
+  Warning,
+} from '../core/admin-shapes.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { addClusterCareCommands } from './cluster-care.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
@@ -40,7 +46,8 @@ export function addClusterCommands(program: Command, io: Io): void {
       const answer = await session.ask<ClusterData>(path);
       const isVerbose = command.optsWithGlobals<{ verbose?: boolean }>().verbose === true;
       const nodes = isVerbose ? await session.ask<readonly NodeData[]>('/v1/nodes') : undefined;
-      const human = (data: ClusterData) => infoText(data, nodes?.data ?? []);
+      const { warnings } = answer;
+      const human = (data: ClusterData) => infoText(data, nodes?.data ?? [], warnings);
       show(session, answer, 'cluster.info', { human, raw: infoRaw });
     });
   addHealth(cluster, io);
@@ -104,6 +111,7 @@ function addHealth(cluster: Command, io: Io): void {
       const answer = await session.ask<HealthData>('/v1/health');
       show(session, answer, 'cluster.health', {
         human: healthText,
+        areWarningsResult: true,
         raw: ({ status }) => `${status}\n`,
       });
       const exits = { fine: EXIT.done, warning: EXIT.failed, error: EXIT.noState };
@@ -115,7 +123,11 @@ function healthText({ status, recovery }: HealthData): string {
   return `${status}\n${recovery.tasks === 0 ? '' : `recovery: ${sumText(recovery)}\n`}`;
 }
 
-function infoText(data: ClusterData, nodes: readonly NodeData[]): string {
+function infoText(
+  data: ClusterData,
+  nodes: readonly NodeData[],
+  warnings: readonly Warning[],
+): string {
   const { members, partitions, space } = data;
   const policy = `${data.copies} (writes need ${data.minCopies}${data.strict ? ', strict zones' : ''})`;
   const text = facts([
@@ -136,7 +148,10 @@ function infoText(data: ClusterData, nodes: readonly NodeData[]): string {
       `${formatBytes(space.usedBytes)} used, ${formatBytes(space.freeBytes)} free on ${data.answeredBy}`,
     ],
   ]);
-  const next = data.next.length === 0 ? ['Nothing: all is well.'] : data.next;
+  const codes = [...new Set(warnings.map(({ code }) => code))].join(', ');
+  const look = codes === '' ? [] : [`See to ${codes}: "dog cluster health" tells the cures.`];
+  const steps = [...look, ...data.next];
+  const next = steps.length === 0 ? ['Nothing: all is well.'] : steps;
   return `${text}${detailText(data, nodes)}\nNext:\n${next.map((step) => `  ${step}\n`).join('')}`;
 }
 

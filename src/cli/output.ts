@@ -36,14 +36,21 @@ export function show<Data>(
   output: Output,
   answer: AdminAnswer<Data>,
   schema: string,
-  texts: { readonly human: (data: Data) => string; readonly raw: (data: Data) => string },
+  texts: {
+    readonly human: (data: Data) => string;
+    readonly raw: (data: Data) => string;
+    /** The warnings are what was asked for: they come behind the text, where a pipe takes them. */
+    readonly areWarningsResult?: true;
+  },
 ): void {
   if (output.format === 'json') {
     output.out(`${JSON.stringify({ ...answer, schema: `dog/${schema}/1` })}\n`);
     return;
   }
   output.out(texts[output.format](answer.data));
-  if (output.format === 'human') output.err(warningsText(answer.warnings));
+  if (output.format !== 'human') return;
+  const tell = texts.areWarningsResult === true ? output.out : output.err;
+  tell(warningsText(answer.warnings));
 }
 
 export function warningsText(warnings: readonly Warning[]): string {

@@ -43,7 +43,7 @@ test('accept-loss: what may return is not lost: it says who', async (t) => {
   const said = await dog(['cluster', 'recover', 'accept-loss', '--yes-i-lose-data'], env);
   t.is(said.code, 5);
   t.regex(said.err, /nothing is lost yet: n2, n4 may return[\s\S]*dog node forget n2/);
-  t.notRegex((await dog(['cluster', 'health'], env)).err, /LOST/);
+  t.notRegex((await dog(['cluster', 'health'], env)).out, /LOST/);
 });
 
 test('accept-loss: health and show name ranges; a typed name goes on, and nothing less', async (t) => {
@@ -61,10 +61,10 @@ test('accept-loss: health and show name ranges; a typed name goes on, and nothin
   const health = await dog(['cluster', 'health'], env);
   t.is(health.code, 2);
   t.regex(
-    health.err,
+    health.out,
     new RegExp(`LOST: no copy is left of \\d+ partitions: big at bytes .*${from}-`),
   );
-  t.regex(health.err, /dog cluster recover accept-loss/);
+  t.regex(health.out, /dog cluster recover accept-loss/);
   t.regex((await dog(['vdi', 'show', 'big'], env)).out, new RegExp(`state +lost[\\s\\S]*${from}-`));
 
   const command = ['cluster', 'recover', 'accept-loss'];
@@ -79,6 +79,6 @@ test('accept-loss: health and show name ranges; a typed name goes on, and nothin
   t.regex(yes.out, /partitions start anew: what was in them reads as zeroes/);
   t.true(node.droppedLost.includes(5), 'stale rows go first');
   t.deepEqual(configAt(cell, 5).inSync, [nodeId(1)]);
-  t.notRegex((await dog(['cluster', 'health'], env)).err, /LOST/);
+  t.notRegex((await dog(['cluster', 'health'], env)).out, /LOST/);
   t.is((await dog([...command, '--yes-i-lose-data'], env)).code, 5, 'nothing is left to accept');
 });

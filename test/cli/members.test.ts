@@ -115,9 +115,9 @@ test('out and in: a dead member is given up, and taken back', async (t) => {
   t.deepEqual(questions, ['Give up on n4? [y/N] ']);
   t.regex((await dog('node', 'list')).out, /n4 .*out, down/);
   settle(cell);
-  const { code, err } = await dog('cluster', 'health');
+  const { code, out } = await dog('cluster', 'health');
   t.is(code, 1);
-  t.regex(err, /NODE_OUT: n4 is out: others hold the data\n {2}cure: .*dog node forget n4/);
+  t.regex(out, /NODE_OUT: n4 is out: others hold the data\n {2}cure: .*dog node forget n4/);
   t.is((await dog('node', 'in', 'n4')).code, 0);
   t.is((await dog('node', 'in', 'n4')).code, 3);
 });
@@ -134,9 +134,9 @@ test('down: health counts down to out, maintenance puts it off', async (t) => {
   down(cell, 4);
   await dog('cluster', 'health');
   node.clock.run(3 * 60_000);
-  const { err } = await dog('cluster', 'health');
+  const { out } = await dog('cluster', 'health');
   t.regex(
-    err,
+    out,
     /NODE_DOWN: n4 does not answer for 3 min; out in 7 min, its data moves then\n {2}cure: start n4/,
   );
   t.regex((await dog('node', 'list')).out, /n4 .*down, out in 7 min/);
@@ -144,7 +144,7 @@ test('down: health counts down to out, maintenance puts it off', async (t) => {
   t.regex((await dog('node', 'list')).out, /n4 .*down, out in 2 min/);
   const on = await dog('node', 'maintenance', 'n4', 'on', '--for', '1h');
   t.regex(on.out, /n4 may be down until 1970-01-01T01:03:00.000Z and stays a member/);
-  t.regex((await dog('cluster', 'health')).err, /in maintenance until 1970.*, out in 1 h/);
+  t.regex((await dog('cluster', 'health')).out, /in maintenance until 1970.*, out in 1 h/);
   t.is((await dog('node', 'maintenance', 'n4', 'off')).out, 'n4 is not in maintenance.\n');
   t.is((await dog('node', 'maintenance', 'n4', 'maybe')).code, 64);
   t.is((await dog('cluster', 'set', 'out-after', '10 minutes')).code, 64);
@@ -155,7 +155,7 @@ test('down: says why time will not call it out', async (t) => {
   const cell = clusterOf({ nodes: 3, copies: 3 });
   const { dog } = await withCell(t, cell);
   down(cell, 3);
-  t.regex((await dog('cluster', 'health')).err, /it is not called out: 2 members would be left/);
+  t.regex((await dog('cluster', 'health')).out, /it is not called out: 2 members would be left/);
 });
 
 test('weight: a share of the ring, 0 for a gateway', async (t) => {
@@ -206,7 +206,7 @@ test('a lost quorum: who is missing, and what forcing would mean', async (t) => 
   const health = await dog('cluster', 'health');
   t.is(health.code, 2);
   t.regex(
-    health.err,
+    health.out,
     /QUORUM_LOST: 2 of 3 voters do not answer \(n2, n3\)[^\n]*\n {2}cure: start n2, n3; if they are lost for good: dog cluster recover force/,
   );
   t.regex((await dog('cluster', 'info')).out, /leader unknown; n2, n3 not in reach/);

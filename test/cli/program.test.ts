@@ -1,6 +1,7 @@
 // `dog` against a behaving fake node, through a real unix socket: what it prints and how it ends.
 
 import test, { type ExecutionContext } from 'ava';
+import type { Incarnation, NodeId } from '../../src/core/ids.ts';
 import { FAKE_TOKEN, FakeNode } from '../api/fake-node.ts';
 import { served } from '../api/served.ts';
 import { clusterOf, entryBodies } from '../fixtures.ts';
@@ -87,6 +88,20 @@ test('--raw is rows with tabs, no header, sizes in bytes', async (t) => {
 test('cluster info ends with what to do next', async (t) => {
   const { dog } = await withNode(t, one());
   t.regex((await dog('cluster', 'info')).out, /partitions +8 clean[\s\S]*Next:\n {2}Make a volume/);
+});
+
+test('health is the result, and info does not say that all is well beside a warning', async (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  const { dog } = await withNode(t, new FakeNode(cell, 1));
+  cell.apply(entryBodies.volumeCreate({ name: 'demo', sizeBytes: 2 ** 30 }));
+  const space = { node: 3, incarnation: 1, level: 'full' } as const;
+  cell.apply({ type: 'nodeSpace', ...space, node: 3 as NodeId, incarnation: 1 as Incarnation });
+  const { out, err } = await dog('cluster', 'health');
+  t.regex(out, /^error\nerror DISK_FULL: the disk of n3 is full/);
+  t.is(err, '');
+  const info = (await dog('cluster', 'info')).out;
+  t.regex(info, /Next:\n {2}See to DISK_FULL: "dog cluster health" tells/);
+  t.notRegex(info, /all is well/);
 });
 
 test('health: 0 fine, 1 warning, 2 error', async (t) => {

@@ -81,7 +81,7 @@ test(
     await until('the repair is told, and done', () => isHealthy(cluster), REPAIR_TIMEOUT_MS, 300);
     const health = await cluster.dog('cluster', 'health');
     t.is(health.code, 1, health.stdout + health.stderr);
-    t.regex(health.stderr, /CORRUPTION: repaired: \d+ sectors/);
+    t.regex(health.stdout, /CORRUPTION: repaired: \d+ sectors/);
     t.deepEqual(objectFiles(cluster, 2), files);
     for (const name of files) t.is(dataSum(cluster, 2, name), dataSum(cluster, 1, name), name);
     await readsRight(t, cluster, data);

@@ -54,7 +54,7 @@ async function fullAndBack(t: ExecutionContext, sheep: Sheep, disk: Tmpfs): Prom
   t.true((await client.read(0, DATA_BYTES / 4)).equals(data.subarray(0, DATA_BYTES / 4)));
   t.is(await errnoOf(client.write(DATA_BYTES, data.subarray(0, MIB))), ENOSPC);
   await client.close();
-  t.regex((await sheep.dog('cluster', 'health')).stderr, /DISK_FULL/);
+  t.regex((await sheep.dog('cluster', 'health')).stdout, /DISK_FULL/);
   t.is(await sheep.end('SIGTERM'), 0, 'and it ends in order');
 
   disk.fillUp();

@@ -128,11 +128,11 @@ test.serial(
     await third.end();
     const isDown = async () => (await first.member('n3'))?.state === 'down';
     await until('n3 is down', isDown, STEP_MS);
-    const { stderr } = await first.dog('cluster', 'health');
-    t.regex(stderr, /NODE_DOWN: n3 does not answer.*in maintenance until .*, out in \d+ s/);
+    const { stdout } = await first.dog('cluster', 'health');
+    t.regex(stdout, /NODE_DOWN: n3 does not answer.*in maintenance until .*, out in \d+ s/);
     const isOut = async () => (await first.member('n3'))?.standing === 'out';
     await until('n3 is out', isOut, STEP_MS);
-    t.regex((await first.dog('cluster', 'health')).stderr, /NODE_OUT: n3 is out/);
+    t.regex((await first.dog('cluster', 'health')).stdout, /NODE_OUT: n3 is out/);
     await atRest(first, 3);
     await third.start();
     await third.up();
