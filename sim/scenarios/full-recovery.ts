@@ -3,6 +3,7 @@
 // no error, also when the node dies once more in the middle. With space it gets the rest: equal everywhere, nothing copied
 // by halves. The seed picks the victim, the room, and whether it dies.
 
+import { DEFAULT_SPACE_RULE, spaceLimits } from '../../src/core/space.ts';
 import { MIB } from '../../src/core/units.ts';
 import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
@@ -11,12 +12,22 @@ import { RunFailure } from '../world.ts';
 import { fill } from './disk-faults.ts';
 
 const BLOCKS = 6 * 1024;
+/** Map log and index of the node itself, which may grow. */
+const OWN_RECORDS_BYTES = MIB;
 /** Beside the recovery: overwrites, so that what is copied changes meanwhile. */
 const WORKLOAD = { workingSet: BLOCKS, thinkMs: 20 };
 
 /** By the maps of the others. */
 function isCalledFull(stage: Stage, node: SimNode): boolean {
   return stage.memberOf(node)?.space === 'full';
+}
+
+/** What the node needs for itself is no room for copies. */
+function reserveIsLeft({ disk, name }: SimNode): void {
+  const { overwrite } = spaceLimits(disk.capacityBytes, DEFAULT_SPACE_RULE);
+  const freeBytes = disk.capacityBytes - disk.usedBytes;
+  if (freeBytes >= overwrite - OWN_RECORDS_BYTES) return;
+  throw new RunFailure(`4.9: copies took the reserve of ${name}: ${freeBytes} bytes are free`);
 }
 
 export const fullRecovery = scenario(
@@ -49,6 +60,7 @@ export const fullRecovery = scenario(
       { seconds: 60 },
     );
     if (guest.errors.length > 0) throw new RunFailure(`the guest saw ${guest.errors.join(', ')}`);
+    reserveIsLeft(victim);
     space();
     await stage.check.converges({ seconds: 240 });
     await guest.stop();
