@@ -83,6 +83,7 @@ export const recoveryPaused = scenario(
       const leader = stage.leader;
       if (leader !== undefined && leader !== gateway && leader !== newcomer) {
         leader.kill();
+        await stage.run({ seconds: 2 });
         await leader.start();
       }
     }

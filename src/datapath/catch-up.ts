@@ -53,6 +53,8 @@ export interface DrainOrders {
   ended(where: PartitionCfg, result: CaughtUp | undefined): void;
 }
 
+const GUEST_WAITS = { rank: AT_ONCE, isWanted: () => true };
+
 type CopyDone = (error: OperatingError | undefined) => void;
 
 export class CatchUp {
@@ -115,7 +117,7 @@ export class CatchUp {
 
   /** 4.6 step 4. The caller holds the object's gate. `done` without an error: the stack is synced for this cfg. */
   recoverStack(where: PartitionCfg, oid: ObjectId, done: CopyDone): void {
-    const drain = drainOf(this.#parts, where, this.#turn, AT_ONCE);
+    const drain = drainOf(this.#parts, where, this.#turn, GUEST_WAITS);
     if (drain === undefined) {
       done(new OperatingError('unreachable', 'no source is up'));
       return;
@@ -133,7 +135,8 @@ export class CatchUp {
     orders: DrainOrders,
     done: (result: CaughtUp | undefined) => void,
   ): void {
-    const drain = drainOf(this.#parts, where, this.#turn, where.urgency + 1);
+    const how = { rank: where.urgency + 1, isWanted: () => orders.isWanted(where) };
+    const drain = drainOf(this.#parts, where, this.#turn, how);
     if (drain === undefined) {
       done(undefined);
       return;
@@ -244,7 +247,7 @@ export class CatchUp {
           if (lost > 0) orders.incomplete?.(drain);
           return next();
         }
-        if (isCurrent(this.#parts, drain)) orders.failed?.(drain, row, error);
+        if (isCurrent(this.#parts, drain) && drain.isWanted()) orders.failed?.(drain, row, error);
         done(error);
       });
     });

@@ -26,6 +26,8 @@ export interface CopyOrder {
   readonly others?: readonly NodeId[];
   /** AT_ONCE unless nobody waits for it. */
   readonly rank?: Rank;
+  /** Asked when a stream is free: false = not begun. */
+  readonly isWanted?: () => boolean;
   /** Sectors that no member has right: the copy is not whole. */
   readonly onLost?: (sectors: number) => void;
   /** What is to be fetched; all of it unless the rest is known to be equal here. */
@@ -65,7 +67,7 @@ export function copyObject(parts: Parts, fence: CopyFence, order: CopyOrder, don
   }
   const rank = order.rank ?? AT_ONCE;
   const waits = parts.streams.whenIncoming(rank, (release) => {
-    if (!order.isValid()) {
+    if (!order.isValid() || order.isWanted?.() === false) {
       release();
       done(voided(), 0);
       return;

@@ -15,6 +15,8 @@ export interface Drain extends PartitionCfg {
   /** Other sure members of I that are up: for what is damaged at the source. */
   readonly others: readonly NodeId[];
   readonly rank: Rank;
+  /** False while it is paused: what waits for a stream then is not begun. */
+  readonly isWanted: () => boolean;
   sourceApplied: MapIndex;
 }
 
@@ -23,7 +25,7 @@ export function drainOf(
   parts: Parts,
   where: PartitionCfg,
   turn: number,
-  rank: Rank,
+  how: Pick<Drain, 'rank' | 'isWanted'>,
 ): Drain | undefined {
   const { self, views } = parts;
   const view = views.current();
@@ -35,7 +37,7 @@ export function drainOf(
   const { policy, p, cfg } = where;
   const others = sources.filter((node) => node !== source);
   const key = partitionKey(policy, p);
-  return { policy, p, cfg, key, source, others, rank, sourceApplied: 0 as MapIndex };
+  return { policy, p, cfg, key, source, others, ...how, sourceApplied: 0 as MapIndex };
 }
 
 /** What was fetched is void once cfg changed. */

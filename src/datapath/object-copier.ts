@@ -59,7 +59,7 @@ export class ObjectCopier {
   #try(drain: Drain, oid: ObjectId, tries: number, done: CopyDone): void {
     const seals = this.#fence.sealsOf(drain.key);
     const again = (error: OperatingError): void => {
-      if (tries >= COPY_TRIES || !isCurrent(this.#parts, drain)) {
+      if (tries >= COPY_TRIES || !isCurrent(this.#parts, drain) || !drain.isWanted()) {
         done(error, 0);
         return;
       }
@@ -88,12 +88,12 @@ export class ObjectCopier {
     }
     this.#differences.find(drain, row, (partial) => {
       if (partial instanceof OperatingError) return done(partial, 0);
-      const { source, others, cfg, rank } = drain;
+      const { source, others, cfg, rank, isWanted } = drain;
       let lost = 0;
       const onLost = (sectors: number): void => {
         lost += sectors;
       };
-      const place = { source, others, cfg, rank, row, isValid, onLost };
+      const place = { source, others, cfg, rank, isWanted, row, isValid, onLost };
       const order = partial === undefined ? place : { ...place, partial };
       copyObject(this.#parts, this.#fence, order, (error, bytes) => {
         this.bytesCopied += bytes;
