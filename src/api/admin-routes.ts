@@ -73,8 +73,11 @@ function addVolumeRoutes(app: FastifyInstance, handle: NodeHandle): void {
     );
   });
   app.get('/v1/volumes/:name', async (request: Named) => {
+    volumeNamed(viewOf(handle), request.params.name);
+    const conditions = await handle.conditions();
     const view = viewOf(handle);
-    return answer(handle, 'volume', volumeDetail(view, volumeNamed(view, request.params.name)));
+    const volume = volumeNamed(view, request.params.name);
+    return answer(handle, 'volume', volumeDetail(view, volume, conditions));
   });
   app.post('/v1/volumes', async (request, reply) => {
     const options = parseCreate(request.body);

@@ -3,7 +3,7 @@
 import type { Warning } from '../core/admin-shapes.ts';
 import type { NodeCondition } from '../core/condition.ts';
 import type { GenerationId, VolumeId } from '../core/ids.ts';
-import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { OBJECT_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 
 /** A repair is told for so long. */
@@ -31,6 +31,20 @@ export function copyWarnings(
 
 /** Sectors that no copy can give, by volume: reads of them are answered with an error. */
 function lostRanges(view: ClusterView, conditions: readonly NodeCondition[]): Warning[] {
+  return [...unreadable(view, conditions)].map(([volume, ranges]) => {
+    const named = ranges.slice(0, MAX_NAMED).map(([from, to]) => `${from}-${to}`);
+    const more = ranges.length > MAX_NAMED ? ` and ${ranges.length - MAX_NAMED} more ranges` : '';
+    const message = `not repaired: no copy of volume ${volume} passes its checksums at bytes ${named.join(', ')}${more}; reads there fail`;
+    const remedy = `restore these ranges of ${volume} from a backup, or overwrite them (the alarm ends within a minute); replace the disks that lost them`;
+    return corruption('error', message, remedy, [volume]);
+  });
+}
+
+/** Bytes that no copy can give, by the name of the volume; from-to, both inclusive. */
+export function unreadable(
+  view: ClusterView,
+  conditions: readonly NodeCondition[],
+): ReadonlyMap<string, readonly (readonly [number, number])[]> {
   const sectors = new Map<string, Set<number>>();
   for (const { damaged } of conditions) {
     for (const { generation, index, lost } of damaged) {
@@ -38,17 +52,12 @@ function lostRanges(view: ClusterView, conditions: readonly NodeCondition[]): Wa
       const volume = volumeOf(view, generation);
       const found = sectors.get(volume) ?? new Set();
       sectors.set(volume, found);
-      for (const sector of lost) found.add((index * OBJECT_BYTES) / SECTOR_BYTES + sector);
+      for (const sector of lost) found.add(index * SECTORS_PER_OBJECT + sector);
     }
   }
-  return [...sectors].map(([volume, found]) => {
-    const ranges = rangesOf([...found].sort((a, b) => a - b));
-    const named = ranges.slice(0, MAX_NAMED).map(([from, to]) => `${from}-${to}`);
-    const more = ranges.length > MAX_NAMED ? ` and ${ranges.length - MAX_NAMED} more ranges` : '';
-    const message = `not repaired: no copy of volume ${volume} passes its checksums at bytes ${named.join(', ')}${more}; reads there fail`;
-    const remedy = `restore or overwrite these ranges of ${volume}; replace the disks that lost them`;
-    return corruption('error', message, remedy, [volume]);
-  });
+  const sorted = ([volume, found]: [string, Set<number>]) =>
+    [volume, rangesOf([...found].sort((a, b) => a - b))] as const;
+  return new Map([...sectors].map(sorted));
 }
 
 /** From-to in bytes, both inclusive. */
@@ -72,9 +81,24 @@ function unrepaired(view: ClusterView, condition: NodeCondition): Warning | unde
   if (count <= 0 || first === undefined) return undefined;
   const volumes = [...new Set(waiting.map(({ generation }) => volumeOf(view, generation)))];
   const copies = count === 1 ? '1 copy is' : `${count} copies are`;
-  const message = `not repaired: ${copies} damaged on n${node} (${volumes.join(', ')}): ${first.reason}`;
-  const remedy = 'wait for the repair; if it lasts, bring the other copies back: dog node list';
+  const places = waiting.slice(0, MAX_NAMED).map(({ generation, index }) => {
+    const from = index * OBJECT_BYTES;
+    return `${volumeOf(view, generation)} within bytes ${from}-${from + OBJECT_BYTES - 1}`;
+  });
+  const more = count > places.length ? ` and ${count - places.length} more` : '';
+  const message = `not repaired: ${copies} damaged on n${node} (${places.join(', ')}${more}): ${first.reason}`;
+  const remedy = waitsForOthers(view, waiting)
+    ? 'wait for the repair; if it lasts, bring the other copies back: dog node list'
+    : 'wait a minute: this is the only copy, and what it can not give is named by bytes then';
   return corruption('error', message, remedy, [`n${node}`, ...volumes]);
+}
+
+/** A volume with one copy has none to be repaired from. */
+function waitsForOthers(view: ClusterView, waiting: NodeCondition['damaged']): boolean {
+  return waiting.some(({ generation }) => {
+    const volume = view.volumeOfGeneration(generation);
+    return volume === undefined || (view.policies.get(volume.policy)?.copies ?? 0) > 1;
+  });
 }
 
 /** Nobody can say which one is right. */

@@ -11,6 +11,7 @@ import type {
   VolumeData,
   VolumeDetail,
 } from '../core/admin-shapes.ts';
+import type { NodeCondition } from '../core/condition.ts';
 import type { NodeId } from '../core/ids.ts';
 import { isLostIn, lossesOf, lostPartitions } from '../core/lost.ts';
 import { partitionOf } from '../core/partition.ts';
@@ -19,6 +20,7 @@ import { divideUp, OBJECT_BYTES } from '../core/units.ts';
 import type { ClusterView, Member, PartitionConfig, Policy, Volume } from '../core/view.ts';
 import { voterTarget } from '../core/voter-choice.ts';
 import type { MemberFate, NodeStatus } from '../node-handle.ts';
+import { unreadable } from './copy-health.ts';
 import { nextSteps } from './health.ts';
 
 export function nodeName(node: NodeId | undefined): string {
@@ -165,15 +167,25 @@ export function volumeData(view: ClusterView, volume: Volume): VolumeData {
   };
 }
 
-export function volumeDetail(view: ClusterView, volume: Volume): VolumeDetail {
+/** @param conditions what the members say of their copies; none where nobody asked */
+export function volumeDetail(
+  view: ClusterView,
+  volume: Volume,
+  conditions: readonly NodeCondition[] = [],
+): VolumeDetail {
+  const data = volumeData(view, volume);
+  const ranges = unreadable(view, conditions).get(volume.name) ?? [];
+  const isWorse = ranges.length > 0 && data.state !== 'lost' && data.state !== 'halted';
   return {
-    ...volumeData(view, volume),
+    ...data,
+    state: isWorse ? 'damaged' : data.state,
     family: volume.family,
     generation: volume.head,
     policy: volume.policy,
     objects: divideUp(volume.sizeBytes, OBJECT_BYTES),
     partitions: volumePartitions(view, volume),
     lost: lossesOf(view, lostPartitions(view)).find((one) => one.volume === volume)?.ranges ?? [],
+    unreadable: ranges.map(([from, last]) => ({ from, to: last + 1 })),
   };
 }
 

@@ -210,11 +210,18 @@ function detailText(data: VolumeDetail): string {
 /** Ranges shown; `--json` has them all. */
 const MAX_RANGES = 16;
 
-function lostFacts({ lost }: VolumeDetail): [string, string][] {
-  if (lost.length === 0) return [];
-  const named = lost.slice(0, MAX_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
-  const more = lost.length > MAX_RANGES ? ` and ${lost.length - MAX_RANGES} more` : '';
-  return [['lost', `no copy is left of bytes ${named.join(', ')}${more}`]];
+function lostFacts({ lost, unreadable }: VolumeDetail): [string, string][] {
+  return [
+    ...rangeFacts('lost', 'no copy is left of bytes', lost),
+    ...rangeFacts('unreadable', 'no copy passes its checksums at bytes', unreadable),
+  ];
+}
+
+function rangeFacts(name: string, what: string, ranges: VolumeDetail['lost']): [string, string][] {
+  if (ranges.length === 0) return [];
+  const named = ranges.slice(0, MAX_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
+  const more = ranges.length > MAX_RANGES ? ` and ${ranges.length - MAX_RANGES} more` : '';
+  return [[name, `${what} ${named.join(', ')}${more}`]];
 }
 
 function detailRaw(data: VolumeDetail): string {

@@ -288,8 +288,8 @@ export interface VolumeData {
   readonly attach: string;
   /** A request that waits so long is answered with an error; 0 = it waits. */
   readonly ioTimeoutMs: number;
-  /** The worst state of its partitions. */
-  readonly state: 'ok' | 'joining' | 'degraded' | 'halted' | 'lost';
+  /** The worst state of its partitions; `damaged` (in the detail of one volume): it has bytes that can not be read. */
+  readonly state: 'ok' | 'joining' | 'degraded' | 'halted' | 'lost' | 'damaged';
   readonly holder: HolderData | null;
 }
 
@@ -301,6 +301,8 @@ export interface VolumeDetail extends VolumeData {
   readonly partitions: PartitionCounts;
   /** Bytes of which no copy exists any more. */
   readonly lost: readonly RangeData[];
+  /** Bytes that fail their checksums on every copy, as far as the members that answer know. */
+  readonly unreadable: readonly RangeData[];
 }
 
 /** Bytes, `to` not included. */

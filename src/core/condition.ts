@@ -6,8 +6,8 @@ import type { ScrubKind } from './scrub.ts';
 
 /** Objects named by one node at most; the counts tell of all. */
 export const MAX_TOLD_OBJECTS = 32;
-/** Sectors named per object at most. */
-export const MAX_TOLD_SECTORS = 64;
+/** Sectors named per object at most: all of them, for a cure must reach each. */
+export const MAX_TOLD_SECTORS = 1024;
 /** Volumes whose loss of unflushed writes one node remembers; beyond, the oldest is forgotten. */
 export const MAX_CACHE_LOSSES = 32;
 

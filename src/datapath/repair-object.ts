@@ -5,7 +5,13 @@
 
 import { getSum } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
-import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import type { ObjectId } from '../core/ids.ts';
+import {
+  MAX_PAYLOAD_BYTES,
+  OBJECT_BYTES,
+  SECTOR_BYTES,
+  SECTORS_PER_OBJECT,
+} from '../core/units.ts';
 import type { Suspect } from '../storage/suspects.ts';
 import type { Parts } from './context.ts';
 import { type FetchedRange, fetchRange } from './fetch-range.ts';
@@ -14,7 +20,6 @@ import {
   type Attempt,
   attemptOf,
   IDLE,
-  noSource,
   type RepairDone,
   type Repaired,
   type RepairShared,
@@ -78,6 +83,26 @@ function findBad(
   });
 }
 
+/** The only copy: every sector that fails now, of all that there are. What the guest wrote anew since is right. */
+function listBad(
+  parts: Parts,
+  object: ObjectId,
+  offset: number,
+  bad: readonly number[],
+  done: (bad: readonly number[]) => void,
+): void {
+  if (offset >= OBJECT_BYTES) {
+    done(bad);
+    return;
+  }
+  const { generation, index } = object;
+  parts.store.check(generation, index, { offset, count: MAX_PAYLOAD_BYTES }, (found) => {
+    if (found.isLost) return done(Array.from({ length: SECTORS_PER_OBJECT }, (_, i) => i));
+    const next = offset + MAX_PAYLOAD_BYTES;
+    listBad(parts, object, next, [...bad, ...found.bad], done);
+  });
+}
+
 /** Takes the gate behind whoever waits there, so that what is under way lands first. */
 function underGate(
   parts: Parts,
@@ -101,9 +126,7 @@ function underGate(
       const attempt = attemptOf(parts, fence, suspect);
       if (attempt instanceof OperatingError) return leave({ ...IDLE, error: attempt });
       if (attempt.sources.length === 0) {
-        const lost = isWhole ? [] : bad;
-        const error = isWhole ? noSource() : undefined;
-        return leave({ ...IDLE, error, lost });
+        return listBad(parts, suspect, 0, [], (lost) => leave({ ...IDLE, lost }));
       }
       if (isWhole) copyWhole(parts, fence, attempt, leave);
       else repairRuns(parts, attempt, runsOf(bad), IDLE, leave);

@@ -5,10 +5,13 @@ import { CACHE_LOSS_TOLD_MS, copyWarnings, REPAIR_TOLD_MS } from '../../src/api/
 import type { NodeCondition } from '../../src/core/condition.ts';
 import { decodeCondition, encodeCondition } from '../../src/wire/condition.ts';
 
-const VIEW = {
-  volumes: new Map([[4, { name: 'cached' }]]),
-  volumeOfGeneration: () => ({ name: 'disk' }),
-} as never;
+const view = (copies: number) =>
+  ({
+    volumes: new Map([[4, { name: 'cached' }]]),
+    volumeOfGeneration: () => ({ name: 'disk', policy: 7 }),
+    policies: new Map([[7, { copies }]]),
+  }) as never;
+const VIEW = view(3);
 const FINE: NodeCondition = {
   node: 2 as never,
   sectorsRepaired: 0,
@@ -48,11 +51,27 @@ test('copy health: a repair that waits is an error with its reason, one that was
   const damaged = [{ ...place, lost: [], reason: 'no other copy in sync answers' }];
   t.regex(
     told({ damagedCount: 3, damaged })[0] as string,
-    /error not repaired: 3 copies .*n2 \(disk\): no other/,
+    /error not repaired: 3 copies .*n2 \(disk within bytes 4194304-8388607 and 2 more\): no other/,
   );
   const repaired = { sectorsRepaired: 7, objectsRepaired: 1, lastRepairMs: 500 };
   t.regex(told(repaired)[0] as string, /^CORRUPTION warning repaired: 7 sectors .*n2/);
   t.deepEqual(told(repaired, 501 + REPAIR_TOLD_MS), []);
+});
+
+test('copy health: the only copy is not said to be healed by others', (t) => {
+  const damaged = [{ ...place, lost: [], reason: 'the repair has not begun' }];
+  const cure = (copies: number) =>
+    copyWarnings(view(copies), [{ ...FINE, damagedCount: 1, damaged }], 0)[0]?.remedy ?? '';
+  t.regex(cure(2), /bring the other copies back/);
+  t.notRegex(cure(1), /other copies/);
+  t.regex(cure(1), /the only copy/);
+});
+
+test('copy health: all sectors of an object are told, as one range', (t) => {
+  const lost = Array.from({ length: 1024 }, (_, i) => i);
+  const damaged = [{ ...place, lost, reason: 'no copy passes its sums' }];
+  const [text] = told({ damagedCount: 1, damaged });
+  t.regex(text as string, /volume disk .* at bytes 4194304-8388607; reads/);
 });
 
 test('copy health: differences and late scrubs are told', (t) => {

@@ -1,7 +1,8 @@
 // `dog` against a behaving fake node, through a real unix socket: what it prints and how it ends.
 
 import test, { type ExecutionContext } from 'ava';
-import type { Incarnation, NodeId } from '../../src/core/ids.ts';
+import type { NodeCondition } from '../../src/core/condition.ts';
+import type { GenerationId, Incarnation, NodeId } from '../../src/core/ids.ts';
 import { FAKE_TOKEN, FakeNode } from '../api/fake-node.ts';
 import { served } from '../api/served.ts';
 import { clusterOf, entryBodies } from '../fixtures.ts';
@@ -12,6 +13,19 @@ async function withNode(t: ExecutionContext, node?: FakeNode) {
   const env = { SHEEPDOG_API: `unix:${socketPath}` };
   return { ...rest, env, dog: (...args: string[]) => dog(args, env) };
 }
+
+const FINE: NodeCondition = {
+  node: 1 as NodeId,
+  sectorsRepaired: 0,
+  objectsRepaired: 0,
+  lastRepairMs: 0,
+  damagedCount: 0,
+  damaged: [],
+  differenceCount: 0,
+  differences: [],
+  scrubLate: [],
+  cacheLosses: [],
+};
 
 const one = () => new FakeNode(clusterOf({ nodes: 1, copies: 1 }), 1);
 
@@ -102,6 +116,21 @@ test('health is the result, and info does not say that all is well beside a warn
   const info = (await dog('cluster', 'info')).out;
   t.regex(info, /Next:\n {2}See to DISK_FULL: "dog cluster health" tells/);
   t.notRegex(info, /all is well/);
+});
+
+test('vdi show: a volume with bytes that no copy can give is damaged, and says which', async (t) => {
+  const cell = clusterOf({ nodes: 1, copies: 1 });
+  const node = new FakeNode(cell, 1);
+  const { dog } = await withNode(t, node);
+  t.is((await dog('vdi', 'create', 'demo', '1G')).code, 0);
+  t.regex((await dog('vdi', 'show', 'demo')).out, /state +ok\n/);
+  const generation = [...cell.state.volumes.values()][0]?.head as GenerationId;
+  const damaged = [{ generation, index: 1, lost: [0, 1, 5], reason: 'no copy passes its sums' }];
+  node.conditionsNow = [{ ...FINE, damagedCount: 1, damaged }];
+  t.regex(
+    (await dog('vdi', 'show', 'demo')).out,
+    /state +damaged\n[\s\S]*unreadable +no copy passes its checksums at bytes 4194304-4202495, 4214784-4218879\n/,
+  );
 });
 
 test('health: 0 fine, 1 warning, 2 error', async (t) => {

@@ -6,7 +6,7 @@ import { OperatingError } from '../../src/core/errors.ts';
 import { regionsOf } from '../../src/core/extent.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
-import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import { OBJECT_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../../src/core/units.ts';
 import { closeRow } from '../../src/storage/object-state.ts';
 import type {
   CheckFound,
@@ -46,6 +46,8 @@ const SYNC_MS = 2;
 /** What may lag waits this long for a sync when nobody asks for one. */
 const LAG_MS = 40;
 const RECEIVED_MS = 0.2;
+/** Zeroes under a sum that they do not have. */
+const NO_SECTOR: Sector = { bytes: new Uint8Array(SECTOR_BYTES), sum: 1 };
 
 export class MemoryStore implements ObjectStore {
   readonly #clock: FakeClock;
@@ -136,8 +138,11 @@ export class MemoryStore implements ObjectStore {
     const own = this.row(write.generation, write.index);
     invariant((own?.verCount ?? 0) === write.prev.count, 'the caller checked prev');
     invariant((own?.verToken ?? 0) === write.prev.token, 'the caller checked prev token');
+    const wasLost = this.#lost.delete(keyOf(write.generation, write.index));
     const apply = (table: Table): void => {
       const entry = entryOf(table, write);
+      // As the store on a disk: a lost object that is written to has sums that nothing passes elsewhere.
+      if (wasLost) for (let i = 0; i < SECTORS_PER_OBJECT; i += 1) entry.sectors.set(i, NO_SECTOR);
       change(entry);
       const { row } = entry;
       closeRow(row, write.closed);

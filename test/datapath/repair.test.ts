@@ -2,7 +2,7 @@
 // what is bad on all is an error for exactly those sectors. Method: rot and lost files in the stores of world.ts.
 
 import test from 'ava';
-import { MIB, SECTOR_BYTES } from '../../src/core/units.ts';
+import { MIB, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../../src/core/units.ts';
 import { fetchRange } from '../../src/datapath/fetch-range.ts';
 import { type Frame, OP } from '../../src/wire/frame.ts';
 import { World } from './world.ts';
@@ -143,6 +143,26 @@ test('a lost file comes back but for the sector that nobody has', (t) => {
   t.deepEqual(damage(world, 1), [5]);
   t.deepEqual(world.read(guest, 4 * SECTOR_BYTES, SECTOR_BYTES), block(5));
   t.is(world.read(guest, 5 * SECTOR_BYTES, SECTOR_BYTES), 'corrupt');
+});
+
+test('the only copy lost its file: every sector is told, what is written anew is right, and with all of it the alarm ends', (t) => {
+  const world = new World({ nodes: 1, copies: 1 });
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 16 * SECTOR_BYTES)), 'ok');
+  world.clock.run(1000);
+  const { store, datapath } = world.node(1);
+  const lost = () => datapath.repairer.unhealed(9)[0]?.lost ?? [];
+  store.lose(world.volume.head, 0);
+  world.clock.run(1000);
+  t.is(lost().length, SECTORS_PER_OBJECT, 'told by sector, not as a repair that waits for others');
+  t.is(world.write(guest, 0, block(2, 16 * SECTOR_BYTES)), 'ok');
+  world.clock.run(60_000);
+  t.deepEqual([lost().length, lost()[0]], [SECTORS_PER_OBJECT - 16, 16]);
+  t.deepEqual(world.read(guest, 0, 16 * SECTOR_BYTES), block(2, 16 * SECTOR_BYTES));
+  for (let at = 0; at < 4 * MIB; at += MIB) t.is(world.write(guest, at, block(3, MIB)), 'ok');
+  world.clock.run(60_000);
+  t.is(store.suspects.size, 0);
+  t.is(datapath.repairer.damagedCount, 0);
 });
 
 test('what a source sends is checked: wrong bytes are taken as its damage, another version as a change (I8)', (t) => {
