@@ -1,5 +1,6 @@
 // Looks at what nodes say to their Trace: A1 (a term has at most one leader), and warnings that no run may end with: an
-// event that an actor has no transition for, a broken rule of Raft, states that differ at one index (A4).
+// event that an actor has no transition for, a broken rule of Raft, states that differ at one index (A4), a request that its
+// receiver takes for nonsense.
 
 import type { TraceFields } from '../../src/ports/ports.ts';
 
@@ -7,6 +8,7 @@ const NEVER: ReadonlySet<string> = new Set([
   'warn event.unexpected',
   'warn raft.violation',
   'warn map.audit.differs',
+  'warn rpc.request.wrong',
 ]);
 
 /** Remembers who led each term; `note` gives the first contradiction as a sentence. */

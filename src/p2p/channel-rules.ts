@@ -13,6 +13,9 @@ const KNOWN_OPS: ReadonlySet<number> = new Set<number>(Object.values(OP));
 /** Their replies carry about `count` bytes, which the server holds as well. */
 const COPYING_OPS: ReadonlySet<number> = new Set<number>([OP.READ, OP.FETCH]);
 
+/** Their status byte in a request is the strain of the gateway that asks (FORMATS). */
+const TELLING_OPS: ReadonlySet<number> = new Set<number>([OP.READ, OP.WRITE, OP.ZERO]);
+
 /** Credits that a request takes until its reply: its bytes, and those of its reply where they are many. */
 export function requestCost(frame: Frame): number {
   const replyBytes = COPYING_OPS.has(frame.op) ? Math.min(frame.count, MAX_PAYLOAD_BYTES) : 0;
@@ -37,7 +40,7 @@ export function helloFault(theirs: Hello, ours: Hello, expected: NodeId): string
 /** What is wrong with a request's shape; undefined when a handler may see it. */
 export function requestFault(frame: Frame): string | undefined {
   if (!KNOWN_OPS.has(frame.op) || frame.op === OP.HELLO) return `unknown operation ${frame.op}`;
-  if (frame.status !== 0) return 'a status in a request';
+  if (frame.status !== 0 && !TELLING_OPS.has(frame.op)) return 'a status in a request';
   if (frame.offset + frame.count > OBJECT_BYTES) return 'a range beyond the object';
   if (frame.op === OP.WRITE) return writeFault(frame);
   if (COPYING_OPS.has(frame.op) && frame.count > MAX_PAYLOAD_BYTES) return 'a read above 1 MiB';

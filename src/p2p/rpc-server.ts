@@ -72,6 +72,8 @@ class ServedChannel {
     const cost = requestCost(frame);
     const fault = requestFault(frame) ?? this.#creditFault(cost);
     if (fault !== undefined) {
+      // A peer of ours never asks so: a bug at one of the two ends.
+      this.#options.trace.warn('rpc.request.wrong', { op: frame.op, reason: fault });
       this.#refuse(fault);
       return;
     }
