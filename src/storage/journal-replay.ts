@@ -108,12 +108,12 @@ async function scanHeaders(
 
 /**
  * Visits every batch after the checkpoint.
- * @param syncedEnd of scanRing
+ * @param scan what a look at the whole ring found, before or after `wipeBehind`
  * @throws OperatingError 'corrupt' naming the offset when a synced batch is gone
  */
 export async function walkJournal(
   place: Place,
-  syncedEnd: number,
+  { syncedEnd, lastSequence }: RingScan,
   clock: Clock,
   visit: VisitBatch,
 ): Promise<JournalTail> {
@@ -122,6 +122,8 @@ export async function walkJournal(
   let sequence = head.batchSequence;
   let turnBytes = 0;
   for (;;) {
+    // No header and no copy of one is left: nothing to look for.
+    if (sequence > lastSequence && end >= syncedEnd) break;
     const batch = batchAt(place, { end, sequence });
     const next = batch === undefined ? end + 1 : batch.header.position + batch.header.bytes;
     const offset = RING_OFFSET + ((batch?.header.position ?? end) % head.ringBytes);

@@ -21,7 +21,13 @@ import {
   RECORD_ZERO,
 } from './journal-codec.ts';
 import { type JournalHead, syncFile, syncFolder } from './journal-head.ts';
-import { type JournalTail, scanRing, walkJournal, wipeBehind } from './journal-replay.ts';
+import {
+  type JournalTail,
+  type RingScan,
+  scanRing,
+  walkJournal,
+  wipeBehind,
+} from './journal-replay.ts';
 import { DATA_OFFSET, hex32, INCOMING_FOLDER, objectPath, stagedPath } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { badSum, type LoadedSums, readSlots } from './object-file.ts';
@@ -60,7 +66,7 @@ export class Replay {
   /** Per object: number of the last record that ended an earlier life. */
   readonly #lifeStart = new Map<string, number>();
   readonly #folders = new Set<string>();
-  #syncedEnd = 0;
+  #scan: RingScan = { syncedEnd: 0, lastSequence: 0 };
   /** Records that were damaged before the end known as synced. */
   damaged = 0;
 
@@ -72,7 +78,7 @@ export class Replay {
   async run(): Promise<JournalTail> {
     const { file, head, clock, disk, applier } = this.#parts;
     const scan = await scanRing(file, head, clock);
-    this.#syncedEnd = scan.syncedEnd;
+    this.#scan = scan;
     const tail = await this.#walk((record, number) => {
       this.#parts.outages.replayed(record);
       if (endsLife(record)) {
@@ -98,7 +104,7 @@ export class Replay {
     visit: (record: FoundRecord, number: number, offset: number) => void,
   ): Promise<JournalTail> {
     let number = 0;
-    return walkJournal(this.#parts, this.#syncedEnd, this.#parts.clock, (records, offset) => {
+    return walkJournal(this.#parts, this.#scan, this.#parts.clock, (records, offset) => {
       for (const record of records) {
         visit(record, number, offset);
         number += 1;
