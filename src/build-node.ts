@@ -303,6 +303,7 @@ class SheepNode implements NodeHandle {
       rpc: this.#rpc,
       tuning: this.#config.mapLog,
       scrub: scrubSettings(this.#config),
+      isRecoveryHeld: !this.#config.isRecoveryEnabled,
       bootstrap,
       onFatal: (error) => this.#fail(error),
       onExitAsked: () => this.#onExitAsked?.(),

@@ -1,7 +1,7 @@
 // Every option of one node, with default, unit and bounds. Parsed once, frozen; a key or value that does not fit is
 // refused with the nearest cure. The limits that are not meant for daily life stand beside the code they bound.
 
-import type { AgreementTuning } from './agreement/agreement.ts';
+import type { AgreementTuning } from './agreement/options.ts';
 import { OperatingError } from './core/errors.ts';
 import { MAX_WEIGHT } from './core/limits.ts';
 import type { ScrubSettings } from './core/scrub.ts';
@@ -37,6 +37,8 @@ export interface NodeConfig {
   readonly scrubDeepMs: number;
   /** What a scrub reads at most. */
   readonly scrubBytesPerSecond: number;
+  /** False: this node starts with recovery held, until `dog cluster recover enable`. */
+  readonly isRecoveryEnabled: boolean;
   /** TLS on data channels: between hosts only, always, or never. */
   readonly dataTls: DataTls;
   /** Smallest write that may go past the journal; the store's own bound unless the simulator asks for a small one. */
@@ -63,6 +65,7 @@ const DEFAULTS: NodeConfig = {
   scrubLightMs: DAY_MS,
   scrubDeepMs: 7 * DAY_MS,
   scrubBytesPerSecond: 32 * MIB,
+  isRecoveryEnabled: true,
   dataTls: 'auto',
   isInspected: false,
   mapLog: {},

@@ -3,10 +3,10 @@
 
 import type { NodeEvent, NodeInput } from './actors/node.ts';
 import { missing } from './admin.ts';
-import { Agreement, type AgreementTuning } from './agreement/agreement.ts';
+import { Agreement } from './agreement/agreement.ts';
+import type { AgreementTuning } from './agreement/options.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
-import { BookDuties } from './book-duties.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
@@ -19,8 +19,6 @@ import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { retired } from './formed-errors.ts';
-import { ImageDuties } from './image-duties.ts';
-import { LoadDuties } from './load-duties.ts';
 import { LockDuties } from './lock-duties.ts';
 import { MemberDesk } from './member-desk.ts';
 import { OwnLife } from './own-life.ts';
@@ -30,6 +28,7 @@ import { serveChannel } from './p2p/rpc-server.ts';
 import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
 import { RecoveryWatch } from './recovery-watch.ts';
+import { SideDuties } from './side-duties.ts';
 import { SpaceDuties } from './space-duties.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { RaftLog } from './storage/raft-log.ts';
@@ -56,6 +55,8 @@ export interface FormedOptions {
   readonly bootstrap: readonly PeerAddress[];
   readonly send: (event: NodeEvent) => void;
   readonly scrub: ScrubSettings;
+  /** Started with recovery held on this node. */
+  readonly isRecoveryHeld: boolean;
   readonly onView: (view: ClusterView) => void;
   /** Another member, in an operator's name, asks this process to end in order. */
   readonly onExitAsked: () => void;
@@ -79,9 +80,7 @@ export class FormedNode {
   readonly #duties: DutiesContext;
   readonly #space: SpaceDuties;
   readonly #life: OwnLife;
-  readonly #images: ImageDuties;
-  readonly #book: BookDuties;
-  readonly #load: LoadDuties;
+  readonly #side: SideDuties;
   /** From the first failure on nobody is answered. */
   #hasFailed = false;
   #views: ViewCell | undefined;
@@ -95,22 +94,19 @@ export class FormedNode {
     this.self = superblock.node;
     this.store = store;
     const { self } = this;
-    this.#book = new BookDuties({ self, clock, trace, disk: ports.disk, view: () => this.view });
-    this.#images = new ImageDuties({
-      ...{ self, clock, trace, disk: ports.disk, isUp: () => this.isUp, view: () => this.view },
-      agreement: () => this.agreement,
-    });
-    this.#load = new LoadDuties({
-      ...{ self, clock, disk: ports.disk, view: () => this.view },
+    this.#side = new SideDuties({
+      ...{ self, ports, agreement: () => this.agreement, view: () => this.view },
       incarnation: () => this.#life.incarnation,
-      agreement: () => this.agreement,
+      isUp: () => this.isUp,
       lagMs: () => this.#prober.worstLagMs,
+      isDistrustful: () => this.#prober.isDistrustful(),
     });
     this.agreement = this.#makeAgreement(options);
     this.#peers = new PeerClients({
       ...{ network, clock, trace },
       hello: () => this.#life.hello(),
       peerKeyOf: (node) => this.view?.members.get(node)?.peerKey,
+      onAnswered: (node, ms) => this.#side.slow.note(node, ms),
     });
     this.#prober = this.#makeProber(options);
     const view = () => this.view;
@@ -135,13 +131,15 @@ export class FormedNode {
       prober: this.#prober,
       downTimes: this.desk.downTimes,
       view,
-      loads: this.#load.loads,
+      loads: this.#side.load.loads,
+      slowNodes: () => this.#side.slow.nodes,
     };
     this.#duties = { self, clock, trace, agreement, ...seen };
     this.#space = this.#spaceDuties();
     this.#life = new OwnLife({
       ...{ self, ports, superblock, store, agreement, view, desk: this.desk },
       prober: this.#prober,
+      isRecoveryHeld: options.isRecoveryHeld,
       onFatal: options.onFatal,
     });
     const seeing = { view, datapath: () => this.#datapath };
@@ -165,8 +163,9 @@ export class FormedNode {
       bootstrap: options.bootstrap.map(({ peer }) => peer),
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onJumped: () => this.recovery.noteJump(),
-      seen: (node) => this.#images.of(node),
-      onStats: (stats) => this.#load.take(stats),
+      seen: (node) => this.#side.images.of(node),
+      onStats: (stats) => this.#side.load.take(stats),
+      onSlow: (node, life) => this.#side.slow.take(node, life),
       onAlone: () => {
         this.desk.endIfRetired().catch(() => trace.count('retirement.failed'));
       },
@@ -204,7 +203,7 @@ export class FormedNode {
       trace,
       applied: () => learner.applied,
       pull: (index, from) => learner.pull(index, from),
-      onDisk: (node, word) => this.#images.note(node, word),
+      onDisk: (node, word) => this.#side.images.note(node, word),
     });
     return new Prober({
       clock,
@@ -252,6 +251,11 @@ export class FormedNode {
     return !this.#life.isDisowned;
   }
 
+  /** Replicas that writers say are slow (C1.7), as this node heard: voters are told. */
+  get slowNodes(): readonly NodeId[] {
+    return this.#side.slow.nodes;
+  }
+
   /** By catch-up, since this start. */
   get bytesCopied(): number {
     return this.#datapath?.stats.bytesCopied ?? 0;
@@ -282,8 +286,7 @@ export class FormedNode {
     this.agreement.start();
     this.#prober.start();
     this.#space.start();
-    this.#images.start();
-    this.#load.start();
+    this.#side.start();
   }
 
   /** Whom to ask for the log while there is no view: this node adopted its place, and crashed before it heard of anybody. */
@@ -305,9 +308,7 @@ export class FormedNode {
     this.#watch.stop();
     this.#prober.stop();
     this.#space.stop();
-    this.#images.stop();
-    this.#book.stop();
-    this.#load.stop();
+    this.#side.stop();
     this.agreement.stop();
     this.#peers.stop();
     const { log, superblock } = this.#options;
@@ -329,9 +330,7 @@ export class FormedNode {
     this.#watch.stop();
     this.#prober.stop();
     this.#space.stop();
-    this.#images.stop();
-    this.#book.stop();
-    this.#load.stop();
+    this.#side.stop();
     this.#peers.stop();
     await this.agreement.sayFailing(reason, LAST_WORDS_MS);
   }
@@ -438,7 +437,7 @@ export class FormedNode {
     this.progress.follow(view);
     if (areNew) {
       this.#watch.noteMembers();
-      this.#book.noteMembers();
+      this.#side.book.noteMembers();
     }
     this.#locks.sweep();
     this.#options.send({ type: 'view.changed', epoch: view.epoch });

@@ -6,6 +6,7 @@ import type { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
+import { heldKey } from './core/recovery-settings.ts';
 import { isOlderImage, witnessesOf } from './core/sightings.ts';
 import type { ClusterView, Member } from './core/view.ts';
 import { refusedDisk, waitingFor } from './formed-errors.ts';
@@ -31,6 +32,8 @@ interface OwnLifeParts {
   readonly prober: Prober;
   readonly desk: MemberDesk;
   readonly view: () => ClusterView | undefined;
+  /** Started with recovery held on this node. */
+  readonly isRecoveryHeld: boolean;
   readonly onFatal: (error: Error) => void;
 }
 
@@ -82,6 +85,7 @@ export class OwnLife {
       throw waitingFor('its data path to the other members');
     }
     if (continues === superblock.incarnation) await superblock.raiseIncarnation();
+    await this.#tellHold();
     this.#hasAsked = true;
     const result = await agreement.propose(
       {
@@ -98,6 +102,14 @@ export class OwnLife {
     );
     if (result.code === 'refused') this.#parts.onFatal(refusedDisk(result.detail));
     if (this.isDisowned) throw waitingFor('the map to call this node up');
+  }
+
+  /** Before the map calls this node up, and gives it partitions to join: whether it was started with recovery held. */
+  async #tellHold(): Promise<void> {
+    const { self, agreement, isRecoveryHeld, view } = this.#parts;
+    const key = heldKey(self);
+    if (this.#hasAsked || !isRecoveryHeld || view()?.settings.has(key) === true) return;
+    await agreement.propose({ type: 'setting', key, value: '1' }, ANNOUNCE_PROPOSE_MS);
   }
 
   /** C1.9, section 6: the map, or somebody who observed an earlier life, knows more of this disk than it does itself. */

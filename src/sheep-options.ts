@@ -27,6 +27,7 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --scrub-light TIME   compare copies with other nodes this often, default 1d; never = only when asked
   --scrub-deep TIME    read and check every byte this often, default 7d; never = only when asked
   --scrub-rate SIZE    bytes that a scrub reads per second, default 32MiB
+  --no-recovery        start with recovery held on this node, until 'dog cluster recover enable'
   --data-tls MODE      auto (between hosts only), always, never
   --quiet              log warnings only
   --inspect            log every change of state of the node's actors (event actor.moved; docs/ACTORS.md)
@@ -73,6 +74,7 @@ const FLAGS = {
   'scrub-light': { type: 'string' },
   'scrub-deep': { type: 'string' },
   'scrub-rate': { type: 'string' },
+  'no-recovery': { type: 'boolean' },
   'data-tls': { type: 'string' },
   quiet: { type: 'boolean' },
   inspect: { type: 'boolean' },
@@ -125,6 +127,7 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
       ...(values.full === undefined ? {} : { full: share(values.full) }),
       ...scrubOptions(values),
       isInspected: values.inspect ?? false,
+      isRecoveryEnabled: values['no-recovery'] !== true,
       ...(values['data-tls'] === undefined ? {} : { dataTls: values['data-tls'] as DataTls }),
     }),
   };

@@ -11,6 +11,7 @@ test('config: what is not given has a default that is legal, and the whole is fr
     weight: 1,
     isWitness: false,
     isInspected: false,
+    isRecoveryEnabled: true,
     mapLog: {},
     journalBytes: 256 * MIB,
     scrubLightMs: 86_400_000,

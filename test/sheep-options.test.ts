@@ -44,6 +44,7 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     weight: 0,
     isWitness: false,
     isInspected: false,
+    isRecoveryEnabled: true,
     mapLog: {},
     journalBytes: 64 * MIB,
     scrubLightMs: 12 * 3_600_000,
