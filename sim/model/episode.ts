@@ -4,11 +4,13 @@
 
 import { SimRandom } from '../sim-random.ts';
 import { Holders } from './holders.ts';
-import { advanceJoiner, join, loseDisk, restart, shrink } from './leader.ts';
+import { advanceJoiner, join, loseDisk, restart, settle, shrink } from './leader.ts';
 import { isPrefix, Partition, type Tally } from './partition.ts';
 import type { RuleName } from './rules.ts';
 
 export const STEPS = 140;
+/** One episode in so many has reads from one member alone (4.5). */
+const READS_ALONE_EVERY = 3;
 /** What an action's weight is multiplied by: in mild episodes, and in wild ones. */
 const MIXTURES = [
   [1, 2, 3, 4],
@@ -39,7 +41,8 @@ export function survey(options: {
   const found: Found[] = [];
   for (let episode = 0; episode < episodes; episode += 1) {
     const random = new SimRandom(`model ${seed} ${episode}`);
-    const invariant = play(new Partition(random, { tally, broken, isPatient }));
+    const part = new Partition(random, { tally, broken, isPatient });
+    const invariant = play(part, episode % READS_ALONE_EVERY === READS_ALONE_EVERY - 1);
     if (invariant === undefined) continue;
     found.push({ episode, invariant });
     if (isEnough) break;
@@ -48,8 +51,8 @@ export function survey(options: {
 }
 
 /** The invariant that broke first. */
-function play(part: Partition): string | undefined {
-  const actions = drawActions(part, new Holders(part));
+function play(part: Partition, hasReads: boolean): string | undefined {
+  const actions = drawActions(part, new Holders(part), hasReads);
   let sum = 0;
   for (const [weight] of actions) sum += weight;
   for (let step = 0; step < STEPS && part.violation === undefined; step += 1) {
@@ -68,7 +71,7 @@ function play(part: Partition): string | undefined {
 type Action = readonly [weight: number, act: () => void];
 
 /** Each episode has its own mixture, so that what is rare is frequent in some. */
-function drawActions(part: Partition, holders: Holders): readonly Action[] {
+function drawActions(part: Partition, holders: Holders, hasReads: boolean): readonly Action[] {
   const { random } = part;
   const applySome = (): void => {
     const node = random.between(0, part.replicas.length - 1);
@@ -87,6 +90,15 @@ function drawActions(part: Partition, holders: Holders): readonly Action[] {
     [0.2, () => loseDisk(part)],
     [0.5, () => restart(part)],
   ];
+  const readsAlone: readonly Action[] = [
+    [3, () => holders.readAlone()],
+    [1, () => settle(part)],
+  ];
+  if (hasReads) return weighed([...actions, ...readsAlone], part);
+  return weighed(actions, part);
+}
+
+function weighed(actions: readonly Action[], { random }: Partition): readonly Action[] {
   const mixture = random.pick(MIXTURES);
   return actions.map(([weight, act]) => [weight * random.pick(mixture), act]);
 }

@@ -2,7 +2,15 @@
 // write goes to all of W and is acknowledged under the config that its holder knows then (R3); a new holder waits for the
 // barrier (F3) and makes the first touch (4.5), member by member.
 
-import { type Chain, isPrefix, type MapRecord, MIN_COPIES, type Partition } from './partition.ts';
+import {
+  type Chain,
+  isPrefix,
+  type MapRecord,
+  MIN_COPIES,
+  type Partition,
+  type ReadAlone,
+  tokenOf,
+} from './partition.ts';
 
 const MAX_TAKEOVERS = 3;
 /** Writes of one holder on their way. */
@@ -163,7 +171,7 @@ export class Holders {
   /** A joiner that does not know what comes before a write gets it from a member first (4.6). */
   #recover(joiner: number, record: MapRecord, wish: Chain): boolean {
     const part = this.#part;
-    const { isLost, applied, chain, closed } = part.replica(part.random.pick(record.inSync));
+    const { isLost, applied, chain, closed } = part.replica(part.random.pick(part.sureOf(record)));
     if (isLost || applied < record.joinedAt) return false;
     const isBefore = chain.length === wish.length - 1 && isPrefix(chain, wish);
     if (!isBefore && !isPrefix(wish, chain)) return false;
@@ -277,7 +285,8 @@ export class Holders {
   /** The longest history among I; nothing is to be done where nobody lists the object as open. */
   #chooseWinner(holder: Holder, touch: Touch, members: readonly number[]): void {
     const part = this.#part;
-    const { inSync } = part.recordAt(holder.known);
+    const record = part.recordAt(holder.known);
+    const inSync = part.isBroken('doubtfulWins') ? record.inSync : part.sureOf(record);
     const pool = part.isBroken('strangersWin')
       ? part.replicas.filter(({ isLost }) => !isLost)
       : inSync.map((node) => touch.sealed.get(node));
@@ -309,7 +318,36 @@ export class Holders {
     this.#opened = holder.token;
     part.tally.touched += 1;
     if (!part.acknowledged.every((write) => holder.chain.includes(write))) part.fail('A11c');
+    if (part.read !== undefined && !isKept(part.read, holder.chain)) part.fail('I12');
   }
+
+  /** One step of a read from one member alone, where the others may not leave: they are doubtful first (4.5). */
+  readAlone(): void {
+    const part = this.#part;
+    const holder = this.#present;
+    if (holder.phase !== 'touching') return;
+    const record = part.recordAt(holder.known);
+    const node = part.random.pick(part.sureOf(record));
+    const others = record.inSync.filter((one) => one !== node);
+    const areDoubtful = others.every((one) => record.doubtful.includes(one));
+    if (!areDoubtful && !part.isBroken('readsUndoubted')) {
+      if (record.cfg !== part.now.cfg || part.replica(node).isLost) return;
+      const { inSync, joining, joinedAt } = record;
+      // A joiner may have its copy from one that is doubtful now: it drains anew, under the new cfg.
+      part.drained = undefined;
+      const since = joining.length > 0 ? part.last + 1 : joinedAt;
+      part.reconfigure({ inSync, joining, doubtful: others, joinedAt: since });
+      return;
+    }
+    if (!this.#reaches(holder, node) || part.configOf(node) !== record.cfg) return;
+    if (!part.isOpen(node)) part.read = { chain: part.replica(node).chain, token: holder.token };
+  }
+}
+
+/** I12: what was read is not changed by a write of an older token. */
+function isKept({ chain, token }: ReadAlone, now: Chain): boolean {
+  const next = now[chain.length];
+  return isPrefix(chain, now) && (next === undefined || tokenOf(next) >= token);
 }
 
 function newHolder(token: number, takenAt: number, phase: Holder['phase']): Holder {

@@ -1,7 +1,14 @@
 // What the leader, operators and fate do to the partition of the model: shrink, join, drain, promote, abort, lost disks,
 // restarts. Each is one step; what comes between two steps may be anything.
 
-import { COPIES, freshReplica, isPrefix, MIN_COPIES, type Partition } from './partition.ts';
+import {
+  COPIES,
+  freshReplica,
+  isPrefix,
+  MIN_COPIES,
+  type Partition,
+  tokenOf,
+} from './partition.ts';
 
 const MAX_LOST_DISKS = 2;
 
@@ -13,7 +20,10 @@ export function shrink(part: Partition): void {
   const others = now.inSync.filter((one) => one !== node);
   const liveOthers = others.filter((one) => !part.replica(one).isLost);
   if (liveOthers.length === 0) return;
-  if (!isLost && others.length < MIN_COPIES && !part.isBroken('shrinksTooFar')) return;
+  const stay = part.isBroken('doubtfulCount')
+    ? others
+    : others.filter((one) => !now.doubtful.includes(one));
+  if (!isLost && stay.length < MIN_COPIES && !part.isBroken('shrinksTooFar')) return;
   part.reconfigure({ inSync: others, joining: now.joining });
 }
 
@@ -54,7 +64,7 @@ function promote(part: Partition, joiner: number): void {
 /** 4.6. The joiner keeps what it has where that says more than the source. */
 function drain(part: Partition, joiner: number): void {
   const { now, random } = part;
-  const source = random.pick(now.inSync);
+  const source = random.pick(part.sureOf(now));
   const { isLost, applied, chain, closed } = part.replica(source);
   if (isLost || (applied < now.joinedAt && !part.isBroken('sourceUnaware'))) return;
   part.apply(joiner, now.joinedAt);
@@ -67,6 +77,24 @@ function drain(part: Partition, joiner: number): void {
   }
   mine.syncedFor = now.joinedAt;
   part.drained = { source, applied };
+}
+
+/** A doubtful member cuts what no holder will ever have acknowledged, and is sure again (4.5). */
+export function settle(part: Partition): void {
+  const { now, random } = part;
+  if (now.doubtful.length === 0) return;
+  const node = random.pick(now.doubtful);
+  const sources = part.sureOf(now).filter((one) => !part.replica(one).isLost);
+  if (part.replica(node).isLost || sources.length === 0) return;
+  const source = random.pick(sources);
+  for (const one of [node, source]) part.apply(one, part.last);
+  const { chain, closed } = part.replica(source);
+  const own = part.replica(node).chain;
+  const isFenced = tokenOf(own.at(-1) ?? '0') < now.token || part.isBroken('cutsTheLiving');
+  const isCut = own.length > chain.length && isFenced && !part.isBroken('settlesUncut');
+  if (isCut) part.copyFrom(node, chain, closed);
+  const doubtful = now.doubtful.filter((one) => one !== node);
+  part.reconfigure({ inSync: now.inSync, joining: now.joining, doubtful });
 }
 
 /** The host comes back blank: a new node. */

@@ -13,6 +13,8 @@ export const MIN_COPIES = 2;
 export interface MapRecord {
   readonly inSync: readonly number[];
   readonly joining: readonly number[];
+  /** Members of I that were not asked before others were read alone (4.5). */
+  readonly doubtful: readonly number[];
   readonly cfg: number;
   readonly token: number;
   /** Index of the entry that the present joiner joined by; -1 without one. */
@@ -40,6 +42,12 @@ export interface Tally {
   touched: number;
 }
 
+/** What a holder read from one member alone. */
+export interface ReadAlone {
+  readonly chain: Chain;
+  readonly token: number;
+}
+
 /** Where a drain got its copy from, and how far that node had applied the log. */
 interface Drained {
   readonly source: number;
@@ -61,6 +69,8 @@ export class Partition {
   readonly acknowledged: string[] = [];
   violation: string | undefined;
   drained: Drained | undefined;
+  /** The last one that counts. */
+  read: ReadAlone | undefined;
   readonly #options: PartitionOptions;
 
   constructor(random: SimRandom, options: PartitionOptions) {
@@ -68,7 +78,7 @@ export class Partition {
     this.tally = options.tally;
     this.#options = options;
     const inSync = Array.from({ length: COPIES }, (_, node) => node);
-    this.log = [{ inSync, joining: [], cfg: 0, token: 1, joinedAt: -1 }];
+    this.log = [{ inSync, joining: [], doubtful: [], cfg: 0, token: 1, joinedAt: -1 }];
   }
 
   isBroken(rule: RuleName): boolean {
@@ -134,7 +144,8 @@ export class Partition {
 
   /** An entry that changes (I, J): a new cfg. */
   reconfigure(
-    change: Pick<MapRecord, 'inSync' | 'joining'> & { readonly joinedAt?: number },
+    change: Pick<MapRecord, 'inSync' | 'joining'> &
+      Partial<Pick<MapRecord, 'joinedAt' | 'doubtful'>>,
   ): void {
     const { now } = this;
     const kept = change.inSync.filter((node) => now.inSync.includes(node));
@@ -142,8 +153,22 @@ export class Partition {
     const shrank = change.inSync.length < now.inSync.length;
     const wasLost = now.inSync.some((node) => this.replica(node).isLost);
     if (shrank && change.inSync.length < MIN_COPIES && !wasLost) this.forbid('I6');
-    this.log.push({ ...now, ...change, cfg: now.cfg + 1 });
+    const doubtful = (change.doubtful ?? now.doubtful).filter((one) => change.inSync.includes(one));
+    const isNobodySure = doubtful.length === change.inSync.length;
+    // Those that were sure are lost: the others go on with what they have (R8), and no promise about reads.
+    if (isNobodySure) this.read = undefined;
+    this.log.push({ ...now, ...change, doubtful: isNobodySure ? [] : doubtful, cfg: now.cfg + 1 });
   }
+
+  /** Members of I that are not doubtful. */
+  sureOf({ inSync, doubtful }: MapRecord): readonly number[] {
+    return inSync.filter((node) => !doubtful.includes(node));
+  }
+}
+
+/** The token that a write was sent under. */
+export function tokenOf(write: string): number {
+  return Number(write.split('.')[0]);
 }
 
 export function freshReplica(): Replica {

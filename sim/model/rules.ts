@@ -37,6 +37,11 @@ export const BROKEN_RULES = {
   closedOnArrival: rule('R6: what is open at the source is open at the receiver', 2000),
   shrinksTooFar: promise('I6: no shrink below minCopies', 100),
   forgetsIndex: rule('A10: a restart keeps the applied index', 4000),
+  readsUndoubted: rule('I12: who is not asked is doubtful before others are read alone', 8000),
+  doubtfulWins: rule('I12: a doubtful member has no voice in a touch', 8000),
+  settlesUncut: rule('I12: a doubtful member cuts what fenced holders left', 8000),
+  cutsTheLiving: rule('I1: settling cuts no write of the last token', 20_000),
+  doubtfulCount: rule('I12: doubtful members do not count for what may leave I', 8000),
   syncsLater: rule('R4: synced before it confirms', 200),
 } as const satisfies Readonly<Record<string, BrokenRule>>;
 
