@@ -222,7 +222,8 @@ export class Guest {
     const thinkMs = this.#random.exponential(this.#meanThinkMs());
     this.#world.schedule(thinkMs, undefined, () => {
       if (!this.#isWorking || attachment !== this.#attachment || !this.gatewayIsAlive) return;
-      this.#issue(this.#draw(), () => this.#next());
+      if (this.#world.areGuestsHeld) this.#next();
+      else this.#issue(this.#draw(), () => this.#next());
     });
   }
 

@@ -59,6 +59,8 @@ export class World {
   /** Called after each event, while nothing runs: checkers hang here. */
   afterEvent: () => void = () => {};
   eventCount = 0;
+  /** True = guests that work for ever hold their breath: they ask nothing more until it is false. */
+  areGuestsHeld = false;
   /** When a node or the stage last said something; guests do not count. */
   #lastNewsMs = 0;
   /** The story waits for rest and hurts nobody meanwhile. */
