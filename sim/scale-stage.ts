@@ -28,6 +28,8 @@ export interface ScaleOptions {
 export interface WorkPerNode {
   readonly views: number;
   readonly syncs: number;
+  /** Data channels that it dialled. */
+  readonly channels: number;
 }
 
 export class ScaleStage {
@@ -200,7 +202,8 @@ export class ScaleStage {
   get workPerNode(): WorkPerNode {
     const count = this.nodes.length;
     const syncs = this.nodes.reduce((sum, { disk }) => sum + disk.syncCount, 0);
-    return { views: this.viewCount / count, syncs: syncs / count };
+    const channels = this.cable.channelCount / count;
+    return { views: this.viewCount / count, syncs: syncs / count, channels };
   }
 
   // ---------------------------------------------------------------------------------------------------- time

@@ -2,7 +2,7 @@
 // the other. After each: who was called down is who was bad, in at most two epochs per real change, in time.
 
 import { realNowMs } from './bans.ts';
-import { isUp, type ScaleOptions, ScaleStage } from './scale-stage.ts';
+import { isUp, type ScaleOptions, ScaleStage, type WorkPerNode } from './scale-stage.ts';
 import type { BuildNode, SimNode } from './sim-node.ts';
 import { RunFailure, World } from './world.ts';
 
@@ -11,6 +11,7 @@ const VERDICT_S = 10;
 const SETTLE_S = 120;
 /** Share of packets that a bad host loses. */
 const BAD_LOSS = 0.8;
+const ADOPT_S = 3;
 const BAD_FOR_S = 60;
 const FLAP_S = 20;
 const FLAPS = 3;
@@ -34,6 +35,8 @@ export interface Figure {
 export interface ScaleOutcome {
   readonly failure: string | undefined;
   readonly figures: readonly Figure[];
+  /** Of a node at the bootstrap; undefined when that failed. */
+  readonly work: WorkPerNode | undefined;
   /** Who was called down, in the order of verdicts. */
   readonly verdicts: readonly string[];
   readonly hash: string;
@@ -85,9 +88,14 @@ function die(what: string, kill: (node: SimNode) => void): Trouble {
       await stage.until(`C-detect: ${what}`, areDown, VERDICT_S);
     });
     if (epochs !== 1) throw new RunFailure(`${what}: ${epochs} epochs`);
+    const dialled = stage.workPerNode.channels;
     say(what, `${bad.length} down in ${epochs} epoch after ${(lastMs / 1000).toFixed(2)} s`);
     for (const node of bad) await node.start();
     await stage.settles(`after ${what}`, SETTLE_S);
+    // Longer than observers take to adopt the rings of the last epoch.
+    await stage.run(ADOPT_S);
+    const channels = stage.workPerNode.channels - dialled;
+    say('  of it, a node', `${channels.toFixed(1)} channels dialled until all were back`);
   };
 }
 
@@ -218,13 +226,16 @@ export async function runAtSize(
   const stage = new ScaleStage(world, build, run);
   const startedMs = realNowMs();
   let failure: string | undefined;
+  let work: WorkPerNode | undefined;
   try {
     await stage.bootstrap();
     const entries = `epoch ${stage.epoch}, ${stage.newest?.index} entries`;
     const cpu = `${(process.cpuUsage().user / 1e6).toFixed(0)} s of CPU`;
     say('bootstrap', `${(world.nowMs / 1000).toFixed(1)} simulated s, ${cpu}, ${entries}`);
-    const { views, syncs } = stage.workPerNode;
-    say('  of it, a node', `${views.toFixed(0)} views, ${syncs.toFixed(0)} syncs`);
+    work = stage.workPerNode;
+    const { views, syncs, channels } = work;
+    const made = `${channels.toFixed(1)} channels dialled`;
+    say('  of it, a node', `${views.toFixed(0)} views, ${syncs.toFixed(0)} syncs, ${made}`);
     await rest(stage, run.quietS, say);
     if (run.isSilent === true) stage.cable.gossipRate = 0;
     for (const name of run.troubles ?? Object.keys(TROUBLES)) await TROUBLES[name]?.(stage, say);
@@ -240,5 +251,5 @@ export async function runAtSize(
   );
   for (const node of stage.running) node.kill();
   const verdicts = stage.verdicts.map(({ node }) => node);
-  return { failure, figures, verdicts, hash: world.hash };
+  return { failure, figures, verdicts, work, hash: world.hash };
 }

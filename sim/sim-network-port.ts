@@ -173,6 +173,7 @@ export class SimNetwork implements Network, Listener {
   }
 
   #pairWith(remote: Listener): DataChannel {
+    this.#cable.channelCount += 1;
     const { near, far } = openPair(this.#cable, this, remote);
     this.#keep(near);
     remote.accept(far);

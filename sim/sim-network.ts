@@ -35,6 +35,8 @@ export class Cable {
   readonly #gossipRandom: SimRandom;
   /** Counts what goes over the cable, when set. */
   traffic: Traffic | undefined;
+  /** Data channels that were opened, all together. */
+  channelCount = 0;
   readonly #hosts = new Map<string, Host>();
   readonly #hostOfPeer = new Map<PeerKey, Host>();
   readonly #hostOfAddress = new Map<string, Host>();
