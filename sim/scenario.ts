@@ -1,6 +1,6 @@
 // A scenario: a story with an end that must be true. `scenario` declares one, `play` runs it on one seed.
 
-import type { AgreementTuning } from '../src/agreement/agreement.ts';
+import type { AgreementTuning } from '../src/agreement/options.ts';
 import { nodeConfig } from '../src/config.ts';
 import { KIB, MIB } from '../src/core/units.ts';
 import type { BuildNode } from './sim-node.ts';

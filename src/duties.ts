@@ -31,6 +31,8 @@ export interface DutiesContext {
   /** How long members have been down, as this node saw it. */
   readonly downTimes: DownTimes;
   readonly loads: Pick<Loads, 'stepOf'>;
+  /** Who is said to be slow (C1.7), ascending. */
+  readonly slowNodes: () => readonly NodeId[];
   readonly view: () => ClusterView | undefined;
 }
 
@@ -43,7 +45,10 @@ export function replicatorDuties(context: DutiesContext): ReplicatorInput {
     if (view === undefined) return [];
     const moment = { now: clock.now(), dateMs: clock.date() };
     const lives = planLives(view, downTimes, moment);
-    return [...lives, ...planner.plan(view, moment.now)].slice(0, MAX_ENTRIES_PER_PLAN);
+    return [...lives, ...planner.plan(view, moment.now, context.slowNodes())].slice(
+      0,
+      MAX_ENTRIES_PER_PLAN,
+    );
   };
   return {
     changeDue: () => plan().length > 0,

@@ -32,6 +32,8 @@ export interface NodeStatus {
   readonly objects: number;
   /** Members differ about the map at this index, and nobody can say who is right (C2.8); 0 = they do not. */
   readonly disputedIndex: number;
+  /** Replicas that writers call slow (C1.7); voters hear of it. */
+  readonly slowNodes: readonly NodeId[];
   /** Catch-up of this node: partitions it still has to bring in sync, and bytes copied since its start. */
   readonly catchUp: { readonly partitionsLeft: number; readonly bytesCopied: number };
 }

@@ -32,6 +32,7 @@ export function statusOf(source: StatusSource): NodeStatus {
     },
     objects: formed?.store.objectCount ?? 0,
     disputedIndex: formed?.agreement.disputedIndex ?? 0,
+    slowNodes: formed?.slowNodes ?? [],
     catchUp: {
       partitionsLeft: formed?.recovery.partitionsLeft ?? 0,
       bytesCopied: formed?.bytesCopied ?? 0,

@@ -56,6 +56,7 @@ function world(cell: StateCell | undefined, self = 1) {
     } as unknown as Prober,
     downTimes,
     loads: { stepOf: () => 0 },
+    slowNodes: () => [],
     view: () => (cell === undefined ? undefined : viewOf(cell.state as ClusterState)),
   };
   return { context, alerts, rumours, probed, proposed, state, learners };

@@ -158,15 +158,6 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'if (isSlow && all.length < 0) this.#looks.set(',
   },
   {
-    name: 'slow-joins-at-once',
-    breaks: 'C1.7: who left because it is slow is kept away for a while',
-    story: 'slow-replica',
-    seeds: 2,
-    file: 'src/core/recovery-plan.ts',
-    from: 'slow.includes(node) && live >= policy.minCopies;',
-    to: 'slow.includes(node) && live > policy.copies;',
-  },
-  {
     name: 'reads-by-itself',
     breaks: 'C2.3: a leader answers a current read after a majority confirmed it',
     story: 'current-reads',

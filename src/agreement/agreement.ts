@@ -7,10 +7,8 @@ import type { Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, EntryBody, LogEntry } from '../core/log-entry.ts';
 import type { DiskWord } from '../core/sightings.ts';
 import type { ClusterView } from '../core/view.ts';
-import type { ControlRpc } from '../p2p/control-rpc.ts';
 import { Gossip } from '../p2p/gossip.ts';
-import type { Clock, Network, Random, TimerHandle, Trace } from '../ports/ports.ts';
-import type { RaftLog } from '../storage/raft-log.ts';
+import type { TimerHandle } from '../ports/ports.ts';
 import {
   type Alert,
   encodeEntry,
@@ -36,9 +34,10 @@ import { readCurrent } from './current-read.ts';
 import { Learner } from './learner.ts';
 import { catchUpLog } from './log-catch-up.ts';
 import { MapNews } from './map-news.ts';
+import type { AgreementOptions } from './options.ts';
 import { isLeadersOwn, Proposer } from './proposer.ts';
-import { type DriverRole, RaftDriver } from './raft-driver.ts';
-import { NORMAL_PACE, SnapshotDuties, type SnapshotPace } from './snapshots.ts';
+import { RaftDriver } from './raft-driver.ts';
+import { NORMAL_PACE, SnapshotDuties } from './snapshots.ts';
 import { pause } from './waiting.ts';
 
 /** One digest to one random member (C8.5). */
@@ -50,45 +49,6 @@ export const HAND_OVER_MS = 500;
 /** and how often it looks. */
 export const HAND_OVER_LOOK_MS = 10;
 export const EXIT_TIMEOUT_MS = 3000;
-
-/** What a test with little patience sets. */
-export interface AgreementTuning {
-  /** When the log is compacted; NORMAL_PACE. */
-  readonly pace?: SnapshotPace;
-  /** Entries between two audit points; AUDIT_EVERY. */
-  readonly auditEvery?: number;
-}
-
-export interface AgreementOptions extends AgreementTuning {
-  readonly self: NodeId;
-  readonly incarnation: () => Incarnation;
-  readonly log: RaftLog;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly trace: Trace;
-  readonly rpc: ControlRpc;
-  readonly network: Network;
-  /** Whom a node without a view asks: what the join reply named. */
-  readonly bootstrap: readonly PeerKey[];
-  readonly onApplied: (entry: LogEntry, result: ApplyResult) => void;
-  /** The map jumped over entries that nobody will tell of: whoever follows entries looks at everything anew. */
-  readonly onJumped: () => void;
-  /** This node must not go on (C2.8). */
-  readonly onBroken: (error: OperatingError) => void;
-  readonly onView: (view: ClusterView) => void;
-  readonly onRole: (role: DriverRole, leader: NodeId | undefined) => void;
-  readonly onAlert: (alert: Alert) => void;
-  /** Another member, in an operator's name, asks this process to end in order. */
-  readonly onExitAsked: (by: PeerKey) => void;
-  /** A member says how loaded it is. */
-  readonly onStats: (stats: Stats) => void;
-  /** The most that this node saw of that one's disk (C1.9). */
-  readonly seen: (node: NodeId) => DiskWord | undefined;
-  /** Somebody is missed, and no majority of the voters is in reach: this node may be the one that is cut off, or retired. */
-  readonly onAlone: () => void;
-  /** A member said itself that it can not go on, and why. */
-  readonly onFailing: (member: NodeId, incarnation: Incarnation, reason: string) => void;
-}
 
 export class Agreement {
   readonly driver: RaftDriver;
@@ -287,6 +247,13 @@ export class Agreement {
     this.#takeAlert(alert);
   }
 
+  /** Tells all voters, this node included, that a replica is slow (C1.7). */
+  tellSlow(subject: NodeId, subjectIncarnation: Incarnation): void {
+    const note = { kind: 'slow', subject, subjectIncarnation } as const;
+    for (const voter of this.#otherVoters()) this.#note(voter, note);
+    this.#options.onSlow(subject, subjectIncarnation);
+  }
+
   /** Only a voter may lead and judge (C1.5). */
   #takeAlert(alert: Alert): void {
     const { voters = [], nextVoters = [] } = this.#view ?? {};
@@ -410,6 +377,8 @@ export class Agreement {
     if (note.kind === 'raft') this.driver.receive(from, note.message);
     else if (note.kind === 'alert') {
       if (note.observer === from) this.#takeAlert(note);
+    } else if (note.kind === 'slow') {
+      this.#options.onSlow(note.subject, note.subjectIncarnation);
     } else this.#takeDigest(from, note);
   }
 

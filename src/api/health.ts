@@ -6,6 +6,7 @@ import { formatDuration } from '../core/duration.ts';
 import type { NodeId } from '../core/ids.ts';
 import { lossesOf, lostPartitions } from '../core/lost.ts';
 import { partitionsWithoutRoom } from '../core/recovery-plan.ts';
+import { REPLACE_OR_FIND } from '../core/remedies.ts';
 import type { ClusterView, Member, Policy } from '../core/view.ts';
 import type { MemberFate, NodeStatus } from '../node-handle.ts';
 
@@ -44,6 +45,7 @@ export function healthWarnings(
     ...members.map(diskSpace),
     recoveryNoSpace(view, partitions),
     quorumThin(view),
+    ...status.slowNodes.map(nodeSlow),
     zonesFew(view, members),
     deadLocks(view),
   ].filter((warning) => warning !== undefined);
@@ -140,6 +142,13 @@ function lost(view: ClusterView): Warning | undefined {
   );
 }
 
+function nodeSlow(node: NodeId): Warning {
+  const name = nodeLabel(node);
+  const message = `${name} confirms writes 20 times slower than the others: it holds nothing where enough others do, and is tried again later`;
+  const remedy = `look at its disk and its network; if it stays so: dog node drain ${name}`;
+  return warn('NODE_SLOW', 'warning', message, remedy, [name]);
+}
+
 function mapDiffers({ disputedIndex }: NodeStatus): Warning | undefined {
   if (disputedIndex === 0) return undefined;
   return warn(
@@ -201,6 +210,12 @@ function failed(member: Member): Warning | undefined {
   const isDisk = /^(io|no-space|corrupt):/.test(member.failure);
   const cause = member.failure.replace(/^[a-z-]+: /, '');
   const name = nameOf(member);
+  // C1.9: another disk, or an older image: started again it says the same.
+  if (member.failure.startsWith('refused: ')) {
+    return warn('NODE_FAILED', 'error', `${name} ended by itself: ${cause}`, REPLACE_OR_FIND, [
+      name,
+    ]);
+  }
   if (!isDisk) {
     const remedy = `look into the log of ${name}, then start it again`;
     return warn('NODE_FAILED', 'error', `${name} ended by itself: ${cause}`, remedy, [name]);

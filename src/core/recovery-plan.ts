@@ -5,7 +5,7 @@
 import { hash32 } from './hash.ts';
 import { type NodeId, type PolicyId, partitionKey } from './ids.ts';
 import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
-import { type IsLive, liveCount, release, upCount } from './partition.ts';
+import { type IsLive, liveCount, release, shrink, upCount } from './partition.ts';
 import {
   admitted,
   JoinLoad,
@@ -58,14 +58,17 @@ export class ChangePlanner {
   /** What the last look found, and until when it holds: a look at all partitions of a large cluster is dear. */
   #last: LastPlan | undefined;
 
-  /** The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing. */
-  plan(view: ClusterView, now: number): EntryBody[] {
+  /**
+   * The entries to propose now, most urgent first; empty when nothing is to be done. Asking twice changes nothing.
+   * @param slow members that hold nothing where enough others do (C1.7), ascending
+   */
+  plan(view: ClusterView, now: number, slow: readonly NodeId[] = []): EntryBody[] {
     const { members, placement } = view;
-    const pause = pauseOf(view);
+    const pause = `${pauseOf(view)} ${slow.join()}`;
     const last = this.#last;
     const isSame = last?.members === members && last.placement === placement;
     if (isSame && last.pause === pause && now < last.until) return last.entries;
-    const entries = this.#look(view, now);
+    const entries = this.#look(view, now, slow);
     this.#last = { members, placement, pause, until: this.#nextMoment(now), entries };
     return entries;
   }
@@ -84,7 +87,7 @@ export class ChangePlanner {
     return next;
   }
 
-  #look(view: ClusterView, now: number): EntryBody[] {
+  #look(view: ClusterView, now: number, slow: readonly NodeId[]): EntryBody[] {
     const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
     // One that leaves would be copied to in vain.
     const mayJoin: IsLive = (node) => isLive(node) && view.members.get(node)?.standing === 'in';
@@ -93,7 +96,7 @@ export class ChangePlanner {
     const load = new JoinLoad();
     const planned: Planned[] = [];
     for (const policy of view.policies.values()) {
-      for (const p of partitionsToSee(view, policy.id)) {
+      for (const p of slow.length > 0 ? allPartitions(view) : partitionsToSee(view, policy.id)) {
         const config = view.partition(policy.id, p);
         const live = liveCount(config, isLive);
         const key = partitionKey(policy.id, p);
@@ -112,10 +115,12 @@ export class ChangePlanner {
         const since = this.#lonelySince.get(key) ?? now;
         if (live === 1 && policy.copies > 1) lonely.set(key, since);
         const isLonely = live === 1 && policy.copies > 1 && now - since >= SPARE_AFTER_MS;
+        const isSpared: IsLive = (node) => slow.includes(node) && live >= policy.minCopies;
         const mayHold: IsLive = (node) =>
-          mayJoin(node) && hasRoom(view, node, live >= policy.copies);
+          mayJoin(node) && !isSpared(node) && hasRoom(view, node, live >= policy.copies);
         const change =
           changeOf(config, policy, isLive, mayHold) ??
+          slowChangeOf(config, policy, isLive, slow) ??
           (isLonely ? spareFor(view, policy, p) : undefined);
         if (change !== undefined) planned.push({ ...change, ...place, cas });
       }
@@ -170,10 +175,26 @@ export function partitionsWithoutRoom(view: ClusterView): {
   return { count, nodes };
 }
 
+function allPartitions({ partitions }: ClusterView): Iterable<number> {
+  return Array.from({ length: partitions }, (_, p) => p);
+}
+
+/** C1.7: a slow member leaves like a dead one, where minCopies sure members that are up stay. */
+function slowChangeOf(
+  config: PartitionConfig,
+  policy: Policy,
+  isLive: IsLive,
+  slow: readonly NodeId[],
+): Change | undefined {
+  const node = config.inSync.find((one) => slow.includes(one) && isLive(one));
+  if (node === undefined) return undefined;
+  const rule = { minCopies: policy.minCopies, isLive };
+  return typeof shrink(config, node, rule) === 'string' ? undefined : { kind: 'shrink', node };
+}
+
 function partitionsToSee(view: ClusterView, policy: PolicyId): Iterable<number> {
   for (const member of view.members.values()) {
-    if (member.state === 'down' && member.standing === 'in')
-      return Array.from({ length: view.partitions }, (_, p) => p);
+    if (member.state === 'down' && member.standing === 'in') return allPartitions(view);
   }
   return view.explicitPartitions(policy);
 }

@@ -3,7 +3,7 @@
 
 import type { Incarnation, NodeId } from '../core/ids.ts';
 import type { TimerHandle } from '../ports/ports.ts';
-import type { Frame } from '../wire/frame.ts';
+import { type Frame, OP } from '../wire/frame.ts';
 import {
   type ChannelState,
   PeerClient,
@@ -18,18 +18,23 @@ export const MAX_PEER_CLIENTS = 2000;
 /** How often idle channels are looked for, in ms. */
 export const IDLE_LOOK_MS = 15_000;
 
-export type PeerClientsOptions = Omit<PeerClientContext, 'report' | 'wake'>;
+export type PeerClientsOptions = Omit<PeerClientContext, 'report' | 'wake'> & {
+  /** How long a replica took to answer a change (C1.7). */
+  readonly onAnswered?: (node: NodeId, ms: number) => void;
+};
 
 /** All data channels that this node dials. */
 export class PeerClients {
   readonly #context: PeerClientContext;
   readonly #clients = new Map<NodeId, PeerClient>();
+  readonly #onAnswered: PeerClientsOptions['onAnswered'];
   readonly #listeners: ((node: NodeId, state: ChannelState) => void)[] = [];
   #timer: TimerHandle | undefined;
   #idleTimer: TimerHandle | undefined;
   #isStopped = false;
 
   constructor(options: PeerClientsOptions) {
+    this.#onAnswered = options.onAnswered;
     this.#context = {
       network: options.network,
       clock: options.clock,
@@ -53,7 +58,18 @@ export class PeerClients {
   request(node: NodeId, frame: Frame, deadlineMs: number, done: ReplyDone): void {
     const client = this.#clientOf(node);
     if (client === undefined) this.#context.clock.soon(() => done(undefined));
-    else client.request(frame, deadlineMs, done);
+    else client.request(frame, deadlineMs, this.#timed(node, frame, done));
+  }
+
+  #timed(node: NodeId, { op }: Frame, done: ReplyDone): ReplyDone {
+    const onAnswered = this.#onAnswered;
+    if (onAnswered === undefined || (op !== OP.WRITE && op !== OP.ZERO)) return done;
+    const { clock } = this.#context;
+    const sentAt = clock.now();
+    return (reply) => {
+      if (reply !== undefined) onAnswered(node, clock.now() - sentAt);
+      done(reply);
+    };
   }
 
   isOpen(node: NodeId): boolean {

@@ -175,6 +175,8 @@ export interface SnapshotPiece {
 export type NoteMessage =
   | { readonly kind: 'raft'; readonly message: RaftMessage }
   | ({ readonly kind: 'alert' } & Alert)
+  /** A writer says that this life of a replica is slow (C1.7). */
+  | { readonly kind: 'slow'; readonly subject: NodeId; readonly subjectIncarnation: Incarnation }
   /** C8.5: how far this node is, and its state hash at the last audit point. */
   | {
       readonly kind: 'digest';
@@ -294,6 +296,7 @@ const controlMessage: Codec<ControlMessage> = versioned(
     reply: variant(2, struct({ id: u32, body: replyBody })),
     raft: variant(3, struct({ message: raftMessage })),
     alert: variant(4, alert),
+    slow: variant(6, struct({ subject: nodeId, subjectIncarnation: incarnation })),
     digest: variant(
       5,
       struct({ applied: mapIndex, auditIndex: mapIndex, auditHash: str(MAX_HASH_BYTES) }),

@@ -33,6 +33,7 @@ export class FakeNode implements NodeHandle {
   leader: number | undefined = 1;
   missingVoters: NodeId[] = [];
   disputedIndex = 0;
+  slowNodes: NodeId[] = [];
   /** Nodes whose process was asked to end. */
   catchUps = 0;
   readonly killed: number[] = [];
@@ -90,6 +91,7 @@ export class FakeNode implements NodeHandle {
       role: this.number === this.leader ? 'leader' : 'learner',
       missingVoters: this.missingVoters,
       disputedIndex: this.disputedIndex,
+      slowNodes: this.slowNodes,
       waitingFor: isBlank ? 'format or a join token' : '',
       spaceBytes: { total: 1000, free: 600, used: 400 },
       objects: 7,
