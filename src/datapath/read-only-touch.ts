@@ -18,7 +18,7 @@ import { configOf, isUp, type Parts } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
 import { rowsOfReply, SEAL_DEADLINE_MS, touchFrame } from './touch-frames.ts';
 
-/** Pause before a partition is looked at again after a refusal, or a proposal that came to nothing; doubles up to the maximum. */
+/** Pause before partitions are looked at again, after a refusal or a proposal; doubles up to the maximum. */
 export const READ_ONLY_RETRY_MIN_MS = 50;
 export const READ_ONLY_RETRY_MAX_MS = 1000;
 /** Partitions in one read-only SEAL. */

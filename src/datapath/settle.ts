@@ -1,8 +1,9 @@
 // What a doubtful member does to be sure again (R8): for each partition it asks one sure member of I that is up, else all
 // of I, for their rows, and extends its own objects to the longest version it hears of. It cuts back only what it has
 // beyond a sure member from a holder whose token is not the last one: nobody will ever acknowledge that, and a read-only
-// touch may have read past it (4.5, I12). What it fetched is void if cfg changed, or if it answered a SEAL of the partition, since it asked: then that partition is for
-// another round. What is settled here is told to the log by `isrSettle`; what of I is down then is not waited for here.
+// touch may have read past it (4.5, I12). What it fetched is void if cfg changed, or if it answered a SEAL of the
+// partition, since it asked: then that partition is for another round. What is settled here is told to the log by
+// `isrSettle`; what of I is down then is not waited for here.
 
 import type { OperatingError } from '../core/errors.ts';
 import { type NodeId, partitionKey } from '../core/ids.ts';

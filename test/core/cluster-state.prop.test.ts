@@ -88,9 +88,8 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
     case 14:
       if (d.c === 2) return make.isrSettle({ partitions, node: d.a, incarnation });
       if (d.c === 3) return make.isrDoubt({ partitions });
-      return d.c > 2
-        ? make.isrShrinkUnsure({ partitions, node: d.a })
-        : make.isrRelease({ partitions, node: d.a });
+      if (d.c === 1) return make.isrShrinkUnsure({ partitions, node: d.a });
+      return make.isrRelease({ partitions, node: d.a });
     case 15:
       return d.wild
         ? { type: 'policyCreate', copies: d.a, minCopies: d.c, strict: d.b > 1 }
