@@ -234,15 +234,6 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'const sorted = [...wishes].sort((a, b) => b.urgency - a.urgency);',
   },
   {
-    name: 'pause-ignored-by-joiner',
-    breaks: 'a pause holds copies: a member that joins already copies nothing by itself',
-    story: 'recovery-paused',
-    seeds: 8,
-    file: 'src/core/recovery-work.ts',
-    from: '  if (!isRecoveryHeld(view, self)) return joins;',
-    to: '  if (view.index >= 0) return joins;',
-  },
-  {
     name: 'pause-ignored-by-leader',
     breaks: 'a pause holds copies: nobody joins while recovery is paused',
     story: 'recovery-paused',
@@ -268,7 +259,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     seeds: 3,
     file: 'src/core/recovery-progress.ts',
     from: 'if (task.parts.size === 0) task.endedMs = at.dateMs;',
-    to: 'if (task.parts.size <= 1) task.endedMs = at.dateMs;',
+    to: 'if (task.parts.size <= 8) task.endedMs = at.dateMs;',
   },
   {
     name: 'counted-twice',
@@ -342,5 +333,14 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     file: 'src/core/policy-state.ts',
     from: 'return withRing({ ...state, policy, cfg, cache: [] }, ring, isLive);',
     to: 'return ring === undefined ? withRing(state, ring, isLive) : { ...state, policy, cfg, cache: [] };',
+  },
+  {
+    name: 'stale-copies-stay',
+    breaks: 'section 6: who accepts a loss holds nothing of what was lost',
+    story: 'lost-and-stale',
+    seeds: 3,
+    file: 'src/datapath/surplus.ts',
+    from: 'if (!isLostIn(view, config) || isMember(config, self)) continue;',
+    to: 'if (isLostIn(view, config) || isMember(config, self)) continue;',
   },
 ];

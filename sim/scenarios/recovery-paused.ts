@@ -2,6 +2,7 @@
 // then on it copies nothing, and nothing is taken from others, but for the one object that a guest's write waits for; the
 // guest goes on. The pause outlives a restart of the leader. Enabled again, everything gets to its place.
 
+import { joinsOf as joinsOfView } from '../../src/core/recovery-work.ts';
 import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import type { Stage } from '../stage.ts';
@@ -19,6 +20,13 @@ const WRITE_MS = 3000;
 
 function copiesOf(node: SimNode): number {
   return node.running().handle.inspect().recovery?.objectsCopied ?? 0;
+}
+
+/** Partitions that a node joins, as it knows. */
+function joinsOf(node: SimNode): number {
+  const { recovery, view } = node.running().handle.inspect();
+  if (recovery === undefined || view === undefined) return 0;
+  return joinsOfView(view, recovery.node).length;
 }
 
 /** An object that the newcomer joins and lacks, so that a write to it must copy it first. */
@@ -68,6 +76,7 @@ export const recoveryPaused = scenario(
     }
     await stage.run({ seconds: GRACE_SECONDS });
     const copied = copiesOf(newcomer);
+    if (isPausedFirst && joinsOf(newcomer) > 0) throw new RunFailure('it joins though paused');
     if (isPausedFirst && copied > 0) throw new RunFailure(`${copied} objects copied though paused`);
     const index = lackingObject(stage, newcomer);
     if (index !== undefined) {
