@@ -182,6 +182,10 @@ class Search {
     this.#tried.add(key);
     this.#steps += 1;
     if (this.#steps > MAX_SEARCH_STEPS) return false;
+    const lapse = this.#lapseOf(state, done, first);
+    // Whatever can follow on a lock that nobody may take can follow on one that others may: no need to try both.
+    if (lapse >= 0)
+      return this.#explains(done | (1n << BigInt(lapse)), { ...state, isLapsed: true }, depth);
     for (const [at, command] of this.#all.entries()) {
       const bit = 1n << BigInt(at);
       // Who was asked after another one's answer can not come before it.
@@ -193,6 +197,18 @@ class Search {
       if (this.#explains(done | bit, next, answer === undefined ? depth : depth + 1)) return true;
     }
     return false;
+  }
+
+  /** A lapse of the holder that may have been by now; -1 = none. */
+  #lapseOf({ holder, isLapsed }: State, done: bigint, first: Command): number {
+    if (holder === 0 || isLapsed) return -1;
+    return this.#all.findIndex(
+      (command, at) =>
+        command.kind === 'lapse' &&
+        command.session === holder &&
+        command.start <= first.end &&
+        (done & (1n << BigInt(at))) === 0n,
+    );
   }
 
   /** The answered command with the earliest end that is not in `done`. */
