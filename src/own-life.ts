@@ -6,6 +6,7 @@ import type { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
+import type { ApplyResult } from './core/log-entry.ts';
 import { heldKey } from './core/recovery-settings.ts';
 import { isOlderImage, witnessesOf } from './core/sightings.ts';
 import type { ClusterView, Member } from './core/view.ts';
@@ -22,6 +23,8 @@ import { encodePingInfo, type Hello } from './wire/payloads.ts';
 const MAX_LAG_TOLD_MS = 0xffff;
 /** One try to be called up by the map. */
 export const ANNOUNCE_PROPOSE_MS = 5000;
+/** What the map declined is not proposed again unchanged before this: each try is an entry of the log. */
+export const DECLINED_PAUSE_MS = 60_000;
 
 interface OwnLifeParts {
   readonly self: NodeId;
@@ -43,6 +46,8 @@ export class OwnLife {
   readonly #firstLife: Incarnation;
   /** This process asked to be called up. A map that knows its life before that knows it of another image of this disk. */
   #hasAsked = false;
+  /** The life that the map declined last, from which it was to go on, and when it may be proposed again. */
+  #declined: { incarnation: number; continues: number; untilMs: number } | undefined;
 
   constructor(parts: OwnLifeParts) {
     this.#parts = parts;
@@ -86,6 +91,7 @@ export class OwnLife {
     }
     if (continues === superblock.incarnation) await superblock.raiseIncarnation();
     await this.#tellHold();
+    if (this.#wasDeclined(continues)) throw waitingFor('the map to call this node up');
     this.#hasAsked = true;
     const result = await agreement.propose(
       {
@@ -100,7 +106,7 @@ export class OwnLife {
       },
       ANNOUNCE_PROPOSE_MS,
     );
-    if (result.code === 'refused') this.#parts.onFatal(refusedDisk(result.detail));
+    this.#noteAnswer(result, continues);
     if (this.isDisowned) throw waitingFor('the map to call this node up');
   }
 
@@ -110,6 +116,29 @@ export class OwnLife {
     const key = heldKey(self);
     if (this.#hasAsked || !isRecoveryHeld || view()?.settings.has(key) === true) return;
     await agreement.propose({ type: 'setting', key, value: '1' }, ANNOUNCE_PROPOSE_MS);
+  }
+
+  #wasDeclined(continues: Incarnation): boolean {
+    const { superblock, ports } = this.#parts;
+    const known = this.#declined;
+    if (known?.incarnation !== superblock.incarnation || known.continues !== continues)
+      return false;
+    return ports.clock.now() < known.untilMs;
+  }
+
+  /** Ends the process where no later try can succeed. */
+  #noteAnswer({ code, value, detail }: ApplyResult, continues: Incarnation): void {
+    const { onFatal, ports, self, superblock } = this.#parts;
+    const { incarnation } = superblock;
+    this.#declined = undefined;
+    if (code === 'ok' || code === 'duplicate') return;
+    const untilMs = ports.clock.now() + DECLINED_PAUSE_MS;
+    this.#declined = { incarnation, continues, untilMs };
+    if (code === 'refused') onFatal(refusedDisk(detail));
+    // A life is on the disk before it is proposed: a later one was proposed from another copy of this disk.
+    if (code !== 'stale' || value <= incarnation) return;
+    const known = `the map knows its life ${value}, this is life ${incarnation}`;
+    onFatal(refusedDisk(`a copy of the disk of n${self} is, or was, in use elsewhere: ${known}`));
   }
 
   /** C1.9, section 6: the map, or somebody who observed an earlier life, knows more of this disk than it does itself. */
