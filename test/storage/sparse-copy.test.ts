@@ -1,4 +1,4 @@
-// A copy of a sparse object costs the disk what it holds, not the 4 MiB that it spans; and it has its name before its record.
+// A copy of a sparse object costs the disk what it holds, not the 4 MiB it spans; and it has its name before its record.
 
 import * as fs from 'node:fs';
 import * as os from 'node:os';
