@@ -90,13 +90,16 @@ async function cut(stage: Stage, victim: SimNode, kind: Fault): Promise<Cure> {
   };
 }
 
-/** @param mayDamage there are copies that can heal others */
+/**
+ * @param mayDamage there are copies that can heal others
+ * @returns what is left to cure: bad copies, which other nodes heal, and a holder who closes what is open
+ */
 async function oneRound(
   stage: Stage,
   kinds: readonly Fault[],
   random: SimRandom,
   mayDamage: boolean,
-): Promise<void> {
+): Promise<Cure | undefined> {
   const most = Math.max(1, Math.floor(stage.nodes.length / 2));
   const count = random.between(1, most);
   const cures: Cure[] = [];
@@ -111,8 +114,7 @@ async function oneRound(
   }
   await stage.run({ seconds: random.exponential(5) });
   for (const cure of cures) await cure();
-  // Last: copies are healed by others, which have to be there.
-  await heal?.();
+  return heal;
 }
 
 /** Every member but at most one is up, and nothing moves. */
@@ -162,9 +164,10 @@ export const swarm = scenario(
     guest.writeForever(WORKLOAD);
     for (let round = 0; round < ROUNDS; round += 1) {
       await stage.run({ seconds: random.exponential(2) });
-      await oneRound(stage, kinds, random.fork('round'), copies > 1);
+      const heal = await oneRound(stage, kinds, random.fork('round'), copies > 1);
       if (random.chance(0.5)) await stage.check.converges({ seconds: 180 });
       if (!guest.gatewayIsAlive) guest = await attached(stage, guest);
+      await heal?.();
     }
     soundCable(stage);
     stage.heal();
