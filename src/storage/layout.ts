@@ -52,6 +52,20 @@
 //    16 u48 slot sequence      22 u32 token              26 u48 count                 32 u32 own 0-31
 //    36 u32 own 32-63          60 u32 sum of 0-59 XOR sum of the sums                 64 1024 sums (u32 per sector)
 //   Token, count and own regions are notes for a person: the row (index and journal) decides.
+//   Sector S of the object is the 4096 bytes at 16384 + 4096 * S, S from 0 to 1023; its sum is the u32 at 64 + 4 * S of the
+//   slot. 0: no data, never written or zeroed since; it reads as zeroes, whatever the file has there. Else it is
+//     CRC-32 (IEEE) of the 4096 bytes XOR mix(G, I, S), and where that is 0, it is stored as 1.
+//   The same sums stand in the journal and travel with the data. mix and HH, in unsigned 32 bits (a product is taken
+//   modulo 2^32, >> shifts zeroes in):
+//     a = (G * 0x9e3779b1) XOR (I * 0x85ebca77)
+//     b = (a XOR (a >> 15) XOR S) * 0xc2b2ae3d
+//     c = (b XOR (b >> 13) XOR I) * 0x27d4eb2f
+//     mix = c XOR (c >> 16)
+//     HH = the upper 8 bits of (a XOR (a >> 15)) * 0xc2b2ae3d
+//   Example: a sector of zeroes as sector 3 of generation 1, index 2 has the sum e44fe58f; its object is
+//   objects/01/0000000100000002.
+//   Sums that zeroes do not pass stand for sectors that were lost. What the journal has from its checkpoint on may not be
+//   in the objects yet: a script that checks a directory checks the objects of a node that was stopped in order.
 //
 // incoming/GGGGGGGGIIIIIIII.SSSSSSSSSSSSSSSS (S = staged id): a copy in the making, same format as an object.
 
