@@ -27,6 +27,7 @@ import { growAndShrink } from './scenarios/grow-and-shrink.ts';
 import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
+import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { lostForGood } from './scenarios/lost-for-good.ts';
 import { oldImage } from './scenarios/old-image.ts';
@@ -126,6 +127,7 @@ export const SCENARIOS: readonly Scenario[] = [
   twoOut,
   twoAtOnce,
   lostForGood,
+  lostAndStale,
   copiesChange,
 ];
 

@@ -40,8 +40,9 @@ export async function acceptLoss(context: LossContext): Promise<number> {
       remedy: 'ask another node: -a ADDRESS',
     });
   }
+  if (lostPartitions(context.view()).length === 0) throw nothingLost(context.view());
+  await leaveJoins(context);
   const lost = lostPartitions(context.view());
-  if (lost.length === 0) throw nothingLost(context.view());
   let begun = 0;
   for (let at = 0; at < lost.length; at += MAX_PARTITIONS_PER_ENTRY) {
     const partitions = lost.slice(at, at + MAX_PARTITIONS_PER_ENTRY);
@@ -55,6 +56,17 @@ export async function acceptLoss(context: LossContext): Promise<number> {
   }
   if (begun > 0) return begun;
   throw new OperatingError('busy', 'the cluster changed meanwhile', { advice: 'retry' });
+}
+
+/** Nobody is left to catch up from; and who joins takes writes, so it can not say that it holds nothing. */
+async function leaveJoins({ self, view, propose }: LossContext): Promise<void> {
+  const joins = lostPartitions(view()).filter(({ policy, p }) => {
+    return view().partition(policy, p).joining.includes(self);
+  });
+  for (let at = 0; at < joins.length; at += MAX_PARTITIONS_PER_ENTRY) {
+    const partitions = joins.slice(at, at + MAX_PARTITIONS_PER_ENTRY);
+    await propose({ type: 'isrAbort', partitions, node: self });
+  }
 }
 
 function nothingLost(view: ClusterView): OperatingError {

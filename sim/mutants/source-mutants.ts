@@ -5,6 +5,7 @@
 // Some rules have more than one guard; then all of them are broken at once (`also`), since no story fails when one of them
 // is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
+import { COPY_MUTANTS } from './copy-mutants.ts';
 import { OUTAGE_MUTANTS } from './outage-mutants.ts';
 
 export interface SourceMutant {
@@ -325,6 +326,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     to: 'if (view.retired.size >= 0 || ',
   },
   ...OUTAGE_MUTANTS,
+  ...COPY_MUTANTS,
   {
     name: 'copies-ignored',
     breaks: 'decision 16: another number of copies is another choice of the ring',

@@ -214,6 +214,8 @@ export function isLost(config: PartitionConfig, isThere: IsLive): boolean {
  */
 export function acceptLoss(config: PartitionConfig, node: NodeId, isThere: IsLive): ConfigChange {
   if (!isLost(config, isThere)) return 'it is not lost';
+  // It might have taken writes, or keep what it had before.
+  if (config.joining.includes(node)) return `n${node} is joining here`;
   const { targets } = config;
   const cfg = (config.cfg + 1) as ConfigVersion;
   return { cfg, targets, inSync: [node], joining: [], doubtful: [] };

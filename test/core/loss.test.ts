@@ -65,6 +65,19 @@ test('lost: it starts anew with one member that lives and holds data, at the cfg
   t.is(cell.apply(make.acceptLoss({ partitions: [cas], node: left })).code, 'stale', 'once');
 });
 
+test('lost: who joins it can not say that it holds nothing: it gives the join up first', (t) => {
+  const cell = clusterOf({ nodes: 4, copies: 2 });
+  const { inSync } = configAt(cell, P);
+  const [joiner] = [...cell.state.members.keys()].filter((node) => !inSync.includes(node));
+  const node = joiner ?? 0;
+  cell.apply(make.isrJoin({ partitions: [casOf(cell, P)], node }));
+  t.deepEqual(configAt(cell, P).joining, nodeIds(node));
+  retireAllOf(cell);
+  t.is(cell.apply(make.acceptLoss({ partitions: [casOf(cell, P)], node })).code, 'stale');
+  t.is(cell.apply(make.isrAbort({ partitions: [casOf(cell, P)], node })).code, 'ok');
+  t.is(cell.apply(make.acceptLoss({ partitions: [casOf(cell, P)], node })).code, 'ok');
+});
+
 test('lost: a holder of a volume with a part in it is fenced, its successor owes the barrier', (t) => {
   const { cell, left } = twoGone();
   const volume = cell.apply(make.volumeCreate({ name: 'big' })).value;
