@@ -7,7 +7,7 @@ import type { Guest } from '../guest.ts';
 import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
-import { DISK_FAULTS, hurtDisk, isDiskFault } from './disk-faults.ts';
+import { allHealed, DISK_FAULTS, hurtDisk, isDiskFault } from './disk-faults.ts';
 
 const ROUNDS = 6;
 /** Long runs: `npm run sim` has the rest. */
@@ -109,6 +109,7 @@ export const randomFaults = scenario(
     await guest.detach();
     last.attach(stage.anyRunning());
     await stage.check.everyAcknowledgedWriteIsReadable(last);
+    await allHealed(stage);
     await stage.check.replicasAreIdentical();
   },
 );

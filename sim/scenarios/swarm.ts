@@ -9,7 +9,14 @@ import type { SimNode } from '../sim-node.ts';
 import type { SimRandom } from '../sim-random.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
-import { type Cure, DISK_FAULTS, damages, hurtDisk, isDiskFault } from './disk-faults.ts';
+import {
+  allHealed,
+  type Cure,
+  DISK_FAULTS,
+  damages,
+  hurtDisk,
+  isDiskFault,
+} from './disk-faults.ts';
 
 const MAX_NODES = 9;
 const ROUNDS = 5;
@@ -181,6 +188,7 @@ export const swarm = scenario(
     await guest.detach();
     last.attach(stage.anyRunning());
     await stage.check.everyAcknowledgedWriteIsReadable(last);
+    await allHealed(stage);
     await stage.check.replicasAreIdentical();
   },
 );
