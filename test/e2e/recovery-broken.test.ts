@@ -19,8 +19,8 @@ import { TaggedWriter } from './tagged-writer.ts';
 const TEST_TIMEOUT_MS = 8 * 60_000;
 const TARGET = 5;
 const OTHERS = [1, 2, 3, 4];
-const SHAPE = { volume: 'disk', blocks: 1024, blockBytes: 65_536, inFlight: 4 };
-const SLOW = '6MiB';
+const SHAPE = { volume: 'disk', blocks: 512, blockBytes: 65_536, inFlight: 8 };
+const SLOW = '3MiB';
 const DOWN_MS = 30_000;
 const MIDWAY_MS = 60_000;
 const IN_SYNC_MS = 120_000;
@@ -41,7 +41,7 @@ declareUnless(missingMounts(), 'expected')(
     const disk = new Tmpfs(path.join(dir, `n${TARGET}`), '512m');
     let cluster: Cluster | undefined;
     try {
-      cluster = await startCluster({ nodes: 5, copies: 3, volume: 'disk:64MiB', dir });
+      cluster = await startCluster({ nodes: 5, copies: 3, volume: 'disk:32MiB', dir });
       const run = { t, cluster, disk };
       const startedAt = performance.now();
       for (const trouble of TROUBLES) await disturbed(run, trouble);
