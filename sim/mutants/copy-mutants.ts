@@ -1,9 +1,7 @@
 // Mutants of the source about single copies: from whom one may be repaired, and which one may answer. Both rules have
 // several guards, so each mutant breaks all of them.
 
-import type { SourceMutant } from './source-mutants.ts';
-
-export const COPY_MUTANTS: readonly SourceMutant[] = [
+export const COPY_MUTANTS = [
   {
     name: 'repairs-from-another-version',
     breaks: '4.10: a copy is repaired from its own version only',
@@ -41,4 +39,4 @@ export const COPY_MUTANTS: readonly SourceMutant[] = [
       },
     ],
   },
-];
+] as const;
