@@ -37,6 +37,7 @@ import { outAndBack } from './scenarios/out-and-back.ts';
 import { outagesOverlap } from './scenarios/outages-overlap.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
+import { readerDies } from './scenarios/reader-dies.ts';
 import { recoveryBroken } from './scenarios/recovery-broken.ts';
 import { recoveryOrder } from './scenarios/recovery-order.ts';
 import { recoveryPaused } from './scenarios/recovery-paused.ts';
@@ -126,6 +127,7 @@ export const SCENARIOS: readonly Scenario[] = [
   growAndShrink,
   twoOut,
   twoAtOnce,
+  readerDies,
   lostForGood,
   lostAndStale,
   copiesChange,
