@@ -80,7 +80,9 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
     revokeInvite: (id) => revoke(context, id),
     set: (name, value) => set(context, name, value),
     enableRecovery: (isEnabled) => enableRecovery(context, isEnabled),
-    alterCopies: (copies, minCopies) => alterCopies(context, copies, minCopies),
+    alterCopies: (copies, minCopies, strict) => {
+      return alterCopies(context, { copies, minCopies, strict });
+    },
     lossPlan: () => lossPlan(view()),
     acceptLoss: () => acceptLoss(context),
     lookForVoters,
@@ -229,11 +231,15 @@ async function enableRecovery(context: MemberAdminContext, isEnabled: boolean): 
 
 async function alterCopies(
   context: MemberAdminContext,
-  copies: number,
-  minCopies = Math.floor(copies / 2) + 1,
+  wanted: {
+    readonly copies: number;
+    readonly minCopies: number | undefined;
+    readonly strict: boolean | undefined;
+  },
 ): Promise<void> {
   const policy = 0 as PolicyId;
-  const strict = context.view().policies.get(policy)?.strict ?? false;
+  const { copies, minCopies = Math.floor(copies / 2) + 1 } = wanted;
+  const strict = wanted.strict ?? context.view().policies.get(policy)?.strict ?? false;
   const body = { type: 'policyChange', policy, copies, minCopies, strict } as const;
   done(await context.propose(body), 'the default policy');
 }

@@ -145,8 +145,8 @@ export interface ClusterAdmin {
   set(name: string, value: string): Promise<void>;
   /** Pauses recovery everywhere, or ends every pause. */
   enableRecovery(isEnabled: boolean): Promise<void>;
-  /** Of the default policy. */
-  alterCopies(copies: number, minCopies: number | undefined): Promise<void>;
+  /** Of the default policy; zones stay strict or not unless that is said. */
+  alterCopies(copies: number, minCopies: number | undefined, strict?: boolean): Promise<void>;
   /** What is lost for good, and what accepting it means (section 6). */
   lossPlan(): LossPlan;
   /**

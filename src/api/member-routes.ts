@@ -92,11 +92,15 @@ function addClusterRoutes(app: FastifyInstance, handle: NodeHandle): void {
     return answer(handle, 'setting', { name, value });
   });
   app.post('/v1/cluster/alter-copy', async (request) => {
-    const { copies, minCopies } = parseAlterCopies(request.body);
+    const { copies, minCopies, strict } = parseAlterCopies(request.body);
     viewOf(handle);
-    await handle.admin().alterCopies(copies, minCopies);
+    await handle.admin().alterCopies(copies, minCopies, strict);
     const policy = viewOf(handle).policies.get(0 as never);
-    const data = { copies, minCopies: policy?.minCopies ?? minCopies ?? 0 };
+    const data = {
+      copies,
+      minCopies: policy?.minCopies ?? minCopies ?? 0,
+      strict: policy?.strict ?? false,
+    };
     return answer(handle, 'copies', data);
   });
   app.get('/v1/cluster/loss', async () => {

@@ -122,7 +122,7 @@ export function parseRecoveryEnabled(body: unknown): { readonly enabled: boolean
 
 /** @throws OperatingError 'usage' */
 export function parseAlterCopies(body: unknown): AlterCopiesRequest {
-  const request = checked(body, { copies: COPIES, minCopies: COPIES });
+  const request = checked(body, POLICY);
   if (request['copies'] === undefined) throw usage('the field "copies" is missing');
   checkMinCopies(request as unknown as AlterCopiesRequest);
   return request as unknown as AlterCopiesRequest;

@@ -39,6 +39,7 @@ export function addClusterCareCommands(cluster: Command, io: Io): void {
 interface CopiesData {
   readonly copies: number;
   readonly minCopies: number;
+  readonly strict: boolean;
 }
 
 function addAlterCopy(cluster: Command, io: Io): void {
@@ -51,23 +52,33 @@ function addAlterCopy(cluster: Command, io: Io): void {
       'live copies that writes need (half of copies, plus one)',
       countOf('min-copies', MAX_COPIES),
     )
+    .option('--strict', 'never two copies in one zone')
+    .option('--no-strict', 'two copies in one zone where there are too few')
     .addHelpText('after', helpTail('dog cluster alter-copy -c 2', 'dog cluster alter-copy -c 1 -f'))
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);
-      const { copies, minCopies } = command.optsWithGlobals<{
+      const { copies, minCopies, strict } = command.opts<{
         copies: number;
         minCopies?: number;
+        strict?: boolean;
       }>();
       const { data } = await session.ask<ClusterData>('/v1/cluster');
       if (copies < data.copies) {
         const question = `Keep ${copies} of ${data.copies} copies of every block?`;
         await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
       }
-      const body = { copies, ...(minCopies === undefined ? {} : { minCopies }) };
+      const body = {
+        copies,
+        ...(minCopies === undefined ? {} : { minCopies }),
+        ...(strict === undefined ? {} : { strict }),
+      };
       const route = '/v1/cluster/alter-copy';
       const answer = await session.ask<CopiesData>(route, { method: 'POST', body });
       show(session, answer, 'cluster.alter-copy', {
-        human: (is) => `The default policy has ${is.copies} copies, writes need ${is.minCopies}.\n`,
+        human: (is) => {
+          const zones = is.strict ? ', strict zones' : '';
+          return `The default policy has ${is.copies} copies, writes need ${is.minCopies}${zones}.\n`;
+        },
         raw: (is) => `${is.copies}\t${is.minCopies}\n`,
       });
     });

@@ -376,4 +376,5 @@ export interface SettingRequest {
 export interface AlterCopiesRequest {
   readonly copies: number;
   readonly minCopies?: number;
+  readonly strict?: boolean;
 }

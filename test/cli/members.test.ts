@@ -173,6 +173,11 @@ test('alter-copy: fewer copies are asked for first', async (t) => {
   t.is(code, 0);
   t.is(out, 'The default policy has 1 copies, writes need 1.\n');
   t.is((await dog('cluster', 'alter-copy', '-c', '3')).code, 0, 'more need no question');
+  const strict = await dog('cluster', 'alter-copy', '-c', '3', '--strict', '--min-copies', '1');
+  t.is(strict.out, 'The default policy has 3 copies, writes need 1, strict zones.\n');
+  t.regex((await dog('cluster', 'alter-copy', '-c', '3')).out, /writes need 2, strict zones/);
+  const any = await dog('cluster', 'alter-copy', '-c', '3', '--no-strict');
+  t.is(any.out, 'The default policy has 3 copies, writes need 2.\n');
 });
 
 test('invites: made with an end, listed, revoked', async (t) => {
