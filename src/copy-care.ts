@@ -39,12 +39,13 @@ export class CopyCare {
   condition(): NodeCondition {
     const { self, datapath, scrub } = this.#context;
     const { repairer, scrubber, cacheLosses } = datapath() ?? {};
+    const { repairs } = scrub;
     const unhealed = repairer?.unhealed(MAX_TOLD_OBJECTS) ?? [];
     return {
       node: self,
-      sectorsRepaired: repairer?.sectorsRepaired ?? 0,
-      objectsRepaired: repairer?.objectsRepaired ?? 0,
-      lastRepairMs: repairer?.lastRepairMs ?? 0,
+      sectorsRepaired: repairs.sectors,
+      objectsRepaired: repairs.objects,
+      lastRepairMs: repairs.lastMs,
       damagedCount: repairer?.damagedCount ?? 0,
       damaged: unhealed.map(({ generation, index, lost, reason }) => ({
         generation,

@@ -4,10 +4,12 @@
 import type { RoundsInput } from './actors/rounds.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import {
+  addedRepairs,
   afterPartition,
   afterRun,
   dueKind,
   lateKinds,
+  type RepairTally,
   type ScrubCommand,
   type ScrubKind,
   type ScrubMemo,
@@ -44,6 +46,8 @@ export class ScrubDuties {
   readonly input: RoundsInput;
   readonly #context: ScrubContext;
   #memo: ScrubMemo;
+  /** Of processes before this one. */
+  readonly #earlier: RepairTally;
   #savedMs = 0;
   #isSaving = false;
   #isStopped = false;
@@ -55,14 +59,28 @@ export class ScrubDuties {
   constructor(context: ScrubContext) {
     this.#context = context;
     this.#memo = loadScrubMemo(context.disk, context.clock, context.trace);
+    this.#earlier = this.#memo.repairs;
     this.input = {
-      workDue: () => this.#due() !== undefined,
+      // Asked every SCRUB_LOOK_MS: a repair is remembered as soon, also while nothing is scrubbed.
+      workDue: () => {
+        if (this.repairs.lastMs !== this.#memo.repairs.lastMs) this.#save();
+        return this.#due() !== undefined;
+      },
       work: () => this.#work(),
       warn: (what, reason) => {
         this.#lastError = reason instanceof OperatingError ? reason : undefined;
         context.trace.warn(what, { reason: messageOf(reason) });
       },
     };
+  }
+
+  /** What was repaired here in the last day, also before this start. */
+  get repairs(): RepairTally {
+    const { repairer } = this.#context.datapath() ?? {};
+    if (repairer === undefined) return this.#earlier;
+    const { sectorsRepaired, objectsRepaired, lastRepairMs } = repairer;
+    const own = { sectors: sectorsRepaired, objects: objectsRepaired, lastMs: lastRepairMs };
+    return addedRepairs(this.#earlier, own, this.#context.clock.date());
   }
 
   status(): ScrubStatus {
@@ -173,6 +191,7 @@ export class ScrubDuties {
     if (this.#isSaving || this.#isStopped) return;
     this.#isSaving = true;
     this.#savedMs = clock.now();
+    this.#memo = { ...this.#memo, repairs: this.repairs };
     const saved = this.#memo;
     saveScrubMemo(disk, saved, (error) => {
       this.#isSaving = false;

@@ -3,11 +3,10 @@
 import type { Warning } from '../core/admin-shapes.ts';
 import type { NodeCondition } from '../core/condition.ts';
 import type { GenerationId, VolumeId } from '../core/ids.ts';
+import { REPAIR_TOLD_MS } from '../core/scrub.ts';
 import { OBJECT_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
 
-/** A repair is told for so long. */
-export const REPAIR_TOLD_MS = 24 * 60 * 60 * 1000;
 /** A loss of unflushed writes is told for so long. */
 export const CACHE_LOSS_TOLD_MS = REPAIR_TOLD_MS;
 /** Ranges and objects named in one message; the rest is counted. */

@@ -34,7 +34,7 @@ export interface CacheLoss {
 
 export interface NodeCondition {
   readonly node: NodeId;
-  /** Since the node's start. */
+  /** In the last day, also before the node's start. */
   readonly sectorsRepaired: number;
   readonly objectsRepaired: number;
   /** Date of the last repair, ms since 1970; 0 = none. */

@@ -17,8 +17,33 @@ export interface ScrubRun {
   readonly doneBytes: number;
 }
 
-/** What a node remembers of its scrubs. */
+/** A repair is told for so long. */
+export const REPAIR_TOLD_MS = 24 * 60 * 60 * 1000;
+
+/** What was repaired, since nothing had been for a day. */
+export interface RepairTally {
+  readonly sectors: number;
+  /** Objects that were repaired as a whole. */
+  readonly objects: number;
+  /** Date of the last repair, ms since 1970; 0 = none. */
+  readonly lastMs: number;
+}
+
+export const NO_REPAIRS: RepairTally = { sectors: 0, objects: 0, lastMs: 0 };
+
+/** Those of this process after those of earlier ones, as far as they are told still. */
+export function addedRepairs(earlier: RepairTally, own: RepairTally, dateMs: number): RepairTally {
+  if (dateMs - earlier.lastMs > REPAIR_TOLD_MS) return own;
+  return {
+    sectors: earlier.sectors + own.sectors,
+    objects: earlier.objects + own.objects,
+    lastMs: Math.max(earlier.lastMs, own.lastMs),
+  };
+}
+
+/** What a node remembers of its scrubs, and of what was repaired. */
 export interface ScrubMemo {
+  readonly repairs: RepairTally;
   readonly isPaused: boolean;
   readonly run: ScrubRun | undefined;
   /** Dates of the last complete runs; before the first one, of the memo itself. */
@@ -59,7 +84,8 @@ export interface ScrubStatus extends ScrubMemo {
 
 /** A node that has never scrubbed: the first runs are due a period from now. */
 export function freshMemo(dateMs: number): ScrubMemo {
-  return { isPaused: false, run: undefined, lightMs: dateMs, deepMs: dateMs };
+  const repairs = NO_REPAIRS;
+  return { isPaused: false, run: undefined, lightMs: dateMs, deepMs: dateMs, repairs };
 }
 
 /** The memo with a run that begins now. */

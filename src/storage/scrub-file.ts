@@ -1,11 +1,13 @@
-// Bytes of what a node remembers of its scrubs, file `scrub` in the data directory: 512 bytes, replaced as a whole
-// (scrub.new, sync, rename, folder sync). Integers are little-endian. It is a convenience: when it is damaged, scrubbing
-// begins anew, and nothing else depends on it.
+// Bytes of what a node remembers of its scrubs and repairs, file `scrub` in the data directory: 512 bytes, replaced as a
+// whole (scrub.new, sync, rename, folder sync). Integers are little-endian. It is a convenience: when it is damaged,
+// scrubbing begins anew, and nothing else depends on it.
 //     0 u32 magic "SSCR"        4 u32 format version      8 u8 paused (1/0)          9 u8 run: 0 none, 1 light, 2 deep
 //    10 u48 date of the last complete light run          16 u48 of the last deep one
 //    22 u48 date at which the run began                  28 u48 its position + 1     34 u48 its total bytes
-//    40 u48 its bytes done                              508 u32 sum of 0-507
-//   Dates are ms since 1970. Partitions with keys below position + 1 are done.
+//    40 u48 its bytes done                               46 u48 sectors that were repaired
+//    52 u48 objects repaired as a whole                   58 u48 date of the last repair, 0 = none
+//   508 u32 sum of 0-507
+//   Dates are ms since 1970. Partitions with keys below position + 1 are done. Format 1 has zeroes from 46 on.
 
 import { OperatingError } from '../core/errors.ts';
 import { freshMemo, type ScrubMemo } from '../core/scrub.ts';
@@ -16,7 +18,7 @@ import { BLOCK_BYTES, getU48, isSealed, sealBlock, setU48, viewOfBytes } from '.
 export const SCRUB_PATH = 'scrub';
 const SCRUB_NEW_PATH = 'scrub.new';
 const SCRUB_MAGIC = 0x52435353;
-const SCRUB_FORMAT = 1;
+const SCRUB_FORMAT = 2;
 const RUN_KINDS = [undefined, 'light', 'deep'] as const;
 
 /** The memo of this disk; a fresh one where there is none that can be believed. */
@@ -66,7 +68,7 @@ export function saveScrubMemo(
   }
 }
 
-function encode({ isPaused, run, lightMs, deepMs }: ScrubMemo): Uint8Array {
+function encode({ isPaused, run, lightMs, deepMs, repairs }: ScrubMemo): Uint8Array {
   const block = new Uint8Array(BLOCK_BYTES);
   const view = viewOfBytes(block);
   view.setUint32(0, SCRUB_MAGIC, true);
@@ -79,6 +81,9 @@ function encode({ isPaused, run, lightMs, deepMs }: ScrubMemo): Uint8Array {
   setU48(view, 28, (run?.position ?? -1) + 1);
   setU48(view, 34, run?.totalBytes ?? 0);
   setU48(view, 40, run?.doneBytes ?? 0);
+  setU48(view, 46, repairs.sectors);
+  setU48(view, 52, repairs.objects);
+  setU48(view, 58, repairs.lastMs);
   sealBlock(block);
   return block;
 }
@@ -92,6 +97,11 @@ function decode(block: Uint8Array): ScrubMemo | undefined {
     isPaused: block[8] === 1,
     lightMs: getU48(view, 10),
     deepMs: getU48(view, 16),
+    repairs: {
+      sectors: getU48(view, 46),
+      objects: getU48(view, 52),
+      lastMs: getU48(view, 58),
+    },
     run:
       kind === undefined
         ? undefined

@@ -1,8 +1,9 @@
 // What the members say of their copies, as health tells it.
 
 import test from 'ava';
-import { CACHE_LOSS_TOLD_MS, copyWarnings, REPAIR_TOLD_MS } from '../../src/api/copy-health.ts';
+import { CACHE_LOSS_TOLD_MS, copyWarnings } from '../../src/api/copy-health.ts';
 import type { NodeCondition } from '../../src/core/condition.ts';
+import { REPAIR_TOLD_MS } from '../../src/core/scrub.ts';
 import { decodeCondition, encodeCondition } from '../../src/wire/condition.ts';
 
 const view = (copies: number) =>

@@ -12,6 +12,7 @@ const MEMO = {
     4e12,
   ),
   isPaused: true,
+  repairs: { sectors: 7, objects: 2, lastMs: 1_700_000_000_456 },
 };
 
 async function saved(world: CrashWorld): Promise<void> {

@@ -51,6 +51,6 @@ test('formats: the example of the page is right', (t) => {
       page,
     ) ?? [];
   const zeroes = new Uint8Array(4096);
-  t.is(sectorSum(Number(g), Number(i), Number(s), zeroes, 0).toString(16).padStart(8, '0'), sum);
-  t.is(objectPath(Number(g), Number(i)), file);
+  t.is(sum, sectorSum(Number(g), Number(i), Number(s), zeroes, 0).toString(16).padStart(8, '0'));
+  t.is(file, objectPath(Number(g), Number(i)));
 });
