@@ -18,6 +18,7 @@ test('audit: where voters are divided most of the members that know judge, three
   t.is(judgeAuditByAll(['a', 'b', 'a'], 'a'), 'right');
   t.is(judgeAuditByAll(['a', 'b', 'a', 'b'], 'a'), 'unclear');
   t.is(judgeAuditByAll(['a', 'b'], 'a'), 'unclear', 'two are no majority of anything');
+  t.is(judgeAuditByAll(['a', undefined], 'a'), 'unclear', 'nor is the own word alone');
 });
 
 /** n1 with what the others' states hashed to at index 10; n1's own is `a`. */
