@@ -6,8 +6,8 @@ import type { ClusterView } from './view.ts';
 
 /** Nobody says it more often, */
 export const MIN_STATS_PAUSE_MS = 10_000;
-/** and all members together about once in this time: a rumour reaches each of them several times. */
-export const STATS_PAUSE_PER_MEMBER_MS = 1000;
+/** and all members together about once in this time: each rumour reaches a node several times, 80 B/s in all. */
+export const STATS_PAUSE_PER_MEMBER_MS = 3000;
 /** Per mille. */
 export const MAX_LOAD = 1000;
 /** Loads within one step are equal: a choice must not follow noise. */
