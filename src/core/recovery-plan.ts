@@ -2,6 +2,7 @@
 // change per partition and plan, since each raises cfg; the next plan goes on. At rest, with all members up, only the
 // explicit partitions are looked at; while a member is down all are, for I = T may hold it (too few were live).
 
+import { FullTrials } from './full-trials.ts';
 import { hash32 } from './hash.ts';
 import { type NodeId, type PolicyId, partitionKey } from './ids.ts';
 import { type EntryBody, MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
@@ -54,6 +55,7 @@ export class ChangePlanner {
   #lonelySince = new Map<number, number>();
   /** partitionKey -> ms, while no sure member is up. */
   #unsureSince = new Map<number, number>();
+  readonly #fullTrials = new FullTrials();
 
   /** What the last look found, and until when it holds: a look at all partitions of a large cluster is dear. */
   #last: LastPlan | undefined;
@@ -95,12 +97,14 @@ export class ChangePlanner {
     const unsure = new Map<number, number>();
     const load = new JoinLoad();
     const planned: Planned[] = [];
+    this.#fullTrials.begin(view);
     for (const policy of view.policies.values()) {
       for (const p of slow.length > 0 ? allPartitions(view) : partitionsToSee(view, policy.id)) {
         const config = view.partition(policy.id, p);
         const live = liveCount(config, isLive);
         const key = partitionKey(policy.id, p);
         const urgency = urgencyOf(config, policy, isLive);
+        this.#fullTrials.see(key, config);
         for (const node of config.joining) load.note(node, urgency);
         const place = { policy: policy.id, urgency, live };
         const cas = { policy: policy.id, p, cfg: config.cfg };
@@ -117,7 +121,9 @@ export class ChangePlanner {
         const isLonely = live === 1 && policy.copies > 1 && now - since >= SPARE_AFTER_MS;
         const isSpared: IsLive = (node) => slow.includes(node) && live >= policy.minCopies;
         const mayHold: IsLive = (node) =>
-          mayJoin(node) && !isSpared(node) && hasRoom(view, node, live >= policy.copies);
+          mayJoin(node) &&
+          !isSpared(node) &&
+          (hasRoom(view, node, live >= policy.copies) || this.#fullTrials.has(node, key));
         const change =
           changeOf(config, policy, isLive, mayHold) ??
           slowChangeOf(config, policy, isLive, slow) ??

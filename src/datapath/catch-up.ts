@@ -5,7 +5,7 @@
 // one object, never for the partition. In which order partitions are drained, and whether at all, is its caller's.
 
 import { OperatingError } from '../core/errors.ts';
-import type { MapIndex, NodeId, ObjectId } from '../core/ids.ts';
+import { type MapIndex, type NodeId, type ObjectId, partitionOfKey } from '../core/ids.ts';
 import type { ClusterView } from '../core/view.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
@@ -247,6 +247,8 @@ export class CatchUp {
           if (lost > 0) orders.incomplete?.(drain);
           return next();
         }
+        // 4.9: what would stay half done leaves, instead of trying for ever.
+        if (error.code === 'no-space') this.#parts.noRoom?.(partitionOfKey(drain.key));
         if (isCurrent(this.#parts, drain) && drain.isWanted()) orders.failed?.(drain, row, error);
         done(error);
       });

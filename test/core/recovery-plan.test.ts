@@ -151,6 +151,35 @@ test('plan: a full member is not joined, a joiner that became full leaves; bette
   t.deepEqual(textOf(new ChangePlanner().plan(viewOf(cell.state), 0)), ['isrShrink n3']);
 });
 
+test('plan: a full member that was down joins once what it was in; what it leaves for want of room stays left (4.9)', (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  const planner = new ChangePlanner();
+  const plan = () => planner.plan(viewOf(cell.state), 0);
+  say(cell, 3, 'full');
+  plan();
+  down(cell, 3);
+  plan();
+  cell.apply(entryBodies.nodeUp({ node: 3, incarnation: 2 }));
+  const bodies = plan();
+  t.deepEqual(textOf(bodies), ['isrJoin n3']);
+  for (const body of bodies) cell.apply(body);
+  t.true(ALL.every((p) => configAt(cell, p).joining.includes(nodeId(3))));
+  t.deepEqual(textOf(plan()), [], 'a joiner under trial is not sent away');
+  cell.apply(entryBodies.isrShrink({ partitions: [casOf(cell, 0)], node: 3 }));
+  const rest = ALL.slice(1).map((p) => casOf(cell, p));
+  const source = 1;
+  cell.apply(entryBodies.isrPromote({ partitions: rest, node: 3, source, incarnation: 2 }));
+  t.deepEqual(textOf(plan()), [], 'one that had no room is asked no second time');
+  t.deepEqual(
+    ALL.map((p) => configAt(cell, p).inSync.includes(nodeId(3))),
+    ALL.map((p) => p !== 0),
+  );
+  down(cell, 3);
+  plan();
+  cell.apply(entryBodies.nodeUp({ node: 3, incarnation: 3 }));
+  t.deepEqual(textOf(plan()), ['isrJoin n3'], 'but in its next life');
+});
+
 test('plan: a nearly full member takes no ring moves, and a full one is no spare (4.9)', (t) => {
   const cell = clusterOf({ nodes: 2, copies: 2 });
   cell.apply(entryBodies.nodeJoin({ peer: 3 }));
