@@ -3,6 +3,7 @@
 // bad copies at a time than its redundancy bears.
 
 import { MIB, OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import type { Guest } from '../guest.ts';
 import type { SimNode } from '../sim-node.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
@@ -141,8 +142,13 @@ async function healed(stage: Stage): Promise<void> {
   else unhealed.delete(stage);
 }
 
-/** At the end, when a guest has read all that was ever written: every copy was looked at, and none is bad. */
-export async function allHealed(stage: Stage): Promise<void> {
+/**
+ * At the end: every copy was looked at, and none is bad. A member that was away when its objects were closed has them open
+ * until the next write to each; no scrub looks at them before.
+ */
+export async function allHealed(stage: Stage, guest: Guest): Promise<void> {
+  const blocks = guest.volume.sizeBytes / SECTOR_BYTES;
+  for (let block = 0; block < blocks; block += OBJECT_SECTORS) await guest.write(block);
   await healed(stage);
   if (unhealed.has(stage)) throw new RunFailure('objects of idle guests are never closed');
 }

@@ -109,7 +109,7 @@ export const randomFaults = scenario(
     await guest.detach();
     last.attach(stage.anyRunning());
     await stage.check.everyAcknowledgedWriteIsReadable(last);
-    await allHealed(stage);
+    await allHealed(stage, last);
     await stage.check.replicasAreIdentical();
   },
 );

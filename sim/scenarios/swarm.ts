@@ -188,7 +188,7 @@ export const swarm = scenario(
     await guest.detach();
     last.attach(stage.anyRunning());
     await stage.check.everyAcknowledgedWriteIsReadable(last);
-    await allHealed(stage);
+    await allHealed(stage, last);
     await stage.check.replicasAreIdentical();
   },
 );
