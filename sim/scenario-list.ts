@@ -21,6 +21,7 @@ import { forgottenEntry } from './scenarios/forgotten-entry.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { fullDisk } from './scenarios/full-disk.ts';
 import { fullRecovery } from './scenarios/full-recovery.ts';
+import { fullReturns } from './scenarios/full-returns.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
@@ -95,6 +96,7 @@ export const SCENARIOS: readonly Scenario[] = [
   cacheLost,
   failingDisk,
   fullDisk,
+  fullReturns,
   fullRecovery,
   bitRot,
   repairBehind,
