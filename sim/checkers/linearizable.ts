@@ -186,11 +186,17 @@ class Search {
     // Whatever can follow on a lock that nobody may take can follow on one that others may: no need to try both.
     if (lapse >= 0)
       return this.#explains(done | (1n << BigInt(lapse)), { ...state, isLapsed: true }, depth);
+    const sameKind = new Set<CommandKind>();
     for (const [at, command] of this.#all.entries()) {
       const bit = 1n << BigInt(at);
       // Who was asked after another one's answer can not come before it.
       if (command.start > first.end || (done & bit) !== 0n) continue;
       const { answer } = command;
+      if (answer === undefined && command.session === 0) {
+        // Of those nobody was answered one is as good as another: the one that was asked first stands for all.
+        if (sameKind.has(command.kind)) continue;
+        sameKind.add(command.kind);
+      }
       const next =
         answer === undefined ? unanswered(state, command) : answered(state, command, answer);
       if (next === undefined) continue;
