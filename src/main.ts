@@ -12,6 +12,7 @@ import { InvariantError } from './core/invariant.ts';
 import { lockDataDirectory } from './io/data-lock.ts';
 import { watchDataDirectory } from './io/data-watch.ts';
 import { openFileDisk } from './io/file-disk.ts';
+import { refuseForeignFiles } from './io/foreign-files.ts';
 import { createLogTrace, type LogTrace } from './io/log-trace.ts';
 import { createRealClock } from './io/real-clock.ts';
 import { createRealRandom } from './io/real-random.ts';
@@ -60,6 +61,7 @@ function terminal(): Terminal {
 }
 
 async function run(options: SheepOptions): Promise<void> {
+  refuseForeignFiles(options.data);
   const isReserveGiven = giveReserve(options.data);
   const unlock = lockDataDirectory(options.data);
   for (const address of [...options.nbd, ...options.api]) checkSocketFolder(address);

@@ -39,6 +39,10 @@ const START_REMEDY =
 /** In this order: -a and -p, --dir, SHEEPDOG_API, the service's socket, the dev cluster of this very folder. */
 export async function findTarget(where: Where, env: NodeJS.ProcessEnv): Promise<Target> {
   if (where.address !== undefined || where.port !== undefined) {
+    if (where.dir !== undefined) {
+      const remedy = 'leave out --dir, or -a and -p';
+      throw new CommandError('usage', '--dir names a node, and so do -a and -p', remedy);
+    }
     return { host: where.address ?? '127.0.0.1', port: portOf(where.port ?? String(DEFAULT_PORT)) };
   }
   if (where.dir !== undefined) return livingNodeUnder(where.dir);

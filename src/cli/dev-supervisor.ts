@@ -96,8 +96,8 @@ export class DevSupervisor {
       throw new CommandError('exists', `${node.plan.name} runs already (pid ${node.pid})`);
     }
     this.#start(node);
-    await this.#until(node, 'listening', () => true);
-    return node.describe();
+    const status = await this.#until(node, 'listening', () => true);
+    return { ...node.describe(), isBlank: status.phase === 'blank' && node.plan.isJoined };
   }
 
   #start(node: DevNode, joinToken?: string): void {
@@ -133,6 +133,11 @@ export class DevSupervisor {
 
   async #formatOnce(first: DevNode): Promise<void> {
     const status = await this.#until(first, 'listening', () => true);
+    if (status.phase === 'blank' && first.plan.isJoined) {
+      const message = `${first.plan.name} is blank: ${first.dir} was removed, or emptied`;
+      const remedy = `put it back; or, if nothing under ${this.dir} is needed, remove all of it`;
+      throw new CommandError('missing', message, remedy);
+    }
     if (status.phase === 'blank') {
       const body = { name: 'dev', copies: this.#plan.copies };
       await first.ask<StatusData>('/v1/cluster/format', { method: 'POST', body });

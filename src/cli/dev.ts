@@ -102,13 +102,18 @@ function addTalk(dev: Command, io: Io): void {
     .addHelpText('after', helpTail('dog dev start 3', 'dog dev start n3 --dir /tmp/d'))
     .action((node: string, _options, command: Command) => {
       const number = numberOf(node);
-      return talk(
-        command,
-        io,
-        { command: 'start', node: number },
-        () => `n${number} runs again.\n`,
+      return talk(command, io, { command: 'start', node: number }, (data) =>
+        startedText(number, data),
       );
     });
+}
+
+function startedText(number: number, data: object): string {
+  if (!('isBlank' in data) || data.isBlank !== true) return `n${number} runs again.\n`;
+  return (
+    `n${number} runs, and is BLANK: its directory was removed, or emptied. It is no member any more.\n` +
+    `Put the directory back and start it again; or, if it is lost: dog node forget n${number}\n`
+  );
 }
 
 async function talk(

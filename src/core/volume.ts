@@ -79,9 +79,10 @@ function byteLength(text: string): number {
 
 /** Why this is no size of a volume; undefined when it is one. Says what an odd size would be rounded to. */
 export function sizeProblem(sizeBytes: number): string | undefined {
-  if (!Number.isSafeInteger(sizeBytes)) return 'a size is a whole number of bytes';
   if (sizeBytes <= 0) return 'a volume has more than 0 bytes';
+  // First: what is far too large is no exact number any more.
   if (sizeBytes > MAX_VOLUME_BYTES) return `a volume has at most 4 TiB (${MAX_VOLUME_BYTES} bytes)`;
+  if (!Number.isSafeInteger(sizeBytes)) return 'a size is a whole number of bytes';
   if (sizeBytes % SIZE_STEP_BYTES === 0) return undefined;
   const rounded = alignUp(sizeBytes, SIZE_STEP_BYTES);
   return `${sizeBytes} bytes is not a multiple of ${SIZE_STEP_BYTES}; the next one is ${rounded}`;

@@ -133,6 +133,16 @@ test('vdi show: a volume with bytes that no copy can give is damaged, and says w
   );
 });
 
+test('two ways to name a node are refused, and a size far too large is said to be that', async (t) => {
+  const { dog } = await withNode(t, one());
+  const both = await dog('cluster', 'info', '--dir', '/tmp/none', '-a', '127.0.0.1');
+  t.is(both.code, 64);
+  t.regex(both.err, /--dir names a node, and so do -a and -p/);
+  const large = await dog('vdi', 'create', 'demo', '1000000T');
+  t.is(large.code, 64);
+  t.regex(large.err, /at most 4 TiB/);
+});
+
 test('health: 0 fine, 1 warning, 2 error', async (t) => {
   const cell = clusterOf({ nodes: 3 });
   const node = new FakeNode(cell, 1);
