@@ -20,7 +20,8 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --nbd tcp:HOST:PORT  the same over TCP, loopback addresses only
   --api unix:PATH      where dog asks; default DIR/sheep.sock; may be given more than once
   --api HOST:PORT      the same over TCP, loopback addresses only
-  --join TOKEN         the line that 'dog cluster invite' printed; ignored by a member of that cluster
+  --join TOKEN         the line that 'dog cluster invite' printed; a member of that cluster uses it only where it
+                       lost its map and no member that it knows answers
   --journal SIZE       journal of a fresh directory, 8MiB to 4GiB, default 256MiB; an older one keeps its size
   --nearfull SHARE     of the data disk in use: from here on no ring moves, default 0.85
   --full SHARE         from here on no new data, default 0.95; overwrites go on until 0.98
