@@ -193,7 +193,10 @@ export interface NodeHandle {
   admin(): ClusterAdmin;
   /** Called when another member, in an operator's name, asks this process to end in order. */
   onExitAsked(fn: () => void): void;
-  /** Joins by a token; a member of that cluster that has no map asks who is named there. Throws 'wrong-cluster', 'unreachable', 'refused'. */
+  /**
+   * Joins by a token; a member of that cluster that has no map asks who is named there. Throws 'wrong-cluster',
+   * 'unreachable', 'refused'.
+   */
   join(
     token: string,
     place: { readonly zone: string; readonly weight: number; readonly isWitness?: boolean },
