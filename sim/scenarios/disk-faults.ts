@@ -80,7 +80,8 @@ export function fill(node: SimNode, leaveBytes: number): () => void {
   const before = node.disk.capacityBytes;
   node.disk.capacityBytes = node.disk.usedBytes + leaveBytes;
   return () => {
-    node.disk.capacityBytes = before;
+    // Filled twice: the second to be emptied knows only what the first one left.
+    node.disk.capacityBytes = Math.max(before, node.disk.capacityBytes);
   };
 }
 
