@@ -8,7 +8,7 @@ import type { Agreement } from './agreement/agreement.ts';
 import type { Prober } from './agreement/prober.ts';
 import { replaceVoterAfterMs } from './core/cluster-settings.ts';
 import { OperatingError } from './core/errors.ts';
-import type { NodeId } from './core/ids.ts';
+import type { Incarnation, NodeId } from './core/ids.ts';
 import { type DownTimes, planLives } from './core/life-plan.ts';
 import type { Loads } from './core/loads.ts';
 import type { EntryBody } from './core/log-entry.ts';
@@ -33,6 +33,10 @@ export interface DutiesContext {
   readonly loads: Pick<Loads, 'stepOf'>;
   /** Who is said to be slow (C1.7), ascending. */
   readonly slowNodes: () => readonly NodeId[];
+  /** The map knows that the present process of this node started. */
+  readonly isAnnounced: () => boolean;
+  /** The life in which a node answered a ping last. */
+  readonly lifeOf: (node: NodeId) => Incarnation | undefined;
   readonly view: () => ClusterView | undefined;
 }
 

@@ -74,6 +74,7 @@ export class FormedNode {
   readonly desk: MemberDesk;
   readonly #options: FormedOptions;
   readonly #peers: PeerClients;
+  readonly #pongs: Pongs;
   readonly #prober: Prober;
   readonly #watch: Watch;
   readonly #locks: LockDuties;
@@ -108,6 +109,7 @@ export class FormedNode {
       peerKeyOf: (node) => this.view?.members.get(node)?.peerKey,
       onAnswered: (node, ms) => this.#side.slow.note(node, ms),
     });
+    this.#pongs = this.#makePongs(options);
     this.#prober = this.#makeProber(options);
     const view = () => this.view;
     const onLater = () => send({ type: 'view.changed', epoch: this.view?.epoch ?? (0 as Epoch) });
@@ -133,6 +135,8 @@ export class FormedNode {
       view,
       loads: this.#side.load.loads,
       slowNodes: () => this.#side.slow.nodes,
+      isAnnounced: () => this.#life.isAnnounced,
+      lifeOf: (node: NodeId) => this.#pongs.lifeOf(node),
     };
     this.#duties = { self, clock, trace, agreement, ...seen };
     this.#space = this.#spaceDuties();
@@ -195,21 +199,24 @@ export class FormedNode {
     });
   }
 
-  #makeProber({ ports, send }: FormedOptions): Prober {
+  #makePongs({ ports }: FormedOptions): Pongs {
     const { clock, trace } = ports;
     const { learner } = this.agreement;
-    const pongs = new Pongs({
-      clock,
-      trace,
+    return new Pongs({
+      ...{ clock, trace },
       applied: () => learner.applied,
       pull: (index, from) => learner.pull(index, from),
       onDisk: (node, word) => this.#side.images.note(node, word),
     });
+  }
+
+  #makeProber({ ports, send }: FormedOptions): Prober {
+    const { clock } = ports;
     return new Prober({
       clock,
       peers: this.#peers,
       clusterSize: () => (this.view === undefined ? 1 : upCount(this.view)),
-      onPong: (node, reply) => pongs.take(node, reply),
+      onPong: (node, reply) => this.#pongs.take(node, reply),
       onEdge: (type, node) => send({ type, node }),
     });
   }

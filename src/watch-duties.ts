@@ -6,7 +6,7 @@ import type { RingInput } from './actors/ring.ts';
 import type { Prober } from './agreement/prober.ts';
 import type { NodeId } from './core/ids.ts';
 import { MAX_OBSERVERS, subjectsOf, upCount } from './core/membership.ts';
-import { Tally, type Victim } from './core/tally.ts';
+import { Tally, type Victim, withRestarted } from './core/tally.ts';
 import type { ClusterView } from './core/view.ts';
 import { DUTY_PROPOSE_MS, type DutiesContext } from './duties.ts';
 import type { TimerHandle } from './ports/ports.ts';
@@ -120,7 +120,10 @@ export function ringDuties(context: DutiesContext): RingInput {
     if (view === undefined) return [];
     const now = clock.now();
     prober.probe(tally.lonely(view, now).filter((node) => node !== self));
-    return tally.verdict(view, now, { self, isOutOfReach });
+    const victims = tally.verdict(view, now, { self, isOutOfReach });
+    // A leader that the map does not know in this life would count as sure itself (R8): its announcement is on its way.
+    if (victims.length === 0 || !context.isAnnounced()) return [];
+    return withRestarted(view, victims, (node) => context.lifeOf(node));
   };
   const failures = () => {
     const view = context.view();

@@ -21,6 +21,8 @@ function world(cell: StateCell | undefined, self = 1) {
   const state = {
     isDistrustful: false,
     isLost: false,
+    isAnnounced: true,
+    lives: new Map<number, number>(),
     commit: 100,
     match: new Map<number, number>(),
     code: 'ok',
@@ -57,6 +59,8 @@ function world(cell: StateCell | undefined, self = 1) {
     downTimes,
     loads: { stepOf: () => 0 },
     slowNodes: () => [],
+    isAnnounced: () => state.isAnnounced,
+    lifeOf: (node: NodeId) => state.lives.get(node) as Incarnation | undefined,
     view: () => (cell === undefined ? undefined : viewOf(cell.state as ClusterState)),
   };
   return { context, alerts, rumours, probed, proposed, state, learners };
@@ -126,6 +130,26 @@ test('duties: two words make one verdict on one life, at the epoch that was judg
   cell.apply(proposed[0] as EntryBody);
   ring.settle();
   t.false(ring.verdictReady());
+});
+
+test('duties: who answered in a life that the map does not know goes with the victims, and a leader that is not announced waits (R8)', async (t) => {
+  const { context, proposed, state } = world(cluster(4));
+  const ring = ringDuties(context);
+  for (const observer of [1, 2, 4]) {
+    ring.tally(observer as NodeId, { ...word(true, false), subject: 3 as NodeId });
+  }
+  state.lives.set(2, 1).set(4, 2);
+  state.isAnnounced = false;
+  t.false(ring.verdictReady());
+  state.isAnnounced = true;
+  t.true(ring.verdictReady());
+  await ring.proposeDown();
+  t.like(proposed[0], {
+    nodes: [
+      { node: 3, incarnation: 1 },
+      { node: 4, incarnation: 1 },
+    ],
+  });
 });
 
 test('duties: one voter becomes three once two members are up and have caught up (C2.4)', async (t) => {

@@ -2,7 +2,7 @@
 // moment ago and is not here was missed, and is pulled: with no gossip at all a node is late, never lost (C8.3, C8.5).
 
 import { hasCode } from '../core/errors.ts';
-import type { MapIndex, NodeId } from '../core/ids.ts';
+import type { Incarnation, MapIndex, NodeId } from '../core/ids.ts';
 import type { DiskWord } from '../core/sightings.ts';
 import type { Clock, Trace } from '../ports/ports.ts';
 import type { Frame } from '../wire/frame.ts';
@@ -24,6 +24,8 @@ export class Pongs {
   readonly #options: PongsOptions;
   /** The first index beyond the own one that a pong told of, and when. */
   #heard = { index: 0, at: 0 };
+  /** The life that each node told last. Bounded by the ids of members. */
+  readonly #lives = new Map<NodeId, Incarnation>();
 
   constructor(options: PongsOptions) {
     this.#options = options;
@@ -34,10 +36,16 @@ export class Pongs {
     const info = this.#decoded(node, reply);
     if (info === undefined) return;
     this.#options.onDisk(node, info);
+    this.#lives.set(node, info.incarnation);
     const { appliedIndex } = info;
     if (appliedIndex <= applied()) return;
     if (applied() >= this.#heard.index) this.#heard = { index: appliedIndex, at: clock.now() };
     else if (clock.now() - this.#heard.at >= PONG_PULL_AFTER_MS) pull(appliedIndex, node);
+  }
+
+  /** The life in which a node answered last; undefined: it never did. 0: it is of a version that does not tell. */
+  lifeOf(node: NodeId): Incarnation | undefined {
+    return this.#lives.get(node);
   }
 
   #decoded(node: NodeId, reply: Frame): PingInfo | undefined {

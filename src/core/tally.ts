@@ -210,6 +210,23 @@ export class Tally {
   }
 }
 
+/**
+ * The victims, and with them whoever answered in a later life than the map knows: its former one is over, and what it had
+ * confirmed unsynced may be gone. Until its own `nodeUp` is applied it would count as sure, and a shrink beside it could
+ * drop the only member that has everything (R8).
+ */
+export function withRestarted(
+  view: ClusterView,
+  victims: readonly Victim[],
+  lifeOf: (node: NodeId) => Incarnation | undefined,
+): readonly Victim[] {
+  const all = new Map(victims.map((victim) => [victim.node, victim]));
+  for (const { node, state, incarnation } of view.members.values()) {
+    if (state === 'up' && (lifeOf(node) ?? 0) > incarnation) all.set(node, { node, incarnation });
+  }
+  return [...all.values()].sort((a, b) => a.node - b.node);
+}
+
 function noteStanding(suspect: Suspect, standing: Standing, now: number): void {
   if (standing === 'below') suspect.lowSince = undefined;
   else suspect.lowSince ??= now;
