@@ -87,6 +87,7 @@ export class ScrubDuties {
     const { periods, bytesPerSecond, clock } = this.#context;
     return {
       ...this.#memo,
+      repairs: this.repairs,
       periods,
       bytesPerSecond,
       late: lateKinds(this.#memo, periods, clock.date()),

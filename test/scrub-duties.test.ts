@@ -40,6 +40,7 @@ test('repairs of a process are told by the next one, added to its own, for a day
   t.deepEqual(next.repairs, { sectors: 3, objects: 1, lastMs: first.lastRepairMs });
   Object.assign(own, { sectorsRepaired: 2, lastRepairMs: date.ms });
   t.deepEqual(next.repairs, { sectors: 5, objects: 1, lastMs: date.ms });
+  t.is(next.status().repairs.sectors, 5, 'and by what scrubs say of themselves');
   date.ms += REPAIR_TOLD_MS;
   t.is(next.repairs.sectors, 2, 'those of the first process were a day ago');
 });

@@ -67,6 +67,7 @@ export function scrubData(status: NodeStatus, scrub: ScrubStatus): ScrubData {
     bytesPerSecond: scrub.bytesPerSecond,
     late: scrub.late,
     badSectors: scrub.badSectors,
+    sectorsRepaired: scrub.repairs.sectors,
     skippedObjects: scrub.skippedObjects,
     lastError: scrub.lastError?.message ?? '',
   };

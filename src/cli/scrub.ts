@@ -60,7 +60,11 @@ function scrubText(data: ScrubData): string {
     ['last light', `${data.lastLightAt}, every ${periodText(data.lightPeriodMs)}`],
     ['last deep', `${data.lastDeepAt}, every ${periodText(data.deepPeriodMs)}`],
     ['rate', `${formatBytes(data.bytesPerSecond)} per second at most`],
-    ['found', `${data.badSectors} bad sectors; ${data.skippedObjects} objects were in use`],
+    [
+      'found',
+      `${data.badSectors} bad sectors by this run, or the last; ${data.skippedObjects} objects were in use`,
+    ],
+    ['repaired', `${data.sectorsRepaired} sectors in the last day, found by reads and scrubs`],
     ['late', data.late.length === 0 ? 'no' : data.late.join(', ')],
     ...(data.lastError === '' ? [] : [['last error', data.lastError] as const]),
   ]);
@@ -85,6 +89,7 @@ function scrubRaw(data: ScrubData): string {
     ['lastLightAt', data.lastLightAt],
     ['lastDeepAt', data.lastDeepAt],
     ['badSectors', data.badSectors],
+    ['sectorsRepaired', data.sectorsRepaired],
     ['skippedObjects', data.skippedObjects],
     ['late', data.late.join(',')],
   ]);

@@ -188,6 +188,8 @@ export interface ScrubData {
   readonly deepPeriodMs: number | null;
   readonly bytesPerSecond: number;
   readonly late: readonly string[];
+  /** In the last day, found by reads and by all scrubs. */
+  readonly sectorsRepaired: number;
   readonly badSectors: number;
   readonly skippedObjects: number;
   /** Of the last round that failed; empty when none did. */

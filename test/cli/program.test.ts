@@ -143,6 +143,20 @@ test('two ways to name a node are refused, and a size far too large is said to b
   t.regex(large.err, /at most 4 TiB/);
 });
 
+test('health: a disk that the cluster does not take back is not to be started again as it is', async (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  const { dog } = await withNode(t, new FakeNode(cell, 1));
+  cell.apply(entryBodies.nodesDown({ nodes: [[3, 1]], baseEpoch: cell.state.epoch }));
+  const life = { node: 3 as NodeId, incarnation: 1 as Incarnation };
+  const reason = 'refused: the disk of n3 is an older image';
+  t.is(cell.apply({ type: 'nodeFailed', ...life, reason }).code, 'ok');
+  const { out } = await dog('cluster', 'health');
+  t.regex(
+    out,
+    /NODE_FAILED: n3 ended by itself: the disk of n3 is an older image\n {2}cure: put back the disk/,
+  );
+});
+
 test('health: 0 fine, 1 warning, 2 error', async (t) => {
   const cell = clusterOf({ nodes: 3 });
   const node = new FakeNode(cell, 1);
