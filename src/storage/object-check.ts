@@ -4,7 +4,7 @@
 
 import { setSum, verifySector } from '../core/checksum.ts';
 import { objectName } from '../core/ids.ts';
-import { SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
+import { OBJECT_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { Disk, DiskFile, Trace } from '../ports/ports.ts';
 import type { Applier } from './apply.ts';
 import { asOperatingError } from './disk-errors.ts';
@@ -160,6 +160,7 @@ export function lookAtFile(
       done(withoutFile(parts, state));
       return;
     }
+    cutBack(parts, state, fresh);
     const { slotSequence, fileLife } = state;
     const bytes = new Uint8Array(SLOTS_BYTES);
     fresh.read(bytes, 0, SLOTS_BYTES, 0, (error) => {
@@ -176,6 +177,14 @@ export function lookAtFile(
     parts.trace.warn('store.check-failed', { error: asOperatingError(error).message });
     done(undefined);
   }
+}
+
+/** What is behind the data is nobody's, and takes space. */
+function cutBack({ trace }: CheckParts, state: ObjectState, file: DiskFile): void {
+  const extra = file.sizeSync() - DATA_OFFSET - OBJECT_BYTES;
+  if (extra <= 0) return;
+  file.truncateSync(DATA_OFFSET + OBJECT_BYTES);
+  trace.warn('store.object-cut-back', { object: objectName(state), bytes: extra });
 }
 
 /** File or slots are gone: what memory knows goes into a file again, else the object is lost. */

@@ -177,3 +177,16 @@ test('store: damaged slots under a running store are found and written again', a
   const again = await opened(world);
   t.deepEqual([await read(world, again, 0), await read(world, again, 1)], [1, 2]);
 });
+
+test('store: an object file that somebody made longer is cut back when it is looked at', async (t) => {
+  const { world, store } = await filled(5);
+  await answer(world, (done) => store.checkpoint(done));
+  const file = world.disk().open(PATH, { create: false });
+  file?.writeSync(new Uint8Array(4096), 16_384 + 4 * MIB);
+  const sums = () =>
+    answer<Uint8Array | undefined>(world, (done) => store.readSums(GENERATION, INDEX, done));
+  t.is((await sums())?.length, 4096);
+  t.is(file?.sizeSync(), 16_384 + 4 * MIB);
+  t.is(await read(world, store, 0), 1);
+  file?.close();
+});
