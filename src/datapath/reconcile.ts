@@ -23,7 +23,13 @@ import type { Table } from './equalise-plan.ts';
 import { Equaliser, type TouchHooks } from './equaliser.ts';
 import type { OpenVolume } from './open-volume.ts';
 import { ReadOnlyTouches } from './read-only-touch.ts';
-import { rowsOfReply, SEAL_DEADLINE_MS, type Touch, touchFrame } from './touch-frames.ts';
+import {
+  nextToSeal,
+  rowsOfReply,
+  SEAL_DEADLINE_MS,
+  type Touch,
+  touchFrame,
+} from './touch-frames.ts';
 
 /** Partitions in one SEAL. */
 export const SEAL_BATCH = 1024;
@@ -226,8 +232,8 @@ export class Reconciler {
     const first = touches.filter((touch) => touch.waiters.length + touch.readers.length > 0);
     const rest = touches.filter((touch) => touch.waiters.length + touch.readers.length === 0);
     for (const touch of [...first, ...rest]) {
-      for (const node of writeSetOf(touch.config)) {
-        if (touch.tables.has(node) || this.#sealing.has(node)) continue;
+      for (const node of nextToSeal(touch)) {
+        if (this.#sealing.has(node)) continue;
         const batch = batches.get(node) ?? [];
         if (batch.length < SEAL_BATCH) batch.push(touch);
         batches.set(node, batch);

@@ -29,6 +29,15 @@ export interface Touch {
   readonly readers: { readonly index: number; readonly fn: () => void }[];
 }
 
+/**
+ * Members whose answer is asked for next. Joiners last: a SEAL voids what they are copying (4.6), so that while a member of
+ * I stays silent, and is asked again each second, no copy of a large object would ever end.
+ */
+export function nextToSeal({ config, tables }: Touch): readonly NodeId[] {
+  const missing = config.inSync.filter((node) => !tables.has(node));
+  return missing.length > 0 ? missing : config.joining.filter((node) => !tables.has(node));
+}
+
 /** A frame under the session's token; of one partition, under the cfg that is being touched. */
 export function touchFrame(parts: Parts, open: OpenVolume, op: number, touch?: Touch): Frame {
   const frame = requestFrame(parts.views.current(), op);

@@ -452,6 +452,36 @@ test('Trap 2: a first touch cuts a joining member back to what the in-sync set h
   t.true(told > 0, 'some seed tells the story');
 });
 
+// Method: with minCopies 2 of 3, node 2 dies while node 3 joins: too few are left to shrink it away, so a new holder's touch
+// can not end. It is tried again and again, and must not void what node 3 copies each time: its copy is the way out.
+test('a first touch that waits for a dead member lets the joiner copy (4.6)', (t) => {
+  const world = new World({ nodes: 5 });
+  const [sure = 0, dead = 0, joiner = 0] = world.members(0);
+  const [first = 0, second = 0] = world.nodes
+    .map(({ id }) => id)
+    .filter((id) => !world.members(0).includes(id));
+  t.is(world.write(world.attach(first), 0, block(1)), 'ok');
+  world.kill(world.node(joiner));
+  world.down(world.node(joiner));
+  world.clock.run(100);
+  world.restart(world.node(joiner));
+  world.clock.run(100);
+  world.kill(world.node(dead));
+  world.kill(world.node(first));
+  world.must(world.joinOf(joiner, 0));
+  world.down(world.node(first));
+  const seals = new Map<number, number>();
+  world.tamper = (_from, to, frame, isReply) => {
+    const isSeal = frame.op === OP.SEAL || frame.op === OP.ENSURE;
+    if (isSeal && !isReply) seals.set(to, (seals.get(to) ?? 0) + 1);
+    return 'pass';
+  };
+  world.attach(second).write(0, block(2), () => {});
+  world.clock.run(20_000);
+  t.true((seals.get(sure) ?? 0) > 2, 'it is tried again and again');
+  t.is(seals.get(joiner) ?? 0, 0, 'and the joiner is left alone');
+});
+
 test('a copy made by a drain is open where its source was open (Trap 3)', (t) => {
   const world = new World();
   const guest = world.attach(1);
