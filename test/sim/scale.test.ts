@@ -17,7 +17,7 @@ const MAX_WORK = { views: 80, syncs: 120, channels: 20 };
 /** And ten that go and come back: 3; 17 when each epoch changed the edges of all. */
 const MAX_CHANNELS_PER_TROUBLE = 8;
 
-test('a hundred nodes: one epoch for what dies at once, little traffic at rest, no work that grows with their number', async (t) => {
+test.serial('a hundred nodes: one epoch for what dies at once, little traffic at rest, no work that grows with their number', async (t) => {
   t.timeout(300_000);
   const { buildNode } = await import('../../src/build-node.ts');
   const { failure, figures, work } = await runAtSize(buildNode, {
@@ -43,7 +43,7 @@ test('a hundred nodes: one epoch for what dies at once, little traffic at rest, 
   }
 });
 
-test('one-way links that flap and 80 % loss: the bad ones and only they go, two epochs at most for a change; without gossip the same', async (t) => {
+test.serial('one-way links that flap and 80 % loss: the bad ones and only they go, two epochs at most for a change; without gossip the same', async (t) => {
   t.timeout(300_000);
   const { buildNode } = await import('../../src/build-node.ts');
   // `runAtSize` fails on an innocent, on a bad one that is spared, and on too many epochs.
