@@ -25,9 +25,9 @@ const views = new WeakMap<ClusterState, ClusterView>();
 /** The one state before the first entry, whoever made it. */
 let blank: ClusterState | undefined;
 
-/** A log has one entry per index and term (A2). */
-const keyOf = ({ index, term, origin }: LogEntry): string =>
-  `${index} ${term} ${JSON.stringify(origin)}`;
+/** A log has one entry per index and term (A2); which log it is, its first entry says, with the cluster's id in it. */
+const keyOf = ({ index, term, origin, body }: LogEntry): string =>
+  `${index} ${term} ${JSON.stringify(index === 1 ? [origin, body] : origin)}`;
 
 export function applyEntry(given: ClusterState, entry: LogEntry): Applied {
   blank ??= given;
