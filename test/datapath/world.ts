@@ -549,3 +549,8 @@ function bytesOf(frame: Frame): Uint8Array {
   bytes.set(frame.payload, head.length);
   return bytes;
 }
+
+/** A node that is no member of the partition of object 0. */
+export function outsiderOf(world: World): number {
+  return world.nodes.find(({ id }) => !world.members(0).includes(id))?.id as number;
+}
