@@ -323,7 +323,10 @@ test('map log: damage before an end that was named as synced stops the node (C2.
     } else {
       t.true(hasCode(error, 'corrupt'), `byte ${at}: ${error}`);
       t.regex((error as OperatingError).message, /map\.log .* byte \d+/);
-      t.regex((error as OperatingError).remedy, /move this data directory aside.*one copy.*keep it/);
+      t.regex(
+        (error as OperatingError).remedy,
+        /move this data directory aside.*one copy.*keep it/,
+      );
     }
   }
 });
