@@ -96,7 +96,7 @@ export class SpaceDuties {
         SPACE_PROPOSE_MS,
       );
       this.#toldMs = clock.now();
-      trace.warn('disk.level', { level });
+      trace.warn('disk.level', { space: level });
     } finally {
       this.#isTelling = false;
     }

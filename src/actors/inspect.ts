@@ -7,7 +7,8 @@ import type { InspectionEvent } from 'xstate';
 /** An actor went from one state to another; nested states are joined by dots, parallel ones do not exist here. */
 export interface Transition {
   readonly actor: string;
-  readonly event: string;
+  /** The machine's event; not "event", which is the name of the line in the log. */
+  readonly on: string;
   /** Empty at its start. */
   readonly from: string;
   readonly to: string;
@@ -15,7 +16,7 @@ export interface Transition {
 
 export interface Watchers {
   /** Which actor had no transition for which event. */
-  readonly unexpected: (unexpected: { readonly actor: string; readonly event: string }) => void;
+  readonly unexpected: (unexpected: { readonly actor: string; readonly on: string }) => void;
   /** Every change of state, in order. A step that ends where it began is none. */
   readonly moved?: (transition: Transition) => void;
 }
@@ -33,14 +34,14 @@ export function watchActors(watchers: Watchers): (inspection: InspectionEvent) =
     const actor = (actorRef as { readonly id?: string }).id ?? 'unknown';
     const isStep = inspection.type === '@xstate.microstep';
     if (isStep && inspection._transitions.length === 0 && !type.startsWith('xstate.')) {
-      unexpected({ actor, event: type });
+      unexpected({ actor, on: type });
     }
     if (moved === undefined) return;
     const to = stateOf(inspection.snapshot);
     const from = states.get(actorRef) ?? '';
     if (to === from) return;
     states.set(actorRef, to);
-    moved({ actor, event: type, from, to });
+    moved({ actor, on: type, from, to });
   };
 }
 

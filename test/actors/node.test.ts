@@ -7,6 +7,7 @@ import type { NodeInput } from '../../src/actors/node.ts';
 import { ANNOUNCE_PAUSE_MS, nodeMachine } from '../../src/actors/node.ts';
 import type { VdiLockInput } from '../../src/actors/vdi-lock.ts';
 import type { Epoch, FencingToken, MapIndex, SessionId } from '../../src/core/ids.ts';
+import { createLogTrace } from '../../src/io/log-trace.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
 import { controlled, settle, under } from './hand-clock.ts';
 
@@ -69,7 +70,7 @@ function startNode() {
   const unexpected: string[] = [];
   const moved: Transition[] = [];
   const inspect = watchActors({
-    unexpected: ({ actor, event }) => unexpected.push(`${actor} ${event}`),
+    unexpected: ({ actor, on }) => unexpected.push(`${actor} ${on}`),
     moved: (transition) => moved.push(transition),
   });
   const actor = createActor(nodeMachine, { ...under(clock), id: 'node', input, inspect }).start();
@@ -122,11 +123,20 @@ test('node: whoever watches is told each change of state once, with its actor an
   await pass(60_000);
   const root = moved.filter(({ actor }) => actor === 'node');
   t.deepEqual(root, [
-    { actor: 'node', event: 'xstate.init', from: '', to: 'member.announcing' },
-    { actor: 'node', event: root[1]?.event ?? '', from: 'member.announcing', to: 'member.up' },
+    { actor: 'node', on: 'xstate.init', from: '', to: 'member.announcing' },
+    { actor: 'node', on: root[1]?.on ?? '', from: 'member.announcing', to: 'member.up' },
   ]);
-  t.regex(root[1]?.event ?? '', /^xstate\.done\.actor/);
+  t.regex(root[1]?.on ?? '', /^xstate\.done\.actor/);
   t.true(moved.some(({ actor, to }) => actor === 'voter' && to === 'learner'));
+});
+
+test('node: a change of state keeps the name of its line in the log', async (t) => {
+  const { moved } = startNode();
+  const lines: string[] = [];
+  const trace = createLogTrace({ write: (line) => lines.push(line), level: 'event' });
+  for (const transition of moved) trace.event('actor.moved', { ...transition });
+  t.true(lines.length > 0);
+  t.true(lines.every((line) => JSON.parse(line).event === 'actor.moved'));
 });
 
 test('node: called down while it lives, it announces itself anew (C4.2)', async (t) => {
