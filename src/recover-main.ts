@@ -71,11 +71,18 @@ function warningText({ node, view, plan, others }: ForcedRecovery): string {
   );
 }
 
-function doneText({ node, view }: ForcedRecovery): string {
-  const lost = view.voters.filter((voter) => voter !== node).map((voter) => `n${voter}`);
+/** What is left to do: only who is not there is to be retired. */
+export function doneText({
+  node,
+  lost,
+  others,
+}: Pick<ForcedRecovery, 'node' | 'lost' | 'others'>): string {
+  const there = others.map((other) => `n${other}`).join(', ');
+  const rest = there === '' ? '' : `${there} may stay: it takes the map from n${node}.\n`;
   return (
     `n${node} is the only voter now. Next: start it; then retire what is lost for good:\n` +
-    lost.map((name) => `  dog node forget ${name}\n`).join('')
+    lost.map((voter) => `  dog node forget n${voter}\n`).join('') +
+    rest
   );
 }
 

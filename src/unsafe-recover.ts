@@ -2,6 +2,7 @@
 // becomes the truth, as far as it goes, and this node the only voter. What the lost voters decided beyond it is lost. The
 // running cluster never does this; a person does, who was told what it may cost.
 
+import { givenUpKey } from './core/cluster-settings.ts';
 import { applyEntry, emptyState, viewOf } from './core/cluster-state.ts';
 import { OperatingError } from './core/errors.ts';
 import type { Incarnation, MapIndex, NodeId } from './core/ids.ts';
@@ -24,6 +25,8 @@ export interface ForcedRecovery {
   readonly plan: RecoverPlan;
   /** Voters that are there, this node not counted. */
   readonly others: readonly NodeId[];
+  /** Voters that are not there: what the cluster goes on without. */
+  readonly lost: readonly NodeId[];
   /** Makes this node the only voter; durable when it resolves. */
   force(): Promise<void>;
   close(): Promise<void>;
@@ -58,7 +61,9 @@ export async function openForRecovery(
     const reached = new Map([[node, last], ...others.map((one) => [one, 0] as const)]);
     const plan = planOfRecovery(view, node, reached);
     checkMinority(view, node, others);
-    return { node, view, plan, others, force: () => forceVoters(log, view, node), close };
+    const lost = view.voters.filter((voter) => voter !== node && !others.includes(voter));
+    const force = () => forceVoters(log, view, node, lost);
+    return { node, view, plan, others, lost, force, close };
   } catch (error) {
     await close();
     throw error;
@@ -110,18 +115,30 @@ function checkMinority(view: ClusterView, self: NodeId, others: readonly NodeId[
   });
 }
 
-async function forceVoters(log: RaftLog, view: ClusterView, node: NodeId): Promise<void> {
-  const index = (log.base.index + log.entries.length + 1) as MapIndex;
+/** The new set of voters, and a mark for each voter that was given up, which `dog cluster health` reads. */
+async function forceVoters(
+  log: RaftLog,
+  view: ClusterView,
+  node: NodeId,
+  lost: readonly NodeId[],
+): Promise<void> {
+  const first = log.base.index + log.entries.length + 1;
   const term = log.hardState.term + 1;
   const origin = { node: 0 as NodeId, incarnation: 0 as Incarnation, counter: 0 };
   const body = { type: 'votersForced', old: view.voters, next: [node], by: `n${node}` } as const;
-  const entry: LogEntry = { index, term, origin, body };
+  const marks = lost.map((voter) => {
+    const value = `${view.members.get(voter)?.incarnation ?? 0}`;
+    return { type: 'setting', key: givenUpKey(voter), value } as const;
+  });
+  const entries = [body, ...marks].map((one, at): LogEntry => {
+    return { index: (first + at) as MapIndex, term, origin, body: one };
+  });
   await new Promise<void>((resolve) => {
     log.append(
       {
         hardState: { term, vote: 0 },
-        entries: [entry],
-        commit: index,
+        entries,
+        commit: first + marks.length,
         ...(log.isMuted ? { unmutes: true } : {}),
       },
       resolve,

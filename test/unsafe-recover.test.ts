@@ -9,8 +9,10 @@ import { SimDiskPort } from '../sim/sim-disk-port.ts';
 import type { SimNode } from '../sim/sim-node.ts';
 import { SimProcess } from '../sim/sim-process.ts';
 import type { Stage } from '../sim/stage.ts';
+import { isGivenUp } from '../src/core/cluster-settings.ts';
 import { hasCode } from '../src/core/errors.ts';
 import type { NodeId } from '../src/core/ids.ts';
+import { doneText } from '../src/recover-main.ts';
 import { type ForcedRecovery, openForRecovery } from '../src/unsafe-recover.ts';
 
 const NOBODY = async () => false;
@@ -68,7 +70,11 @@ test('unsafe-recover: one of three goes on when the others are lost with their d
     const isOneThere = async (addresses: readonly string[]) => addresses[0] === two.host.address;
     const refused = await onDisk(stage, one, isOneThere, async () => {}).catch((e: unknown) => e);
     t.true(hasCode(refused, 'refused'), 'two of three are a majority');
-    await onDisk(stage, one, NOBODY, (recovery) => recovery.force());
+    const given = await onDisk(stage, one, NOBODY, async (recovery) => {
+      await recovery.force();
+      return recovery.lost;
+    });
+    t.deepEqual(given, lost);
 
     await one.start();
     await stage.until('it leads alone', () => one.running().handle.status().role === 'leader', {
@@ -77,11 +83,20 @@ test('unsafe-recover: one of three goes on when the others are lost with their d
     t.deepEqual(one.running().handle.view()?.voters, [1 as NodeId]);
     const areDown = () => [two, three].every((node) => stage.memberOf(node)?.state === 'down');
     await stage.until('the lost ones are down', areDown, { seconds: 60 });
+    const areMarked = () => {
+      const view = one.running().handle.view();
+      return lost.map((node) => view !== undefined && isGivenUp(view, node));
+    };
+    t.deepEqual(areMarked(), [true, true], 'the map says who was given up');
     for (const node of lost) await stage.operate(one, 'forget', (admin) => admin.forget(node));
     await stage.join(stage.addNode());
     await stage.join(stage.addNode());
     await stage.check.converges({ seconds: 60 });
     t.is(one.running().handle.view()?.voters.length, 3);
+    const marks = () => [...(one.running().handle.view()?.settings.keys() ?? [])];
+    await stage.until('the marks end', () => !marks().some((key) => key.startsWith('forced/')), {
+      seconds: 60,
+    });
     guest.attach(one);
     await stage.check.everyAcknowledgedWriteIsReadable(guest);
     await stage.check.replicasAreIdentical();
@@ -101,4 +116,12 @@ test('unsafe-recover: a directory of no cluster is left as it was', async (t) =>
   });
   const { buildNode } = await import('../src/build-node.ts');
   t.is((await play(story, { build: buildNode, seed: 1 })).failure, undefined);
+});
+
+test('unsafe-recover: only what is not there is to be retired', (t) => {
+  const [one, two, seven] = [1, 2, 7] as [NodeId, NodeId, NodeId];
+  const text = doneText({ node: one, lost: [two], others: [seven] });
+  t.regex(text, /dog node forget n2/);
+  t.notRegex(text, /forget n7/);
+  t.regex(text, /n7 may stay/);
 });

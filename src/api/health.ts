@@ -2,6 +2,7 @@
 // Pure, computed when asked. Codes are listed in docs/OPERATING.md.
 
 import type { PartitionCounts, Warning } from '../core/admin-shapes.ts';
+import { isGivenUp } from '../core/cluster-settings.ts';
 import { formatDuration } from '../core/duration.ts';
 import type { NodeId } from '../core/ids.ts';
 import { lossesOf, lostPartitions } from '../core/lost.ts';
@@ -30,17 +31,21 @@ export function healthWarnings(
 ): readonly Warning[] {
   const members = [...view.members.values()];
   // What is drained, or given up, is not missed.
-  const down = members.filter(({ state, standing }) => {
+  const missed = members.filter(({ state, standing }) => {
     return state === 'down' && (standing === 'in' || standing === 'leaving');
   });
+  const givenUp = members.filter(({ node }) => isGivenUp(view, node));
+  const down = missed.filter((member) => !givenUp.includes(member));
+  const cure = bringBack(down, givenUp);
   const found = [
     quorumLost(view, status),
     mapDiffers(status),
     lost(view),
-    halted(partitions, down),
-    degraded(view, partitions, down),
+    halted(partitions, missed, cure),
+    degraded(view, partitions, missed, cure),
+    ...givenUp.map(nodeGivenUp),
     ...down.filter((member) => member.failure === '').map((one) => nodeDown(one, fateOf(one.node))),
-    nodesOut(members),
+    nodesOut(members.filter((member) => !givenUp.includes(member))),
     ...down.map(failed),
     ...members.map(diskSpace),
     recoveryNoSpace(view, partitions),
@@ -75,13 +80,19 @@ export function nextSteps(view: ClusterView, status: NodeStatus): readonly strin
   const members = [...view.members.values()];
   const copies = mostCopies(view);
   const down = members
-    .filter(({ state, standing }) => state === 'down' && standing === 'in')
+    .filter(({ node, state, standing }) => {
+      return state === 'down' && standing === 'in' && !isGivenUp(view, node);
+    })
     .map(nameOf);
   const missing = status.missingVoters.map(nodeLabel).join(', ');
   if (status.leader === undefined) {
     steps.push(`No leader is known: start the voters ${missing === '' ? 'again' : missing}.`);
   }
   if (down.length > 0) steps.push(`Start ${down.join(', ')} again.`);
+  for (const member of members.filter(({ node }) => isGivenUp(view, node))) {
+    const { message, remedy } = nodeGivenUp(member);
+    steps.push(`${message}: ${remedy}.`);
+  }
   if (members.length < copies) {
     steps.push(
       `Add ${copies - members.length} more: "dog cluster invite" here, "sheep --join TOKEN" there.`,
@@ -159,22 +170,35 @@ function mapDiffers({ disputedIndex }: NodeStatus): Warning | undefined {
   );
 }
 
-function halted(partitions: PartitionCounts, down: readonly Member[]): Warning | undefined {
+function halted(
+  partitions: PartitionCounts,
+  missed: readonly Member[],
+  cure: string,
+): Warning | undefined {
   if (partitions.halted === 0) return undefined;
   const message = `${partitions.halted} of ${partitions.total} partitions have fewer live copies than writes need`;
-  return warn('HALTED', 'error', message, bringBack(down), down.map(nameOf));
+  return warn('HALTED', 'error', message, cure, missed.map(nameOf));
 }
 
 function degraded(
   view: ClusterView,
   partitions: PartitionCounts,
-  down: readonly Member[],
+  missed: readonly Member[],
+  cure: string,
 ): Warning | undefined {
   if (partitions.degraded === 0) return undefined;
   const message = `${partitions.degraded} of ${partitions.total} partitions have fewer copies than asked for`;
-  const isCatchingUp = down.length === 0 && view.members.size > 1;
-  const remedy = isCatchingUp ? 'wait for the catch-up, or add nodes' : bringBack(down);
-  return warn('DEGRADED', 'warning', message, remedy, down.map(nameOf));
+  const isCatchingUp = missed.length === 0 && view.members.size > 1;
+  const remedy = isCatchingUp ? 'wait for the catch-up, or add nodes' : cure;
+  return warn('DEGRADED', 'warning', message, remedy, missed.map(nameOf));
+}
+
+/** Its disk may know another history than the one that was forced (section 6). */
+function nodeGivenUp(member: Member): Warning {
+  const name = nameOf(member);
+  const message = `${name} was given up by a forced recovery`;
+  const remedy = `dog node forget ${name}; never start it with its old disk`;
+  return warn('NODE_GIVEN_UP', 'warning', message, remedy, [name]);
 }
 
 function nodeDown(member: Member, fate: MemberFate): Warning {
@@ -285,7 +309,11 @@ function mostCopies(view: ClusterView): number {
   return Math.max(...new Set(used.map((id) => view.policies.get(id)?.copies ?? 1)));
 }
 
-function bringBack(down: readonly Member[]): string {
+/** Nobody is asked to start what was given up. */
+function bringBack(down: readonly Member[], givenUp: readonly Member[]): string {
+  if (down.length === 0 && givenUp.length > 0) {
+    return `dog node forget ${givenUp.map(nameOf).join(', ')} (one by one), and add nodes`;
+  }
   if (down.length === 0) return 'add nodes, or use fewer copies';
   return `bring ${down.map(nameOf).join(', ')} back, or add nodes`;
 }

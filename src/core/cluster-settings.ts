@@ -1,5 +1,5 @@
 // Settings of the whole cluster that membership reads: how long down lasts before out, how long a dead voter keeps its
-// place, who is in maintenance. Text in the log's settings; here are their names, bounds and defaults.
+// place, who is in maintenance, whom a forced recovery gave up. Text in the log's settings; here are their names, bounds and defaults.
 
 import { parseDuration } from './duration.ts';
 import { OperatingError } from './errors.ts';
@@ -20,6 +20,7 @@ export const MAX_MAINTENANCE_MS = 30 * 24 * 60 * MINUTE_MS;
 export const OUT_AFTER_KEY = 'membership/out-after';
 export const REPLACE_VOTER_AFTER_KEY = 'membership/replace-voter-after';
 const MAINTENANCE_PREFIX = 'maintenance/';
+const GIVEN_UP_PREFIX = 'forced/n';
 
 /** What `dog cluster set` may name, and the key in the log. */
 export const DELAY_SETTINGS: ReadonlyMap<string, string> = new Map([
@@ -65,10 +66,28 @@ export function maintenanceUntil(view: ClusterView, node: NodeId): number | unde
   return text === undefined || !/^\d{1,15}$/.test(text) ? undefined : Number(text);
 }
 
-/** Maintenance settings that say nothing any more: over, or of nodes that are no members. */
-export function endedMaintenances(view: ClusterView, dateMs: number): string[] {
+/** The key of the setting that says that a forced recovery went on without this voter; its value is the life it knew. */
+export function givenUpKey(node: NodeId): string {
+  return `${GIVEN_UP_PREFIX}${node}`;
+}
+
+/**
+ * A forced recovery went on without it (section 6), and it has not begun another life in this history since: its disk may
+ * know another one.
+ */
+export function isGivenUp(view: ClusterView, node: NodeId): boolean {
+  const member = view.members.get(node);
+  return member !== undefined && view.settings.get(givenUpKey(node)) === `${member.incarnation}`;
+}
+
+/** Settings about one node that say nothing any more: a maintenance that is over, or what is of no member. */
+export function endedSettings(view: ClusterView, dateMs: number): string[] {
   const ended: string[] = [];
   for (const key of view.settings.keys()) {
+    if (key.startsWith(GIVEN_UP_PREFIX)) {
+      if (!isGivenUp(view, Number(key.slice(GIVEN_UP_PREFIX.length)) as NodeId)) ended.push(key);
+      continue;
+    }
     if (!key.startsWith(MAINTENANCE_PREFIX)) continue;
     const node = Number(key.slice(MAINTENANCE_PREFIX.length)) as NodeId;
     const until = maintenanceUntil(view, node);

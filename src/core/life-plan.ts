@@ -2,7 +2,7 @@
 // complete, and the end of maintenances (1.4). And how long members have been down, as this node saw it: monotonic time
 // of this process, so a new leader waits again rather than too short.
 
-import { endedMaintenances, maintenanceUntil, outAfterMs } from './cluster-settings.ts';
+import { endedSettings, maintenanceUntil, outAfterMs } from './cluster-settings.ts';
 import type { NodeId } from './ids.ts';
 import type { EntryBody } from './log-entry.ts';
 import { roomBar } from './member-room.ts';
@@ -52,7 +52,7 @@ export function planLives(view: ClusterView, times: DownTimes, moment: Moment): 
       entries.push({ type: 'nodeGone', node: member.node });
     }
   }
-  for (const key of endedMaintenances(view, moment.dateMs)) {
+  for (const key of endedSettings(view, moment.dateMs)) {
     entries.push({ type: 'setting', key, value: '' });
   }
   return entries.slice(0, MAX_LIFE_ENTRIES);

@@ -2,6 +2,7 @@
 // print, what they ask, how they end.
 
 import test, { type ExecutionContext } from 'ava';
+import { givenUpKey } from '../../src/core/cluster-settings.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import { FakeNode } from '../api/fake-node.ts';
 import { served } from '../api/served.ts';
@@ -230,4 +231,26 @@ test('--json: every decision is a document of the member as it is then', async (
   const { data, schema } = JSON.parse((await dog('--json', 'node', 'drain', 'n4')).out);
   t.is(schema, 'dog/node.drain/1');
   t.like(data, { name: 'n4', standing: 'leaving', isWitness: false, downMs: null });
+});
+
+test('after a forced recovery nobody is told to start what was given up, until it is forgotten', async (t) => {
+  const cell = clusterOf({ nodes: 4, copies: 3 });
+  cell.apply({ type: 'setting', key: givenUpKey(nodeId(2)), value: '1' });
+  for (const node of [2, 3]) down(cell, node);
+  const { dog } = await withCell(t, cell);
+  const health = await dog('cluster', 'health');
+  t.regex(
+    health.out,
+    /NODE_GIVEN_UP: n2 was given up by a forced recovery\n {2}cure: dog node forget n2; never start it with its old disk/,
+  );
+  t.regex(health.out, /bring n3 back/);
+  t.notRegex(health.out, /(start|bring)[^\n]*n2[^\n]* (back|again)|start n2/);
+  const info = await dog('cluster', 'info');
+  t.regex(
+    info.out,
+    /Start n3 again[\s\S]*n2 was given up by a forced recovery: dog node forget n2/,
+  );
+  t.is((await dog('node', 'forget', 'n2', '-f')).code, 0);
+  t.notRegex((await dog('cluster', 'health')).out, /GIVEN_UP/);
+  t.notRegex((await dog('cluster', 'info')).out, /given up/);
 });
