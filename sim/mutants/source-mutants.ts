@@ -210,7 +210,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     name: 'exists-by-view',
     breaks: 'C2.3: the log says that a name is taken',
     story: 'commands',
-    seeds: 10,
+    seeds: 30,
     file: 'src/admin.ts',
     from: '  const policy = await policyFor(agreement, view, options);',
     to: `  if (view.volumeByName(name) !== undefined) throw exists(name);
@@ -274,7 +274,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   {
     name: 'since-ignored',
     breaks: '4.7: who did not see a member leave does not know what it misses',
-    story: 'short-outage',
+    story: 'outages-overlap',
     seeds: 8,
     file: 'src/core/outage.ts',
     from: 'before.inSync.includes(self) && before.inSync.includes(node);',
@@ -296,7 +296,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     seeds: 8,
     file: 'src/core/outage.ts',
     from: "return 'reopen';",
-    to: "return 'forget';",
+    to: "return 'note';",
   },
   {
     name: 'read-only-undoubted',
