@@ -8,12 +8,12 @@ import {
   maintenanceKey,
   maintenanceUntil,
 } from './core/cluster-settings.ts';
-import { OperatingError } from './core/errors.ts';
+import { hasCode, OperatingError } from './core/errors.ts';
 import type { NodeId, PolicyId } from './core/ids.ts';
 import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
 import { type DownTimes, outBar, outInMs, partitionsOf, whatKeeps } from './core/life-plan.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
-import { placesOf, roomBar } from './core/member-room.ts';
+import { NO_PLACE, placesOf, roomBar, spokenBar } from './core/member-room.ts';
 import {
   heldKeys,
   RECOVERY_ENABLED_KEY,
@@ -66,15 +66,21 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
     undrain: (node) => takeBack(context, node, ['leaving', 'gone'], 'is not being drained'),
     out: (node) => decide(node, { type: 'nodeOut', ...lifeOf(node), reason: 'operator' }),
     in: (node) => takeBack(context, node, ['out'], 'is not out'),
-    forget: (node) => decide(node, { type: 'nodeLost', node, by: `n${context.self}` }),
+    forget: async (node) => {
+      mayBeForgotten(memberOf(view(), node));
+      await decide(node, { type: 'nodeLost', node, by: `n${context.self}` });
+    },
     maintenance: (node, forMs) => decide(node, maintenanceEntry(context, node, forMs)),
-    weigh: (node, weight) => {
-      const { zone } = memberOf(view(), node);
+    weigh: async (node, weight) => {
+      const { zone, isWitness } = memberOf(view(), node);
+      if (isWitness && weight !== 0) throw noWeight(node);
       return decide(node, { type: 'nodeWeight', node, weight, zone });
     },
     kill: async (node) => {
-      memberOf(view(), node);
-      await askToExit(node);
+      const member = memberOf(view(), node);
+      await askToExit(node).catch((error: unknown) => {
+        throw notKilled(member, error);
+      });
     },
     invites: () => invitesOf(view()),
     revokeInvite: (id) => revoke(context, id),
@@ -95,8 +101,42 @@ function memberOf(view: ClusterView, node: NodeId): Member {
   const member = view.members.get(node);
   if (member !== undefined) return member;
   const former = view.retired.get(node);
-  const what = former === undefined ? 'there is no member' : `was ${former.how} and is no member:`;
-  throw new OperatingError('missing', `${what} n${node}`, { remedy: 'dog node list shows them' });
+  const what =
+    former === undefined
+      ? `there is no member n${node}`
+      : `n${node} was ${former.how} and is no member any more`;
+  throw new OperatingError('missing', what, { remedy: 'dog node list shows the members' });
+}
+
+/** The state machine says the same, without a cure. */
+function mayBeForgotten({ node, state, standing }: Member): void {
+  if (state !== 'up' || standing === 'gone') return;
+  const name = `n${node}`;
+  throw new OperatingError('refused', `${name} is up: it must be drained before it is forgotten`, {
+    remedy: `dog node drain ${name}; when it is gone: dog node kill ${name}, dog node forget ${name}`,
+  });
+}
+
+function noWeight(node: NodeId): OperatingError {
+  return new OperatingError(
+    'refused',
+    `n${node} is a witness: it holds no data, and has no weight`,
+    {
+      remedy: 'for more room add a node that is none: dog cluster invite',
+    },
+  );
+}
+
+function notKilled({ node, state }: Member, cause: unknown): unknown {
+  if (!hasCode(cause, 'timeout') && !hasCode(cause, 'unreachable')) return cause;
+  const name = `n${node}`;
+  const message =
+    state === 'down' ? `${name} is down already: nobody answers there` : `${name} does not answer`;
+  const remedy =
+    state === 'down'
+      ? `nothing is left to be ended; start it again, or, if its disk is lost: dog node forget ${name}`
+      : 'look on its host whether its process hangs, and end it there; dog cluster health says more';
+  return new OperatingError(cause.code, message, { advice: 'retry', remedy, cause });
 }
 
 function done(result: ApplyResult, name: string): void {
@@ -110,8 +150,10 @@ function done(result: ApplyResult, name: string): void {
       remedy: 'look with dog node list, then ask again',
     });
   }
-  throw new OperatingError('degraded', `the cluster refused: ${detail}`, {
-    remedy: 'add members, or ask for fewer copies: dog cluster alter-copy',
+  throw new OperatingError('degraded', `the cluster refused: ${spokenBar(detail)}`, {
+    remedy: detail.includes(NO_PLACE)
+      ? 'add members, or ask for fewer copies: dog cluster alter-copy'
+      : 'look with dog node list and dog cluster health',
   });
 }
 
@@ -143,12 +185,13 @@ function planOfMove(context: MemberAdminContext, kind: DrainKind, node: NodeId):
     if (!holds || places >= policy.copies) continue;
     warnings.push(`only ${places} of ${policy.copies} copies will be kept: nobody else is there`);
   }
+  const bar = holds ? roomBar(others, policies, 'min-copies') : undefined;
   if (kind === 'out' && member.state === 'up') warnings.push(`n${node} is up: a drain is gentler`);
   return {
     node,
     partitions,
     aboutBytes: aboutBytes === undefined ? undefined : Math.round(aboutBytes),
-    bar: holds ? roomBar(others, policies, 'min-copies') : undefined,
+    bar: bar === undefined ? undefined : spokenBar(bar),
     warnings: [...new Set(warnings)],
   };
 }
@@ -162,7 +205,7 @@ function fateOf(context: MemberAdminContext, node: NodeId): MemberFate {
   return {
     downMs: downTimes.downMs(node, moment.now),
     outInMs: outInMs(view, member, downTimes, moment),
-    staysBecause: isCounted ? (outBar(view, member) ?? '') : '',
+    staysBecause: isCounted ? spokenBar(outBar(view, member) ?? '') : '',
     waitsFor: member.standing === 'leaving' ? whatKeeps(view, member) : [],
     maintenanceUntilMs: maintenanceUntil(view, node),
   };

@@ -11,6 +11,7 @@ import type {
   SettingRequest,
   WeightRequest,
 } from '../core/admin-shapes.ts';
+import { MAX_MAINTENANCE_MS } from '../core/cluster-settings.ts';
 import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
@@ -21,10 +22,12 @@ import { MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
 const MAX_TEXT = 255;
 const MAX_PARTITIONS = 65536;
 
+const DAY_MS = 86_400_000;
+
 type Rule =
   | 'text'
   | 'flag'
-  | { readonly from: number; readonly to: number }
+  | { readonly from: number; readonly to: number; readonly isTime?: string }
   | { readonly oneOf: readonly string[] };
 type Rules = Readonly<Record<string, Rule>>;
 
@@ -36,8 +39,9 @@ const FORMAT: Rules = {
   partitions: { from: 1, to: MAX_PARTITIONS },
   force: 'flag',
 };
-const DURATION: Rule = { from: 1, to: MAX_INVITE_MS };
-const INVITE: Rules = { ttlMs: DURATION, isSingleUse: 'flag' };
+const TTL: Rule = { from: 1, to: MAX_INVITE_MS, isTime: 'an invite lives' };
+const MAINTENANCE: Rule = { from: 1, to: MAX_MAINTENANCE_MS, isTime: 'a maintenance lasts' };
+const INVITE: Rules = { ttlMs: TTL, isSingleUse: 'flag' };
 const SCRUB: Rules = { action: 'text', kind: 'text' };
 const IO_TIMEOUT: Rule = { from: 0, to: MAX_IO_TIMEOUT_MS };
 const CREATE: Rules = {
@@ -94,7 +98,7 @@ export function parseInviteRequest(body: unknown): InviteRequest {
 
 /** @throws OperatingError 'usage' */
 export function parseMaintenance(body: unknown): MaintenanceRequest {
-  return checked(body ?? {}, { forMs: DURATION }) as MaintenanceRequest;
+  return checked(body ?? {}, { forMs: MAINTENANCE }) as MaintenanceRequest;
 }
 
 /** @throws OperatingError 'usage' */
@@ -155,7 +159,10 @@ function checkValue(key: string, value: unknown, rule: Rule): void {
       throw usage(`"${key}" must be one of ${rule.oneOf.join(', ')}`);
     }
   } else if (!Number.isSafeInteger(value) || Number(value) < rule.from || Number(value) > rule.to) {
-    throw usage(`"${key}" must be a whole number from ${rule.from} to ${rule.to}`);
+    if (rule.isTime === undefined) {
+      throw usage(`"${key}" must be a whole number from ${rule.from} to ${rule.to}`);
+    }
+    throw usage(`${rule.isTime} longer than 0, and up to ${rule.to / DAY_MS} days`);
   }
 }
 

@@ -35,6 +35,8 @@ export const DEV_DIR = '.sheepdog';
 const SERVICE_SOCKET = '/run/sheep/sheep.sock';
 const START_REMEDY =
   'start one: "npm start", or "dog dev up"; or name one by --dir, -a or SHEEPDOG_API';
+const HANGS_REMEDY =
+  'it hangs, or its host does: look there, and ask another node meanwhile, by --dir, -a or SHEEPDOG_API';
 
 /** In this order: -a and -p, --dir, SHEEPDOG_API, the service's socket, the dev cluster of this very folder. */
 export async function findTarget(where: Where, env: NodeJS.ProcessEnv): Promise<Target> {
@@ -171,7 +173,7 @@ function exchange(
 function unreachable(target: Target, error: NodeJS.ErrnoException): CommandError {
   const where = describeTarget(target);
   if (error.name === 'TimeoutError' || error.name === 'AbortError') {
-    return new CommandError('timeout', `the node at ${where} did not answer in time`, START_REMEDY);
+    return new CommandError('timeout', `the node at ${where} did not answer in time`, HANGS_REMEDY);
   }
   const reasons: Record<string, string> = {
     ENOENT: 'there is no such socket',

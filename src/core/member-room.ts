@@ -7,6 +7,9 @@ import type { Policy } from './view.ts';
 /** `min-copies`: writes go on; `all-copies`: as many copies as asked for. */
 export type Room = 'min-copies' | 'all-copies';
 
+/** In every answer of `roomBar`: the cure is more members, or fewer copies. */
+export const NO_PLACE = 'would be left to hold data';
+
 /** How many members of a ring can hold a copy of one partition of this policy. */
 export function placesOf(ring: Ring, policy: Policy): number {
   return policy.strict ? ring.zoneCount : ring.nodes.length;
@@ -23,7 +26,15 @@ export function roomBar(ring: Ring, policies: readonly Policy[], need: Room): st
       need === 'min-copies'
         ? `${policy.copies} copies need at least ${policy.minCopies} for writes`
         : `there is no room for ${policy.copies} copies`;
-    return `${places} ${what} would be left to hold data, ${rule}`;
+    return `${places} ${what} ${NO_PLACE}, ${rule}`;
   }
   return undefined;
+}
+
+/** For people. What `roomBar` says itself is part of the state and of its hash: it stays as it is, letter by letter. */
+export function spokenBar(bar: string): string {
+  return bar
+    .replace(/\b1 (member|zone)s would/, '1 $1 would')
+    .replace(/\b1 copies need\b/, '1 copy needs')
+    .replace(/\bfor 1 copies\b/, 'for 1 copy');
 }

@@ -34,9 +34,12 @@ export class FakeNode implements NodeHandle {
   missingVoters: NodeId[] = [];
   disputedIndex = 0;
   slowNodes: NodeId[] = [];
+  splitFrom: NodeId[] = [];
   /** Nodes whose process was asked to end. */
   catchUps = 0;
   readonly killed: number[] = [];
+  /** What a process that is asked to end answers. */
+  killFailure: Error | undefined;
   /** Lost partitions whose rows were dropped. */
   readonly droppedLost: number[] = [];
   readonly clock = new FakeClock();
@@ -92,6 +95,7 @@ export class FakeNode implements NodeHandle {
       missingVoters: this.missingVoters,
       disputedIndex: this.disputedIndex,
       slowNodes: this.slowNodes,
+      splitFrom: this.splitFrom,
       waitingFor: isBlank ? 'format or a join token' : '',
       spaceBytes: { total: 1000, free: 600, used: 400 },
       objects: 7,
@@ -121,6 +125,7 @@ export class FakeNode implements NodeHandle {
       ...{ clock, downTimes, view },
       propose: async (body) => this.#apply(body),
       askToExit: async (node) => {
+        if (this.killFailure !== undefined) throw this.killFailure;
         this.killed.push(node);
       },
       usedBytes: () => 400,

@@ -3,6 +3,7 @@
 
 import test, { type ExecutionContext } from 'ava';
 import { givenUpKey } from '../../src/core/cluster-settings.ts';
+import { OperatingError } from '../../src/core/errors.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import { FakeNode } from '../api/fake-node.ts';
 import { served } from '../api/served.ts';
@@ -71,8 +72,37 @@ test('drain: where writes would stop it is refused before it is asked', async (t
   ]) {
     const { code, err } = await dog('node', ...args, '-f');
     t.is(code, 2, args.join(' '));
-    t.regex(err, /1 members would be left.*\n {2}cure: add members, or ask for fewer copies/);
+    t.regex(err, /1 member would be left.*\n {2}cure: add members, or ask for fewer copies/);
   }
+});
+
+test('refusals of single members name their own cure, not that of copies', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  const forgotten = await dog('node', 'forget', 'n3', '-f');
+  t.is(forgotten.code, 77);
+  t.regex(forgotten.err, /n3 is up: it must be drained.*\n {2}cure: dog node drain n3/);
+  const cell = clusterOf({ nodes: 3, copies: 2 });
+  down(cell, 3);
+  cell.apply({ type: 'nodeLost', node: nodeId(3), by: 'test' });
+  const gone = await (await withCell(t, cell)).dog('node', 'out', 'n3', '-f');
+  t.regex(gone.err, /n3 was lost and is no member any more/);
+  node.killFailure = new OperatingError('timeout', 'no answer to exit');
+  const hung = await dog('node', 'kill', 'n3', '-f');
+  t.regex(hung.err, /n3 does not answer\n {2}cure: look on its host/);
+  down(node.cell, 3);
+  node.killFailure = new OperatingError('unreachable', '12D3KooW is not reachable');
+  const dead = await dog('node', 'kill', 'n3', '-f');
+  t.regex(dead.err, /n3 is down already.*\n {2}cure: nothing is left to be ended/);
+});
+
+test('times out of range are told in words', async (t) => {
+  const { dog } = await withCell(t, four());
+  const invite = await dog('cluster', 'invite', '--ttl', '9999d');
+  t.is(invite.code, 64);
+  t.regex(invite.err, /an invite lives longer than 0, and up to 366 days/);
+  const { code, err } = await dog('node', 'maintenance', 'n2', 'on', '--for', '0s');
+  t.is(code, 64);
+  t.regex(err, /a maintenance lasts longer than 0, and up to 30 days/);
 });
 
 test('drained, stopped, forgotten: the way of a member that leaves', async (t) => {
@@ -253,4 +283,13 @@ test('after a forced recovery nobody is told to start what was given up, until i
   t.is((await dog('node', 'forget', 'n2', '-f')).code, 0);
   t.notRegex((await dog('cluster', 'health')).out, /GIVEN_UP/);
   t.notRegex((await dog('cluster', 'info')).out, /given up/);
+});
+
+test('health: a member of another history is an error that names it', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  node.splitFrom = nodeIds(2, 9);
+  const health = await dog('cluster', 'health');
+  t.is(health.code, 2);
+  t.regex(health.out, /MAP_SPLIT: n2 contradicts[^\n]*\n {2}cure: stop the process of n2 at once/);
+  t.notRegex(health.out, /n9/, 'who is forgotten is no matter any more');
 });
