@@ -2,6 +2,7 @@
 // not answer, and the desk where an operator decides. The decisions: member-admin.ts.
 
 import type { Agreement } from './agreement/agreement.ts';
+import { MAX_REACH_ASKED, upMembers } from './agreement/ask-members.ts';
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
 import { DownTimes } from './core/life-plan.ts';
@@ -34,7 +35,7 @@ export class MemberDesk {
   readonly downTimes = new DownTimes();
   readonly #options: MemberDeskOptions;
   readonly #retirement: Retirement;
-  #missingVoters: readonly NodeId[] = [];
+  #missing: readonly NodeId[] = [];
 
   constructor(options: MemberDeskOptions) {
     this.#options = options;
@@ -48,19 +49,32 @@ export class MemberDesk {
 
   /** Voters that did not answer when they were asked last; nobody while a leader is known. */
   get missingVoters(): readonly NodeId[] {
-    return this.#hasLeader ? [] : this.#missingVoters;
+    const voters = this.#options.view()?.voters ?? [];
+    return this.missing.filter((node) => voters.includes(node));
+  }
+
+  /** Members, by the map up or voters, that did not answer then; nobody while a leader is known. */
+  get missing(): readonly NodeId[] {
+    return this.#hasLeader ? [] : this.#missing;
   }
 
   get #hasLeader(): boolean {
     return this.#options.agreement.driver.leader !== undefined;
   }
 
-  /** Asks the voters who is there, unless a leader is known: a node that waits says for whom. */
-  async lookForVoters(): Promise<void> {
+  /**
+   * Asks the voters who is there, unless a leader is known: a node that waits says for whom. A person wants to know of all
+   * that are up by the map, which says so of the dead as well while no majority decides; a start of hundreds asks voters.
+   */
+  async lookForVoters(whom: 'voters' | 'all' = 'voters'): Promise<void> {
     if (this.#hasLeader) return;
-    const voters = this.#options.view()?.voters ?? [];
-    const reached = await this.#options.agreement.reachOf(voters);
-    this.#missingVoters = voters.filter((voter) => !reached.has(voter));
+    const view = this.#options.view();
+    const asked = [
+      ...new Set([...(view?.voters ?? []), ...(whom === 'all' ? upMembers(view) : [])]),
+    ];
+    const bounded = asked.slice(0, MAX_REACH_ASKED);
+    const reached = await this.#options.agreement.reachOf(bounded);
+    this.#missing = bounded.filter((node) => !reached.has(node));
   }
 
   /** Nobody answers: was this node retired while it was away? */
@@ -83,7 +97,7 @@ export class MemberDesk {
       propose: (body) => agreement.propose(body),
       askToExit: (node) => (node === self ? exitSoon() : agreement.askToExit(node)),
       reachOf: (nodes) => agreement.reachOf(nodes),
-      lookForVoters: () => this.lookForVoters(),
+      lookForVoters: () => this.lookForVoters('all'),
       catchUp: () => agreement.readCurrent(),
       hasLeader: () => this.#hasLeader,
       dropLost: this.#options.dropLost,

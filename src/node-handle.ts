@@ -27,11 +27,15 @@ export interface NodeStatus {
   readonly waitingFor: string;
   /** Voters that did not answer when they were asked last; empty while a leader is known. */
   readonly missingVoters: readonly NodeId[];
+  /** Members that the map calls up, and voters, that did not answer then; empty while a leader is known. */
+  readonly missing: readonly NodeId[];
   readonly spaceBytes: { readonly total: number; readonly free: number; readonly used: number };
   /** Copies this node holds. */
   readonly objects: number;
   /** Members differ about the map at this index, and nobody can say who is right (C2.8); 0 = they do not. */
   readonly disputedIndex: number;
+  /** Peers that lately contradicted what is committed here: another history (A3). */
+  readonly splitFrom: readonly NodeId[];
   /** Replicas that writers call slow (C1.7); voters hear of it. */
   readonly slowNodes: readonly NodeId[];
   /** Catch-up of this node: partitions it still has to bring in sync, and bytes copied since its start. */

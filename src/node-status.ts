@@ -25,6 +25,7 @@ export function statusOf(source: StatusSource): NodeStatus {
     role: formed?.agreement.driver.role ?? 'none',
     waitingFor: waitingFor(source, phase),
     missingVoters: formed?.desk.missingVoters ?? [],
+    missing: formed?.desk.missing ?? [],
     spaceBytes: {
       total: space.totalBytes,
       free: space.freeBytes,
@@ -32,6 +33,7 @@ export function statusOf(source: StatusSource): NodeStatus {
     },
     objects: formed?.store.objectCount ?? 0,
     disputedIndex: formed?.agreement.disputedIndex ?? 0,
+    splitFrom: formed?.agreement.driver.splitFrom ?? [],
     slowNodes: formed?.slowNodes ?? [],
     catchUp: {
       partitionsLeft: formed?.recovery.partitionsLeft ?? 0,

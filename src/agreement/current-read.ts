@@ -45,7 +45,7 @@ export async function readCurrent(
   }
   throw new OperatingError('no-quorum', 'no majority of the voters says what is decided by now', {
     advice: 'retry',
-    remedy: 'start the nodes that are down: dog node list',
+    remedy: 'start the nodes that dog node list shows as down or not in reach',
   });
 }
 

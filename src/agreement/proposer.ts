@@ -212,7 +212,7 @@ function noQuorum(timeoutMs: number): OperatingError {
   return new OperatingError(
     'no-quorum',
     `the cluster did not decide within ${Math.round(timeoutMs / 1000)} s: no majority of the voters answers`,
-    { advice: 'retry', remedy: 'start the nodes that are down: dog node list' },
+    { advice: 'retry', remedy: 'start the nodes that dog node list shows as down or not in reach' },
   );
 }
 

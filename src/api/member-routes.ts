@@ -38,6 +38,8 @@ const DECISIONS = ['drain', 'undrain', 'out', 'in', 'forget', 'kill'] as const;
 
 export function addMemberRoutes(app: FastifyInstance, handle: NodeHandle): void {
   app.get('/v1/nodes', async () => {
+    viewOf(handle);
+    await handle.admin().lookForVoters();
     const view = viewOf(handle);
     const admin = handle.admin();
     const nodes = nodesData(view, handle.status(), (node) => admin.fate(node));

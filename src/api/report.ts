@@ -80,6 +80,9 @@ function isoDate(ms: number): string {
 export function clusterData(view: ClusterView, status: NodeStatus): ClusterData {
   const members = [...view.members.values()];
   const up = members.filter((member) => member.state === 'up').length;
+  const notInReach = members.filter((member) => {
+    return member.state === 'up' && status.missing.includes(member.node);
+  }).length;
   const policy = view.policies.get(0 as Policy['id']);
   return {
     name: view.name,
@@ -89,7 +92,7 @@ export function clusterData(view: ClusterView, status: NodeStatus): ClusterData 
     copies: policy?.copies ?? 0,
     minCopies: policy?.minCopies ?? 0,
     strict: policy?.strict ?? false,
-    members: { total: members.length, up, down: members.length - up },
+    members: { total: members.length, up, down: members.length - up, notInReach },
     zones: [...new Set(members.map((member) => member.zone))].sort(),
     voters: view.voters.map(nodeName),
     votersWanted: voterTarget(view),
@@ -131,6 +134,7 @@ export function nodeData(
     zone: member.zone,
     weight: member.weight,
     state: member.state,
+    isInReach: !status.missing.includes(member.node),
     sinceEpoch: member.since,
     incarnation: member.incarnation,
     isVoter: view.voters.includes(member.node),

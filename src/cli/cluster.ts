@@ -133,7 +133,11 @@ function infoText(
   const text = facts([
     ['cluster', `${data.name} (${data.clusterId})`],
     ['epoch', `${data.epoch}, log applied to ${data.appliedIndex} by ${data.answeredBy}`],
-    ['nodes', `${members.up} of ${members.total} up`],
+    [
+      'nodes',
+      `${members.up} of ${members.total} up` +
+        (members.notInReach === 0 ? '' : ` by the map, ${members.notInReach} of them not in reach`),
+    ],
     ['zones', `${data.zones.length}: ${data.zones.join(', ')}`],
     ['voters', votersText(data)],
     ['copies', policy],

@@ -76,6 +76,7 @@ function stateOf(node: NodeData): string {
   const { state, standing, outInMs, waitsFor, maintenanceUntil } = node;
   const notes: string[] = [];
   if (standing !== 'in' && state === 'down') notes.push('down');
+  if (!node.isInReach && state === 'up') notes.push('not in reach');
   if (outInMs !== null) notes.push(`out in ${formatDuration(outInMs)}`);
   if (waitsFor.length > 0) notes.push(`waits for ${waitsFor.join(' and ')}`);
   if (maintenanceUntil !== null) notes.push(`maintenance until ${maintenanceUntil}`);

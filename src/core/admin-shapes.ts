@@ -81,6 +81,8 @@ export interface NodeData {
   readonly zone: string;
   readonly weight: number;
   readonly state: 'joined' | 'up' | 'down';
+  /** False: the map can not say so while no majority decides, but it does not answer the node that was asked. */
+  readonly isInReach: boolean;
   readonly sinceEpoch: number;
   readonly incarnation: number;
   readonly isVoter: boolean;
@@ -150,7 +152,13 @@ export interface ClusterData {
   readonly copies: number;
   readonly minCopies: number;
   readonly strict: boolean;
-  readonly members: { readonly total: number; readonly up: number; readonly down: number };
+  readonly members: {
+    readonly total: number;
+    readonly up: number;
+    readonly down: number;
+    /** Of those that are up by the map: do not answer the node that was asked, while no leader is known. */
+    readonly notInReach: number;
+  };
   readonly zones: readonly string[];
   readonly voters: readonly string[];
   /** How many the size and zones of the cluster ask for. */

@@ -93,6 +93,7 @@ export class FakeNode implements NodeHandle {
       leader: isBlank || this.leader === undefined ? undefined : nodeId(this.leader),
       role: this.number === this.leader ? 'leader' : 'learner',
       missingVoters: this.missingVoters,
+      missing: this.missingVoters,
       disputedIndex: this.disputedIndex,
       slowNodes: this.slowNodes,
       splitFrom: this.splitFrom,

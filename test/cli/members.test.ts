@@ -95,6 +95,15 @@ test('refusals of single members name their own cure, not that of copies', async
   t.regex(dead.err, /n3 is down already.*\n {2}cure: nothing is left to be ended/);
 });
 
+test('without a leader: who does not answer is shown, though the map says up', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  t.notRegex((await dog('node', 'list')).out, /not in reach/);
+  node.leader = undefined;
+  node.missingVoters = [nodeId(2), nodeId(3)];
+  t.regex((await dog('node', 'list')).out, /n2 .* up, not in reach/);
+  t.regex((await dog('cluster', 'info')).out, /4 of 4 up by the map, 2 of them not in reach/);
+});
+
 test('times out of range are told in words', async (t) => {
   const { dog } = await withCell(t, four());
   const invite = await dog('cluster', 'invite', '--ttl', '9999d');
