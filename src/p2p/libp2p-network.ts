@@ -48,6 +48,8 @@ const KNOCK_TIMEOUT_MS = 15_000;
 const MAX_CONTROL_STREAMS = 8;
 const MAX_CHANNEL_STREAMS = 32;
 const KEEP_INTERVAL_MS = 1000;
+/** That another node answers at a member's address is said again after this, in ms. */
+const OTHER_REPEAT_MS = 60_000;
 
 export interface Libp2pNetworkOptions {
   /** Multiaddr with ip4 or ip6, and tcp; port 0 = any. */
@@ -79,6 +81,8 @@ class Libp2pNetwork implements Network {
   #gated: GatedNode | undefined;
   #isStopped = false;
   readonly #use = new LinkUse();
+  /** When it was told of a member last that another node answers at its address. */
+  readonly #toldOther = new Map<PeerKey, number>();
   #knocks = 0;
   #keepTimer: TimerHandle | undefined;
   #message: ((peer: PeerKey, message: Uint8Array) => void) | undefined;
@@ -151,6 +155,7 @@ class Libp2pNetwork implements Network {
     for (const peer of gone) {
       this.#links.get(peer)?.stop();
       this.#links.delete(peer);
+      this.#toldOther.delete(peer);
       this.#data.closePeer(peer);
       this.#gated?.hangUp(peer);
     }
@@ -382,8 +387,22 @@ class Libp2pNetwork implements Network {
     if (gated === undefined || known === undefined) throw unreachable(`${peer} is no member`);
     this.#noteUse(peer);
     const connection =
-      gated.connectionTo(peer) ?? (await gated.node.dial(targetsOf(known), { signal }));
+      gated.connectionTo(peer) ??
+      (await gated.node.dial(targetsOf(known), { signal }).catch((error: unknown) => {
+        if (isOtherIdentity(error)) this.#tellOther(known);
+        throw error;
+      }));
     return connection.newStream(protocol, { signal });
+  }
+
+  /** A foreign node, or the same host with a wiped disk: it never becomes that member by being dialled again. */
+  #tellOther({ peer, addresses }: PeerAddress): void {
+    const now = this.#options.clock.now();
+    if (now - (this.#toldOther.get(peer) ?? Number.NEGATIVE_INFINITY) < OTHER_REPEAT_MS) return;
+    this.#toldOther.set(peer, now);
+    const reason =
+      'another node answers at the address of this member: a foreign one, or a new disk';
+    this.#trace.warn('peer.address.taken', { peer, address: addresses[0] ?? '', reason });
   }
 
   /** Dials the neighbours, and closes what nobody needs. */
@@ -424,6 +443,12 @@ class Libp2pNetwork implements Network {
   #noteUse(peer: PeerKey): void {
     this.#use.note(peer, this.#options.clock.now());
   }
+}
+
+/** libp2p's words for a handshake that proved another key; one dial of several addresses fails with all their errors. */
+function isOtherIdentity(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isOtherIdentity);
+  return /identity key .* does not match/.test(messageOf(error));
 }
 
 /** Data channels take the next port, or any when the control port is any. */

@@ -4,7 +4,15 @@ import test from 'ava';
 import { hasCode, OperatingError } from '../../src/core/errors.ts';
 import type { DataChannel, Network } from '../../src/ports/ports.ts';
 import { emptyFrame, encodeHeaders, FrameAssembler, OP } from '../../src/wire/frame.ts';
-import { addressOf, newCluster, newNetwork, random, stopAll, until } from './network-fixtures.ts';
+import {
+  addressOf,
+  createTestTrace,
+  newCluster,
+  newNetwork,
+  random,
+  stopAll,
+  until,
+} from './network-fixtures.ts';
 
 const MIB = 1024 * 1024;
 
@@ -37,6 +45,21 @@ test.serial(
     await stopAll([a, b, c]);
   },
 );
+
+test.serial('another node at the address of a member is told once, as a warning', async (t) => {
+  const trace = createTestTrace();
+  const network = await newNetwork({ trace });
+  const other = await newNetwork();
+  const gone = await newNetwork();
+  await gone.stop();
+  network.setPeers([{ peer: gone.self, addresses: other.addresses() }]);
+  await t.throwsAsync(network.openChannel(gone.self));
+  await t.throwsAsync(network.openChannel(gone.self));
+  const told = trace.warnings.filter((line) => line.startsWith('peer.address.taken'));
+  t.is(told.length, 1);
+  t.true(told[0]?.includes(gone.self) && told[0].includes(other.addresses()[0] ?? '-'));
+  await stopAll([network, other]);
+});
 
 test.serial('a stranger may knock, and nothing else', async (t) => {
   const [a, b] = (await newCluster(2)) as [Network, Network];

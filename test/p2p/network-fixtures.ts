@@ -22,7 +22,7 @@ export function createTestTrace(): Trace & { readonly warnings: string[] } {
 }
 
 export async function newNetwork(
-  options: { dataTls?: DataTls; listen?: string; privateKey?: Uint8Array } = {},
+  options: { dataTls?: DataTls; listen?: string; privateKey?: Uint8Array; trace?: Trace } = {},
 ): Promise<Network> {
   const privateKey = options.privateKey ?? privateKeyToProtobuf(await generateKeyPair('Ed25519'));
   const network = createLibp2pNetwork({
@@ -31,7 +31,7 @@ export async function newNetwork(
     dataTls: options.dataTls ?? 'auto',
     clock,
     random,
-    trace: createTestTrace(),
+    trace: options.trace ?? createTestTrace(),
   });
   await network.start();
   return network;
