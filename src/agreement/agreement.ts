@@ -91,6 +91,7 @@ export class Agreement {
       members: () => upMembers(this.#view),
       hashAt: (index) => this.learner.auditAt(index),
       ask: (node, body, timeoutMs) => this.#ask(node, body, timeoutMs),
+      onSplit: (node) => this.driver.noteSplit(node),
       onBroken: options.onBroken,
     });
     this.learner = new Learner({

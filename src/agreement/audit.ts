@@ -47,6 +47,8 @@ export interface AuditorOptions {
   readonly members: () => readonly NodeId[];
   readonly hashAt: (index: number) => string;
   readonly ask: (node: NodeId, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
+  /** Most say as this node does, that one does not. */
+  readonly onSplit: (node: NodeId) => void;
   /** This node must not go on. */
   readonly onBroken: (error: OperatingError) => void;
 }
@@ -76,7 +78,7 @@ export class Auditor {
     }
     this.#options.trace.warn('map.audit.differs', { node: from, index });
     this.#isAsking = true;
-    this.#judge(index, own)
+    this.#judge(from, index, own)
       .catch((error: unknown) => {
         if (!(error instanceof OperatingError)) throw error;
       })
@@ -85,8 +87,8 @@ export class Auditor {
       });
   }
 
-  async #judge(index: number, own: string): Promise<void> {
-    const { voters, members, trace, onBroken } = this.#options;
+  async #judge(from: NodeId, index: number, own: string): Promise<void> {
+    const { voters, members, trace, onBroken, onSplit } = this.#options;
     let verdict = judgeAudit(await this.#hashesOf(voters(), index, own), own);
     if (verdict === 'unclear') {
       const all = members().slice(0, MAX_REACH_ASKED);
@@ -94,6 +96,7 @@ export class Auditor {
     }
     trace.warn('map.audit.judged', { index, verdict });
     this.#disputed = verdict === 'unclear' ? index : 0;
+    if (verdict === 'right') onSplit(from);
     if (verdict === 'broken') onBroken(brokenState(index));
   }
 

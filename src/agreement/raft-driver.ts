@@ -48,6 +48,9 @@ export const HUNG_SYNC_MS = 2000;
 /** Between two hand-overs of one node: where all disks are slow, the lead does not wander. */
 export const HAND_OVER_PAUSE_MS = 60_000;
 
+/** A peer that contradicted this node is told of for so long after it did so last. */
+export const SPLIT_SHOWN_MS = 60_000;
+
 /** What became of a proposal handed to this node. */
 export type ProposeOutcome =
   | { readonly index: number }
@@ -69,6 +72,8 @@ export class RaftDriver {
   /** Times of the last syncs, in milliseconds; at most SLOW_SYNC_BATCHES. */
   readonly #syncTimes: number[] = [];
   #handedOverAt: number;
+  /** Who contradicted this node's history, and when last; one entry per peer. */
+  readonly #splits = new Map<NodeId, number>();
   #lastRead = 0;
   /** At most MAX_WAITING_READS: the reducer answers or refuses each. */
   readonly #reads = new Map<number, (outcome: ReadOutcome) => void>();
@@ -98,6 +103,17 @@ export class RaftDriver {
 
   get role(): DriverRole {
     return roleOf(this.#state);
+  }
+
+  /** Peers whose history lately contradicted this node's (A1, A3). */
+  get splitFrom(): readonly NodeId[] {
+    const since = this.#options.clock.now() - SPLIT_SHOWN_MS;
+    return [...this.#splits].filter(([, at]) => at >= since).map(([node]) => node);
+  }
+
+  /** That peer decided otherwise than this node knows. */
+  noteSplit(node: NodeId): void {
+    this.#splits.set(node, this.#options.clock.now());
   }
 
   get leader(): NodeId | undefined {
@@ -206,6 +222,8 @@ export class RaftDriver {
   #feed(event: RaftEvent): void {
     if (this.#isStopped) return;
     const { effects } = step(this.#state, event, { randomMs: (min, max) => this.#draw(min, max) });
+    const isSplit = effects.some((effect) => effect.type === 'violation');
+    if (isSplit && event.type === 'message') this.noteSplit(event.from);
     for (const effect of effects) this.#perform(effect);
   }
 

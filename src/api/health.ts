@@ -40,6 +40,7 @@ export function healthWarnings(
   const found = [
     quorumLost(view, status),
     mapDiffers(status),
+    ...status.splitFrom.filter((node) => view.members.has(node)).map(mapSplit),
     lost(view),
     halted(partitions, missed, cure),
     degraded(view, partitions, missed, cure),
@@ -168,6 +169,14 @@ function mapDiffers({ disputedIndex }: NodeStatus): Warning | undefined {
     `members differ about the map at index ${disputedIndex}, and no majority says who is right`,
     'check that all nodes run the same version; start the node whose memory you doubt on an empty data directory, then dog node forget its old id',
   );
+}
+
+/** Two histories of one cluster run at once: after a forced recovery, or where a disk was copied. */
+function mapSplit(node: NodeId): Warning {
+  const name = nodeLabel(node);
+  const message = `${name} contradicts what is decided here: it runs another history of this cluster`;
+  const remedy = `stop the process of ${name} at once (after a forced recovery: the voter that was given up), then dog node forget ${name}; its host joins anew with an empty directory`;
+  return warn('MAP_SPLIT', 'error', message, remedy, [name]);
 }
 
 function halted(

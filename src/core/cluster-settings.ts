@@ -1,5 +1,6 @@
 // Settings of the whole cluster that membership reads: how long down lasts before out, how long a dead voter keeps its
-// place, who is in maintenance, whom a forced recovery gave up. Text in the log's settings; here are their names, bounds and defaults.
+// place, who is in maintenance, whom a forced recovery gave up. Text in the log's settings; here are their names,
+// bounds and defaults.
 
 import { parseDuration } from './duration.ts';
 import { OperatingError } from './errors.ts';

@@ -25,6 +25,7 @@ test('audit: where voters are divided most of the members that know judge, three
 function world(hashes: Readonly<Record<number, string>>, voters: readonly NodeId[]) {
   const ended: OperatingError[] = [];
   const asked: NodeId[] = [];
+  const splits: NodeId[] = [];
   const auditor = new Auditor({
     self: 1 as NodeId,
     trace: { event: () => {}, warn: () => {}, count: () => {} },
@@ -37,6 +38,7 @@ function world(hashes: Readonly<Record<number, string>>, voters: readonly NodeId
       if (hash === undefined) throw new OperatingError('timeout', 'silent');
       return { type: 'audit', hash };
     },
+    onSplit: (node) => splits.push(node),
     onBroken: (error) => ended.push(error),
   });
   const compare = async (hash: string, index = 10): Promise<void> => {
@@ -44,7 +46,7 @@ function world(hashes: Readonly<Record<number, string>>, voters: readonly NodeId
     // The questions, the answers, the verdict.
     for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
   };
-  return { auditor, asked, ended, compare };
+  return { auditor, asked, ended, splits, compare };
 }
 
 test('audit: who differs from a majority ends, and is told to start again', async (t) => {
@@ -71,4 +73,11 @@ test('audit: a tie ends nobody and is told until a later point agrees', async (t
   t.is(auditor.disputedIndex, 10, 'the same point, from a friend');
   await compare('a', 20);
   t.is(auditor.disputedIndex, 0);
+});
+
+test('audit: where most say as this node does, the one that differs is told of', async (t) => {
+  const { ended, splits, compare } = world({ 2: 'b', 3: 'a' }, nodeIds(1, 2, 3));
+  await compare('b');
+  t.deepEqual(splits, nodeIds(2));
+  t.is(ended.length, 0);
 });

@@ -1,7 +1,7 @@
 // The driver between reducer and disk: nothing is acted on before it is synced, and nothing happens after the stop.
 
 import test from 'ava';
-import { RaftDriver } from '../../src/agreement/raft-driver.ts';
+import { RaftDriver, SPLIT_SHOWN_MS } from '../../src/agreement/raft-driver.ts';
 import type { MapIndex, NodeId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
 import type { LogEntry } from '../../src/core/log-entry.ts';
@@ -129,4 +129,16 @@ test('raft-driver: what is not committed is given to nobody', (t) => {
   t.is(driver.committedFrom(1, 1000)?.length, committed);
   t.is(driver.committedFrom(1, 2)?.length, 2);
   t.deepEqual(driver.committedFrom(committed + 1, 10), []);
+});
+
+test('raft-driver: who contradicts what is committed here is told of, for a while (A3)', (t) => {
+  const { driver, clock, log, syncAll } = loneVoter();
+  driver.start();
+  syncAll();
+  t.deepEqual(driver.splitFrom, []);
+  const other = { term: 99, prevIndex: 1, prevTerm: 98, entries: [], commit: log.commit };
+  driver.receive(2 as NodeId, { type: 'append', ...other });
+  t.deepEqual(driver.splitFrom, [2 as NodeId]);
+  clock.run(SPLIT_SHOWN_MS + 1);
+  t.deepEqual(driver.splitFrom, [], 'it was stopped');
 });
