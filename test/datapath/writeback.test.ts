@@ -225,3 +225,18 @@ test('writeback: the flush of a standby is done by the holder', (t) => {
   t.true(holder.isHolder);
   for (const node of world.nodes) t.is(node.store.unsynced, 0);
 });
+
+test('writeback: a flush on one connection covers what the others heard acknowledged (NBD, CAN_MULTI_CONN)', (t) => {
+  const world = writeback();
+  const first = world.attach(1);
+  const second = world.attach(1);
+  t.is(world.flush(second), 'ok', 'takes the lock');
+  t.is(world.write(first, 0, block(3)), 'ok');
+  t.true(world.nodes.some((node) => node.store.unsynced > 0));
+  t.is(world.flush(second), 'ok');
+  for (const node of world.nodes) t.is(node.store.unsynced, 0);
+  powerCut(world, world.nodes);
+  for (const node of world.nodes) world.restart(node);
+  world.heal();
+  t.is(tagAt(world, world.attach(2)), 3);
+});
