@@ -104,20 +104,17 @@ export interface Copied {
 export interface OutageCopied {
   readonly name: string;
   readonly bytes: number;
-  /** Blocks that were written while it was away, or whose writes may not have been closed when it left. */
+  /** Blocks that were written while it was away, or whose writes were under way when it left. */
   readonly changedBlocks: readonly number[];
   readonly blockBytes: number;
-  /** Regions that its own rows have as open: a close is made durable by the next checkpoint only (R6). */
-  readonly openRegions: number;
 }
 
-/** C-move of an outage. @returns a sentence when a node that returned copied more than changed and open regions */
+/** C-move of an outage. @returns a sentence when a node that returned copied more than the regions that changed */
 export function checkOutageCopies(node: OutageCopied): string | undefined {
   const perRegion = REGION_BYTES / node.blockBytes;
-  const changed = new Set(node.changedBlocks.map((block) => Math.floor(block / perRegion))).size;
-  const regions = changed + node.openRegions;
+  const regions = new Set(node.changedBlocks.map((block) => Math.floor(block / perRegion))).size;
   if (node.bytes <= COPIED_OVER_MOVED * regions * REGION_BYTES) return undefined;
-  return `C-move: ${node.name} copied ${node.bytes} bytes, ${regions} regions changed while it was away or were open`;
+  return `C-move: ${node.name} copied ${node.bytes} bytes, ${regions} regions changed while it was away`;
 }
 
 /** C-move. @returns the first node that copied more than what moved to it, as a sentence */

@@ -30,6 +30,16 @@ export const OUTAGE_MUTANTS = [
     to: "const isComparable = own?.kind === 'data' && row.kind === 'zero';",
   },
   {
+    name: 'open-is-copied',
+    breaks:
+      'C-move, 4.7: a note or an open write says where to look, what is equal does not travel',
+    story: 'short-outage',
+    seeds: 4,
+    file: 'src/datapath/differences.ts',
+    from: 'if (bytes === 0) {',
+    to: 'if (bytes >= 0) {',
+  },
+  {
     name: 'comparing-is-guessing',
     breaks: '4.7: who does not know what changed compares, and never guesses',
     story: 'restless-ring',

@@ -126,8 +126,7 @@ class Before {
     if (node === undefined) return undefined;
     const changedBlocks = this.#ring.guest.volume.history.changedSince(this.#moment);
     const bytes = this.#copiedSince(node);
-    const regions = { blockBytes: BLOCK_BYTES, openRegions: OBJECTS };
-    return checkOutageCopies({ name: node.name, bytes, changedBlocks, ...regions });
+    return checkOutageCopies({ name: node.name, bytes, changedBlocks, blockBytes: BLOCK_BYTES });
   }
 }
 

@@ -8,6 +8,7 @@ import {
   MAX_PAYLOAD_BYTES,
   OBJECT_BYTES,
   REGION_BYTES,
+  REGIONS_PER_OBJECT,
   SECTOR_BYTES,
 } from './units.ts';
 
@@ -92,6 +93,22 @@ export function regionMask(offset: number, count: number, half: 0 | 1): number {
   const width = last - first + 1;
   const ones = width === 32 ? 0xffffffff : 2 ** width - 1;
   return (ones << first) >>> 0;
+}
+
+/** Runs of neighbouring regions of a mask as ranges of the object, in order, none longer than `most` regions. */
+export function regionRuns({ low, high }: RegionMask, most: number): ObjectRange[] {
+  const runs: ObjectRange[] = [];
+  const has = (region: number): boolean =>
+    ((region < 32 ? low >>> region : high >>> (region - 32)) & 1) === 1;
+  for (let first = 0; first < REGIONS_PER_OBJECT; ) {
+    let end = first;
+    while (end < REGIONS_PER_OBJECT && end - first < most && has(end)) end += 1;
+    if (end > first) {
+      runs.push({ offset: first * REGION_BYTES, count: (end - first) * REGION_BYTES });
+    }
+    first = Math.max(end, first + 1);
+  }
+  return runs;
 }
 
 /** True when two ranges share a byte. */

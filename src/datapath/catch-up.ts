@@ -6,7 +6,6 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { type MapIndex, type NodeId, type ObjectId, partitionOfKey } from '../core/ids.ts';
-import type { ClusterView } from '../core/view.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import {
   decodePartitionCfgs,
@@ -17,6 +16,7 @@ import {
 } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
 import { AT_ONCE } from './copy-streams.ts';
+import type { Differences } from './differences.ts';
 import { type Drain, drainFrame, drainOf, isCurrent, overtaken } from './drain.ts';
 import { ObjectCopier } from './object-copier.ts';
 import { type CopyFence, type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
@@ -65,7 +65,10 @@ export class CatchUp {
   /** Moves the choice of a source on after a failure. */
   #turn = 0;
 
-  constructor(parts: Parts, shared: { gates: ObjectGates; marks: JoinMarks; fence: CopyFence }) {
+  constructor(
+    parts: Parts,
+    shared: { gates: ObjectGates; marks: JoinMarks; fence: CopyFence; differences: Differences },
+  ) {
     this.#parts = parts;
     this.#gates = shared.gates;
     this.#marks = shared.marks;
@@ -84,11 +87,6 @@ export class CatchUp {
   /** Objects of which some sectors were right nowhere. */
   get objectsIncomplete(): number {
     return this.#copier.objectsIncomplete;
-  }
-
-  /** What was missed is known for one cfg only. */
-  forgetMissed(view: ClusterView): void {
-    this.#copier.forgetMissed(view);
   }
 
   /** `drainAll` for the actors, which wait by promise. Never rejects. */

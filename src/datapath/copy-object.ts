@@ -4,10 +4,10 @@
 // is asked again right before the commit, after which it can not be stopped.
 
 import { OperatingError } from '../core/errors.ts';
-import type { RegionMask } from '../core/extent.ts';
+import { type RegionMask, regionRuns } from '../core/extent.ts';
 import type { ConfigVersion, NodeId, Version } from '../core/ids.ts';
 import { partitionOfKey } from '../core/ids.ts';
-import { REGION_BYTES, REGIONS_PER_OBJECT, SECTOR_BYTES } from '../core/units.ts';
+import { REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { ObjectImage, StagedObject } from '../storage/store-types.ts';
 import type { RowImage } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
@@ -44,7 +44,7 @@ export interface PartialCopy {
 }
 
 /** Bytes that came from the source; 0 with an error. */
-type CopyDone = (error: OperatingError | undefined, fetchedBytes: number) => void;
+export type CopyDone = (error: OperatingError | undefined, fetchedBytes: number) => void;
 
 /** A copy being filled. */
 interface Filling extends CopyOrder {
@@ -129,25 +129,10 @@ function piecesOf(parts: Parts, { row, partial }: CopyOrder): readonly Piece[] {
     high: ~differs.high & (held?.ownHigh ?? 0),
   };
   const most = Math.max(1, Math.floor(parts.streams.pieceBytes / REGION_BYTES));
-  return [...runsOf(fetched, most, false), ...runsOf(own, most, true)];
-}
-
-/** Runs of neighbouring regions of a mask, none longer than `most`. */
-function runsOf({ low, high }: RegionMask, most: number, isOwn: boolean): Piece[] {
-  const pieces: Piece[] = [];
-  const has = (region: number): boolean =>
-    ((region < 32 ? low >>> region : high >>> (region - 32)) & 1) === 1;
-  for (let first = 0; first < REGIONS_PER_OBJECT; ) {
-    let end = first;
-    while (end < REGIONS_PER_OBJECT && end - first < most && has(end)) end += 1;
-    if (end === first) {
-      first += 1;
-      continue;
-    }
-    pieces.push({ isOwn, offset: first * REGION_BYTES, count: (end - first) * REGION_BYTES });
-    first = end;
-  }
-  return pieces;
+  return [
+    ...regionRuns(fetched, most).map((range) => ({ ...range, isOwn: false })),
+    ...regionRuns(own, most).map((range) => ({ ...range, isOwn: true })),
+  ];
 }
 
 /** A few pieces at a time. After a failure no further one begins, and those on their way are waited for. */

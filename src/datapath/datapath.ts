@@ -9,6 +9,7 @@ import { CacheLosses } from './cache-losses.ts';
 import { CatchUp } from './catch-up.ts';
 import type { DatapathContext, Parts } from './context.ts';
 import { CopyStreams } from './copy-streams.ts';
+import { Differences } from './differences.ts';
 import { DirtyMaps } from './dirty-maps.ts';
 import { Gateway } from './gateway.ts';
 import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
@@ -68,12 +69,13 @@ export function createDatapath(context: DatapathContext): Datapath {
   const gates = new ObjectGates();
   const marks = new JoinMarks();
   const fence = new CopyFence();
-  const catchUp = new CatchUp(parts, { gates, marks, fence });
+  const differences = new Differences(parts);
+  const catchUp = new CatchUp(parts, { gates, marks, fence, differences });
   const surplus = new Surplus(parts, gates);
-  const settler = new Settler(parts, { gates, fence });
+  const settler = new Settler(parts, { gates, fence, differences });
   const repairer = new Repairer(parts, { gates, fence });
   const scrubber = new Scrubber(parts);
-  const copies = new PeerCopies(parts, { gates, marks, fence });
+  const copies = new PeerCopies(parts, { gates, marks, fence, differences });
   const cacheLosses = new CacheLosses();
   const sessions = new Sessions(parts, cacheLosses);
   const sessionOf = (volume: VolumeId): Gateway | undefined => sessions.holderOf(volume);
@@ -81,7 +83,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   const served = service;
   context.views.onChange((view) => {
     forgetMarks(marks, view, context.self);
-    catchUp.forgetMissed(view);
+    differences.forgetPast(view);
   });
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),

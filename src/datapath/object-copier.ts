@@ -4,12 +4,10 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
-import type { ClusterView } from '../core/view.ts';
 import { OP, STATUS } from '../wire/frame.ts';
 import { decodeRows, encodeObjectNames, type RowImage } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
-import { copyObject } from './copy-object.ts';
-import { Differences } from './differences.ts';
+import type { Differences } from './differences.ts';
 import { type Drain, drainFrame, isCurrent, overtaken } from './drain.ts';
 import { type CopyFence, type JoinMarks, objectKey } from './object-gate.ts';
 
@@ -33,16 +31,14 @@ export class ObjectCopier {
   /** Objects of which some sectors were right nowhere. */
   objectsIncomplete = 0;
 
-  constructor(parts: Parts, shared: { marks: JoinMarks; fence: CopyFence }) {
+  constructor(
+    parts: Parts,
+    shared: { marks: JoinMarks; fence: CopyFence; differences: Differences },
+  ) {
     this.#parts = parts;
     this.#marks = shared.marks;
     this.#fence = shared.fence;
-    this.#differences = new Differences(parts);
-  }
-
-  /** What was missed is known for one cfg only. */
-  forgetMissed(view: ClusterView): void {
-    this.#differences.forgetPast(view);
+    this.#differences = shared.differences;
   }
 
   /** The caller holds the object's gate. `done` without an error: synced for this cfg. */
@@ -86,21 +82,17 @@ export class ObjectCopier {
       done(undefined, 0);
       return;
     }
-    this.#differences.find(drain, row, (partial) => {
-      if (partial instanceof OperatingError) return done(partial, 0);
-      const { source, others, cfg, rank, isWanted } = drain;
-      let lost = 0;
-      const onLost = (sectors: number): void => {
-        lost += sectors;
-      };
-      const place = { source, others, cfg, rank, isWanted, row, isValid, onLost };
-      const order = partial === undefined ? place : { ...place, partial };
-      copyObject(this.#parts, this.#fence, order, (error, bytes) => {
-        this.bytesCopied += bytes;
-        if (error === undefined) this.objectsCopied += 1;
-        if (error === undefined && lost > 0) this.objectsIncomplete += 1;
-        done(error, lost);
-      });
+    const { source, others, cfg, rank, isWanted } = drain;
+    let lost = 0;
+    const onLost = (sectors: number): void => {
+      lost += sectors;
+    };
+    const order = { source, others, cfg, rank, isWanted, row, isValid, onLost };
+    this.#differences.copy(this.#fence, order, (error, bytes) => {
+      this.bytesCopied += bytes;
+      if (error === undefined) this.objectsCopied += 1;
+      if (error === undefined && lost > 0) this.objectsIncomplete += 1;
+      done(error, lost);
     });
   }
 

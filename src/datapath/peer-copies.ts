@@ -19,7 +19,7 @@ import {
   type RowImage,
 } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
-import { copyObject } from './copy-object.ts';
+import type { Differences } from './differences.ts';
 import { isMember, judgeCfg, judgeList, judgeToken } from './judge.ts';
 import { type CopyFence, type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 import { answerSettled, answerTo, type Judge, type Reply, versionOfRow } from './peer-answer.ts';
@@ -29,12 +29,17 @@ export class PeerCopies {
   readonly #gates: ObjectGates;
   readonly #marks: JoinMarks;
   readonly #fence: CopyFence;
+  readonly #differences: Differences;
 
-  constructor(parts: Parts, shared: { gates: ObjectGates; marks: JoinMarks; fence: CopyFence }) {
+  constructor(
+    parts: Parts,
+    shared: { gates: ObjectGates; marks: JoinMarks; fence: CopyFence; differences: Differences },
+  ) {
     this.#parts = parts;
     this.#gates = shared.gates;
     this.#marks = shared.marks;
     this.#fence = shared.fence;
+    this.#differences = shared.differences;
   }
 
   /**
@@ -235,7 +240,7 @@ export class PeerCopies {
     }
     const row: RowImage = { ...rest, verToken: version.token, verCount: version.count };
     const order = { source, cfg: frame.cfg, row, isValid: () => judge() === STATUS.OK };
-    copyObject(this.#parts, this.#fence, order, (error) => {
+    this.#differences.copy(this.#fence, order, (error) => {
       if (error?.code === 'no-space') this.#parts.noRoom?.(partitionOfKey(item.partition));
       finish(error);
     });

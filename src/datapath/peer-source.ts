@@ -10,6 +10,7 @@ import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
 import {
   decodeDirtyAsk,
   decodePartitionCfgs,
+  decodeRegionsAsk,
   decodeSurveyAsk,
   encodeDirtyAnswer,
   encodePartitionCfgs,
@@ -21,6 +22,7 @@ import {
   type PartitionCfg,
 } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
+import { ALL_REGIONS } from './dirty-maps.ts';
 import { judgeCfg } from './judge.ts';
 import { answerSettled, answerTo, type Judge, type Reply, versionOfRow } from './peer-answer.ts';
 import { hashRegions } from './region-hashes.ts';
@@ -178,9 +180,10 @@ export class PeerSource {
     this.#answerOf(frame, reply, (done) => store.readSums(frame.generation, frame.index, done));
   }
 
-  /** A hash of each region of an object at the named version: for a joiner of which nobody knows what it misses (4.7). */
+  /** Hashes of regions of an object at the named version, for a copy that may differ there (4.7); no mask: of all. */
   regions(frame: Frame, reply: Reply): void {
-    this.#answerOf(frame, reply, (done) => hashRegions(this.#parts, frame, done));
+    const mask = frame.payload.length === 0 ? ALL_REGIONS : decodeRegionsAsk(frame.payload);
+    this.#answerOf(frame, reply, (done) => hashRegions(this.#parts, frame, mask, done));
   }
 
   /** What `look` finds of an object, if it has the named version before and after. */

@@ -1,48 +1,50 @@
-// Comparing two copies of an object where nobody noted what changed (4.7): both sides hash each region of what they would
+// Comparing two copies of an object where they may differ (4.7): both sides hash each region in question of what they would
 // send, verified against its sums, and only regions whose hashes differ are copied. SHA-256, cut to 128 bits: the stored
 // CRC-32 of a sector may be equal by chance, and nothing later would find that.
 
 import { createHash } from 'node:crypto';
-import type { RegionMask } from '../core/extent.ts';
+import { type ObjectRange, type RegionMask, regionRuns } from '../core/extent.ts';
 import type { ObjectId } from '../core/ids.ts';
-import {
-  MAX_PAYLOAD_BYTES,
-  OBJECT_BYTES,
-  REGION_BYTES,
-  REGIONS_PER_OBJECT,
-  SECTOR_BYTES,
-} from '../core/units.ts';
+import { REGION_BYTES, REGIONS_PER_OBJECT, SECTOR_BYTES } from '../core/units.ts';
 import type { Parts } from './context.ts';
 
-/** Of one region; all zeroes: damaged there, equal to nothing. */
+/** Of one region; all zeroes: damaged there or not asked for, equal to nothing. */
 export const REGION_HASH_BYTES = 16;
 /** Of one object. */
 export const HASHES_BYTES = REGIONS_PER_OBJECT * REGION_HASH_BYTES;
 
 const SUMS_PER_REGION_BYTES = (REGION_BYTES / SECTOR_BYTES) * 4;
 
-/** Reads the whole copy, a piece per turn; the caller looks at its version before and after. */
+/** Reads these regions, a piece per turn; the caller looks at the version before and after. */
 export function hashRegions(
-  { store, clock }: Pick<Parts, 'store' | 'clock'>,
+  { store, clock, streams }: Pick<Parts, 'store' | 'clock' | 'streams'>,
   { generation, index }: ObjectId,
+  mask: RegionMask,
   done: (hashes: Uint8Array) => void,
 ): void {
   const hashes = new Uint8Array(HASHES_BYTES);
-  const piece = (offset: number, count: number): void => {
-    if (offset === OBJECT_BYTES) {
+  const pieces = regionRuns(mask, Math.max(1, Math.floor(streams.pieceBytes / REGION_BYTES)));
+  const next = (): void => {
+    const piece = pieces.shift();
+    if (piece === undefined) {
       done(hashes);
       return;
     }
+    const { offset, count } = piece;
     store.readForCopy(generation, index, offset, count, (error, sums, data) => {
-      // One bad sector hides one region, not the whole piece.
-      if (error !== undefined && count > REGION_BYTES) return piece(offset, REGION_BYTES);
       if (error === undefined) hashPiece(hashes, offset, sums, data);
-      const end = offset + count;
-      const isWhole = end % MAX_PAYLOAD_BYTES === 0;
-      clock.soon(() => piece(end, isWhole ? MAX_PAYLOAD_BYTES : REGION_BYTES));
+      // One bad sector hides one region, not the whole piece.
+      else if (count > REGION_BYTES) pieces.unshift(...singles(offset, count));
+      clock.soon(next);
     });
   };
-  piece(0, MAX_PAYLOAD_BYTES);
+  next();
+}
+
+function singles(offset: number, count: number): ObjectRange[] {
+  return Array.from({ length: count / REGION_BYTES }, (_, i) => {
+    return { offset: offset + i * REGION_BYTES, count: REGION_BYTES };
+  });
 }
 
 function hashPiece(hashes: Uint8Array, offset: number, sums: Uint8Array, data: Uint8Array): void {

@@ -18,7 +18,7 @@ import {
   type RowImage,
 } from '../wire/payloads.ts';
 import { type Parts, requestFrame } from './context.ts';
-import { copyObject } from './copy-object.ts';
+import type { Differences } from './differences.ts';
 import { type CopyFence, type ObjectGates, objectKey } from './object-gate.ts';
 import { versionOfRow } from './peer-answer.ts';
 
@@ -47,11 +47,16 @@ export class Settler {
   readonly #parts: Parts;
   readonly #gates: ObjectGates;
   readonly #fence: CopyFence;
+  readonly #differences: Differences;
 
-  constructor(parts: Parts, shared: { readonly gates: ObjectGates; readonly fence: CopyFence }) {
+  constructor(
+    parts: Parts,
+    shared: { gates: ObjectGates; fence: CopyFence; differences: Differences },
+  ) {
     this.#parts = parts;
     this.#gates = shared.gates;
     this.#fence = shared.fence;
+    this.#differences = shared.differences;
   }
 
   /** Settles these partitions; resolves with those that are settled and durable here. */
@@ -212,7 +217,7 @@ export class Settler {
       if (!isDue()) return next(undefined);
       this.#gates.enter(key);
       const order = { source, cfg: settling.cfg, row, isValid };
-      copyObject(this.#parts, this.#fence, order, (error) => {
+      this.#differences.copy(this.#fence, order, (error) => {
         this.#gates.leave(key);
         if (error === undefined) this.#parts.trace.count('settle.extended');
         next(error);

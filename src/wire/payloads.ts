@@ -1,6 +1,7 @@
 // Payloads of block frames that are lists or records instead of block data (docs/FORMATS.md, "Data channel
 // payloads"). Each starts with PAYLOAD_VERSION and fits, full, into one frame.
 
+import type { RegionMask } from '../core/extent.ts';
 import type {
   ClusterId,
   ConfigVersion,
@@ -109,7 +110,6 @@ export interface DirtyObject extends ObjectId {
   readonly high: number;
 }
 
-/** A page of them, and the cfg since which they were noted. */
 /** How much would this node copy in these partitions? */
 export interface SurveyAsk {
   readonly node: NodeId;
@@ -120,6 +120,7 @@ export interface SurveyAsk {
 export type SurveyAnswer = readonly number[];
 export const NOT_KNOWN = 2 ** 48 - 1;
 
+/** A page of them, and the cfg since which they were noted. */
 export interface DirtyAnswer {
   readonly since: ConfigVersion;
   readonly objects: readonly DirtyObject[];
@@ -187,6 +188,7 @@ const dirtyAnswer: Codec<DirtyAnswer> = versioned(
     objects: list(struct({ generation, index: u32, low: u32, high: u32 }), MAX_DIRTY_PER_FRAME),
   }),
 );
+const regionsAsk: Codec<RegionMask> = versioned(PAYLOAD_VERSION, struct({ low: u32, high: u32 }));
 const firstPingInfo = {
   freeBytes: u48,
   totalBytes: u48,
@@ -240,6 +242,8 @@ export const encodeDirtyAsk = (ask: DirtyAsk): Uint8Array => encode(dirtyAsk, as
 export const decodeDirtyAsk = (bytes: Uint8Array): DirtyAsk => decode(dirtyAsk, bytes);
 export const encodeDirtyAnswer = (answer: DirtyAnswer): Uint8Array => encode(dirtyAnswer, answer);
 export const decodeDirtyAnswer = (bytes: Uint8Array): DirtyAnswer => decode(dirtyAnswer, bytes);
+export const encodeRegionsAsk = (mask: RegionMask): Uint8Array => encode(regionsAsk, mask);
+export const decodeRegionsAsk = (bytes: Uint8Array): RegionMask => decode(regionsAsk, bytes);
 export const encodeSurveyAsk = (ask: SurveyAsk): Uint8Array => encode(surveyAsk, ask);
 export const decodeSurveyAsk = (bytes: Uint8Array): SurveyAsk => decode(surveyAsk, bytes);
 export const encodeSurveyAnswer = (answer: SurveyAnswer): Uint8Array =>

@@ -4,6 +4,7 @@ import {
   narrowToSectors,
   objectSlicesOf,
   overlaps,
+  regionRuns,
   regionsOf,
   slicesOf,
   widenToSectors,
@@ -85,4 +86,29 @@ test('extent: the region mask has exactly the regions touched', (t) => {
     }),
   );
   t.deepEqual(regionsOf(0, OBJECT_BYTES), { low: 0xffffffff, high: 0xffffffff });
+});
+
+test('extent: runs of a mask are its regions, each once, in order, none longer than asked', (t) => {
+  const u32 = fc.nat(2 ** 32 - 1);
+  const most = fc.integer({ min: 1, max: 16 });
+  fc.assert(
+    fc.property(fc.record({ low: u32, high: u32 }), most, (mask, longest) => {
+      let low = 0;
+      let high = 0;
+      let end = 0;
+      for (const { offset, count } of regionRuns(mask, longest)) {
+        if (offset < end || count < REGION_BYTES || count > longest * REGION_BYTES) return false;
+        end = offset + count;
+        const run = regionsOf(offset, count);
+        low = (low | run.low) >>> 0;
+        high = (high | run.high) >>> 0;
+      }
+      return low === mask.low && high === mask.high;
+    }),
+  );
+  t.deepEqual(regionRuns({ low: 0b110110, high: 0 }, 16), [
+    { offset: REGION_BYTES, count: 2 * REGION_BYTES },
+    { offset: 4 * REGION_BYTES, count: 2 * REGION_BYTES },
+  ]);
+  t.is(regionRuns({ low: 0xffffffff, high: 0xffffffff }, 16).length, 4);
 });

@@ -65,6 +65,8 @@ export class MemoryStore implements ObjectStore {
   /** What absent members miss outlives a crash, as the real store keeps it: with every change that was accepted. */
   keepsOutages = false;
   keptOutages: KeptOutages | undefined;
+  /** False, as the real store between two checkpoints: a crash opens again what was closed meanwhile. */
+  keepsCloses = true;
   #outages: (() => KeptOutages) | undefined;
   /** Keys of objects whose file is gone. */
   readonly #lost = new Set<string>();
@@ -170,7 +172,8 @@ export class MemoryStore implements ObjectStore {
       const row = table.get(keyOf(generation, index))?.row;
       if (row !== undefined) closeRow(row, count);
     };
-    this.#push({ apply, isLate: false, done: () => {} });
+    if (this.keepsCloses) this.#push({ apply, isLate: false, done: () => {} });
+    else apply(this.#live);
   }
 
   readSync(

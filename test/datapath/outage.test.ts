@@ -2,6 +2,7 @@
 // what changed from the beginning says so, and whole objects are copied. Method: data paths on one fake clock.
 
 import test, { type ExecutionContext } from 'ava';
+import { partitionKey } from '../../src/core/ids.ts';
 import { KIB, MIB, REGION_BYTES } from '../../src/core/units.ts';
 import type { Gateway } from '../../src/datapath/gateway.ts';
 import { OP } from '../../src/wire/frame.ts';
@@ -192,6 +193,82 @@ test('members that restarted since and kept nothing: regions that differ are cop
   t.is(copied(world.node(3)), 2 * REGION_BYTES);
 });
 
+/** A full volume whose closes no crash outlives: what was killed has all of it open again. */
+function reopening(t: ExecutionContext): { world: World; guest: Gateway } {
+  const world = new World();
+  for (const { store } of world.nodes)
+    Object.assign(store, { keepsCloses: false, keepsOutages: true });
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, SIZE)), 'ok');
+  world.clock.run(1000);
+  return { world, guest };
+}
+
+function killAndRestart(world: World, ids: readonly number[]): void {
+  for (const id of ids) world.kill(world.node(id), Number.MAX_SAFE_INTEGER);
+  for (const id of ids) world.restart(world.node(id));
+  world.clock.run(200);
+}
+
+const openRows = ({ store }: WorldNode, world: World): number =>
+  store
+    .rowsOf(partitionKey(world.volume.policy, world.p(0)))
+    .filter((row) => row.closed < row.verCount).length;
+
+// Method: one region is written while node 3 is away, then both others are killed: all they have is open again.
+test('what is open at the source after a kill is compared: only what differs is copied', (t) => {
+  const { world, guest } = reopening(t);
+  leave(world, world.node(3));
+  t.is(world.write(guest, 5 * REGION_BYTES, block(2)), 'ok');
+  world.clock.run(1000);
+  killAndRestart(world, [1, 2]);
+  t.true(openRows(world.node(1), world) > 0 && openRows(world.node(2), world) > 0);
+  world.restart(world.node(3));
+  t.true(world.heal());
+  isEverywhereEqual(t, world);
+  t.is(copied(world.node(3)), REGION_BYTES);
+});
+
+// Method: as above, but everything is open when node 3 leaves, so all of it is noted; a session closes it later.
+test('what was open when the member left is compared: only what differs is copied', (t) => {
+  const { world } = reopening(t);
+  killAndRestart(world, [1, 2, 3]);
+  leave(world, world.node(3));
+  const next = world.attach(2);
+  t.is(world.write(next, 6 * REGION_BYTES, block(3)), 'ok');
+  t.is(world.write(next, 4 * MIB + 7 * REGION_BYTES, block(4)), 'ok');
+  world.clock.run(1000);
+  t.is(openRows(world.node(1), world), 0);
+  world.restart(world.node(3));
+  t.true(world.heal());
+  isEverywhereEqual(t, world);
+  t.is(copied(world.node(3)), 2 * REGION_BYTES);
+});
+
+// Method: node 3 dies with two regions of its own that nobody else has: the source is equal in all others that are open.
+test('what is open here is compared, and what nobody else has goes', (t) => {
+  const { world, guest } = reopening(t);
+  world.tamper = (_from, to, frame) => (frame.op === OP.WRITE && to !== 3 ? 'lose' : 'pass');
+  const versionOf = () => world.node(3).store.row(world.volume.head, 0)?.verCount ?? 0;
+  const before = versionOf();
+  for (const region of [20, 40]) guest.write(region * REGION_BYTES, block(7), () => {});
+  t.true(world.clock.until(() => versionOf() === before + 2, 1000));
+  world.kill(world.node(1), 0);
+  world.kill(world.node(3), Number.MAX_SAFE_INTEGER);
+  world.tamper = () => 'pass';
+  world.restart(world.node(1));
+  world.down(world.node(3));
+  world.clock.run(100);
+  const next = world.attach(2);
+  t.is(world.write(next, 9 * REGION_BYTES, block(9)), 'ok');
+  world.clock.run(1000);
+  t.is(openRows(world.node(3), world), 1);
+  world.restart(world.node(3));
+  t.true(world.heal());
+  isEverywhereEqual(t, world);
+  t.is(copied(world.node(3)), 2 * REGION_BYTES, 'regions 9 and 40; 20 had reached node 1');
+});
+
 test('a region that is damaged at the source is equal to nothing; a damaged own one is fetched', (t) => {
   const world = survivorsRestart(t, false);
   const { head } = world.volume;
@@ -256,7 +333,7 @@ test('a join that is given up loses no notes, and what is written meanwhile coun
   world.restart(world.node(3));
   t.true(world.heal());
   isEverywhereEqual(t, world);
-  t.is(copied(world.node(3)), 3 * REGION_BYTES, 'regions 0 and 9 of object 0, 0 of object 1');
+  t.is(copied(world.node(3)), 2 * REGION_BYTES, 'region 9 of object 0 and 0 of object 1');
 });
 
 test('what a touch makes equal meanwhile counts as changed', (t) => {
@@ -277,4 +354,28 @@ test('what a touch makes equal meanwhile counts as changed', (t) => {
     const tables = world.tables(0);
     t.is(new Set(tables).size, 1, `seed ${seed}`);
   }
+});
+
+test('a touch that makes a member equal copies what differs, nothing else', (t) => {
+  const { world, guest } = filled(t);
+  let fetched = 0;
+  // Reaches node 2 only; the holder goes.
+  world.tamper = (_from, to, frame, isReply) => {
+    if (frame.op === OP.FETCH && !isReply) fetched += frame.count;
+    return frame.op === OP.WRITE && !isReply && to !== 2 ? 'lose' : 'pass';
+  };
+  guest.write(11 * REGION_BYTES, block(6), () => {});
+  world.clock.run(100);
+  const counts = () => world.nodes.map(({ store }) => store.row(world.volume.head, 0)?.verCount);
+  const before = counts();
+  world.tamper = (_from, _to, frame, isReply) => {
+    if (frame.op === OP.FETCH && !isReply) fetched += frame.count;
+    return 'pass';
+  };
+  const next = world.takeOver(3);
+  t.is(world.write(next, 12 * REGION_BYTES, block(7)), 'ok');
+  world.clock.run(1000);
+  t.true(new Set(before).size > 1, 'one was ahead');
+  isEverywhereEqual(t, world);
+  t.true(fetched > 0 && fetched <= 2 * REGION_BYTES, `${fetched} bytes`);
 });

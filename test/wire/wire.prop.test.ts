@@ -281,6 +281,12 @@ const codecs: readonly [
     payloads.decodeCloses,
   ],
   [
+    'regions ask',
+    fc.record({ low: u32, high: u32 }),
+    payloads.encodeRegionsAsk,
+    payloads.decodeRegionsAsk,
+  ],
+  [
     'ping',
     fc.record({
       freeBytes: u48,
