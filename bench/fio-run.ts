@@ -54,6 +54,8 @@ export interface Figures {
   readonly mibPerSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  /** Of the writes of a mixed workload; 0 where there are none. */
+  readonly writeP99Us: number;
   readonly maxMs: number;
   /** Of all its daemons. */
   readonly cpuMsPerThousand: number;
@@ -95,11 +97,16 @@ export async function measure(
     iops: side.iops,
     mibPerSecond: side.bw_bytes / MIB,
     p50Us: (side.lat_ns.percentile['50.000000'] ?? 0) / 1000,
-    p99Us: (side.lat_ns.percentile['99.000000'] ?? 0) / 1000,
-    maxMs: side.lat_ns.max / 1e6,
+    p99Us: percentile99(side) / 1000,
+    writeP99Us: job.write.total_ios > 0 ? percentile99(job.write) / 1000 : 0,
+    maxMs: Math.max(side.lat_ns.max, job.write.lat_ns?.max ?? 0) / 1e6,
     cpuMsPerThousand: (cpu * 1e6) / side.total_ios,
     stealPercent: ((host.steal - hostBefore.steal) * 100) / (host.all - hostBefore.all + 1),
   };
+}
+
+function percentile99({ lat_ns }: FioSide): number {
+  return lat_ns.percentile['99.000000'] ?? 0;
 }
 
 function common(target: Target, sizeMib: number): string[] {

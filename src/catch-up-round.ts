@@ -6,7 +6,7 @@ import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import { type Incarnation, type NodeId, partitionKey } from './core/ids.ts';
 import { MAX_PARTITIONS_PER_ENTRY } from './core/log-entry.ts';
-import { isJoinDue, type JoinWork, joinsDue } from './core/recovery-work.ts';
+import { DueJoins, isJoinDue } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import type { CatchUp, CaughtUp, DrainOrders, DrainWanted } from './datapath/catch-up.ts';
 import type { Clock, TimerHandle, Trace } from './ports/ports.ts';
@@ -19,7 +19,7 @@ export const PROMOTE_MS = 5000;
 /** What is caught up is promoted in lists: of a share of what this node joins, and after so long what there is. */
 export const PROMOTE_WAIT_MS = 100;
 export const PROMOTE_LEAST = 16;
-export const PROMOTE_MOST = 512;
+export const PROMOTE_MOST = MAX_PARTITIONS_PER_ENTRY;
 const PROMOTE_SHARE = 4;
 
 export interface RoundParts {
@@ -39,9 +39,7 @@ export class CatchUpRound {
   readonly #untilMs: number;
   /** cfg by partition: begun in this round, whatever came of it. */
   readonly #begun = new Map<number, number>();
-  #view: ClusterView | undefined;
-  /** What may be copied by #view, most urgent last. */
-  #due: JoinWork[] = [];
+  readonly #due: DueJoins;
   #caughtUp: CaughtUp[] = [];
   #promoting: Promise<void> | undefined;
   #timer: TimerHandle | undefined;
@@ -49,9 +47,11 @@ export class CatchUpRound {
   #underWay = 0;
   #promoted = 0;
   #failed = 0;
+  #isLookScheduled = false;
 
   constructor(parts: RoundParts) {
     this.#parts = parts;
+    this.#due = new DueJoins(parts.self);
     this.#untilMs = parts.clock.now() + ROUND_MS;
   }
 
@@ -61,6 +61,8 @@ export class CatchUpRound {
       ...watch,
       next: () => this.#next(),
       isWanted: (where) => this.#isWanted(where),
+      isOver: () => this.#isOver,
+      givenBack: (where) => this.#givenBack(where),
       ended: (where, result) => this.#ended(where, result),
     });
     while (this.#caughtUp.length > 0 || this.#promoting !== undefined) {
@@ -73,11 +75,15 @@ export class CatchUpRound {
     }
   }
 
+  get #isOver(): boolean {
+    return this.#parts.clock.now() >= this.#untilMs;
+  }
+
   #next(): DrainWanted | undefined {
-    if (this.#parts.clock.now() >= this.#untilMs) return undefined;
-    this.#look();
+    const view = this.#parts.view();
+    if (this.#isOver || view === undefined) return undefined;
     for (;;) {
-      const work = this.#due.pop();
+      const work = this.#due.next(view);
       if (work === undefined) return undefined;
       const { policy, p, config, urgency } = work;
       const key = partitionKey(policy, p);
@@ -88,11 +94,9 @@ export class CatchUpRound {
     }
   }
 
-  #look(): void {
-    const view = this.#parts.view();
-    if (view === this.#view) return;
-    this.#view = view;
-    this.#due = view === undefined ? [] : joinsDue(view, this.#parts.self).reverse();
+  #givenBack({ policy, p }: PartitionCfg): void {
+    this.#underWay -= 1;
+    this.#begun.delete(partitionKey(policy, p));
   }
 
   #isWanted(where: PartitionCfg): boolean {
@@ -108,15 +112,21 @@ export class CatchUpRound {
       return;
     }
     this.#caughtUp.push(result);
-    this.#promoteIfDue();
+    if (this.#isLookScheduled) return;
+    // Many that hold nothing end at once: they are one list.
+    this.#isLookScheduled = true;
+    this.#parts.clock.soon(() => {
+      this.#isLookScheduled = false;
+      if (this.#caughtUp.length > 0) this.#promoteIfDue();
+    });
   }
 
   /** Few lists, for each is an entry of the log; but nobody's write waits long for the last ones. */
   #promoteIfDue(): void {
-    const left = this.#due.length + this.#underWay + this.#caughtUp.length;
+    const left = this.#due.count + this.#underWay + this.#caughtUp.length;
     const share = Math.ceil(left / PROMOTE_SHARE);
     const due = Math.max(PROMOTE_LEAST, Math.min(PROMOTE_MOST, share));
-    if (this.#caughtUp.length >= due || this.#due.length + this.#underWay === 0) this.#promote();
+    if (this.#caughtUp.length >= due || this.#due.count + this.#underWay === 0) this.#promote();
     else this.#timer ??= this.#parts.clock.setTimer(PROMOTE_WAIT_MS, () => this.#promote());
   }
 

@@ -10,6 +10,7 @@ import type { Incarnation, NodeId } from './core/ids.ts';
 import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
 import { doubtsOf, joinsDue, lacksOf, surplusOf } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
+import { endsGeneration } from './core/volume-move.ts';
 import type { Datapath } from './datapath/datapath.ts';
 import { PARTITIONS_PER_CALL } from './datapath/surplus.ts';
 import type { Clock, Trace } from './ports/ports.ts';
@@ -40,6 +41,8 @@ export class RecoveryDuties {
   #purged: readonly PartitionCas[] = [];
   /** Looks for rows of deleted volumes that are still to be made; each sees PARTITIONS_PER_CALL partitions. */
   #looksLeft = 1;
+  /** Volumes deleted, as far as this node saw, and jumps of the map, which may have deleted some. */
+  #deletions = 0;
 
   constructor(context: RecoveryContext) {
     this.#context = context;
@@ -67,12 +70,16 @@ export class RecoveryDuties {
    * What was purged is still held, is surplus by the map, and is asked for again.
    */
   noteJump(): void {
+    this.#deletions += 1;
     this.#lookForDeleted();
   }
 
   noteApplied(entry: LogEntry, result: ApplyResult): void {
     const { body } = entry;
-    if (body.type === 'volumeDelete') this.#lookForDeleted();
+    if (endsGeneration(body, this.#context.view()?.moves ?? new Map())) {
+      this.#deletions += 1;
+      this.#lookForDeleted();
+    }
     if (body.type !== 'purge' || body.node !== this.#context.self || result.code !== 'ok') return;
     this.#purged = [...this.#purged, ...body.partitions];
   }
@@ -103,12 +110,14 @@ export class RecoveryDuties {
 
   async #catchUp(datapath: Datapath): Promise<void> {
     const { progress } = this.#context;
+    const deletions = this.#deletions;
     await new CatchUpRound(this.#context).run(datapath.catchUp, {
       moved: (where, done, total) => progress.moved(where, done, total),
       failed: (where, oid, error) => progress.failed(where, oid, error.message),
       incomplete: (where) => progress.incomplete(where),
     });
-    this.#lookForDeleted();
+    // What was being copied when its volume went was not dropped then.
+    if (this.#deletions !== deletions) this.#lookForDeleted();
   }
 
   /** R8: extends what may be short, then says so. */

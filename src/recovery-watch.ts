@@ -10,6 +10,7 @@ import { sourceFor } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import { type PeerRequests, requestFrame } from './datapath/context.ts';
 import type { Datapath } from './datapath/datapath.ts';
+import { MoveDuties } from './move-duties.ts';
 import type { Clock, TimerHandle, Trace } from './ports/ports.ts';
 import type { ObjectStore } from './storage/store-types.ts';
 import { type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
@@ -43,6 +44,8 @@ export interface WatchParts {
 export class RecoveryWatch {
   readonly #parts: WatchParts;
   readonly #progress: RecoveryProgress;
+  /** Volumes that move to another policy. */
+  readonly moves: MoveDuties;
   #placement: object | undefined;
   #timer: TimerHandle | undefined;
   #isAsking = false;
@@ -53,10 +56,12 @@ export class RecoveryWatch {
     this.#parts = parts;
     const holds = (key: number): boolean => parts.store.rowsOf(key).length > 0;
     this.#progress = new RecoveryProgress(parts.self, holds);
+    this.moves = new MoveDuties(parts);
   }
 
   stop(): void {
     this.#isStopped = true;
+    this.moves.stop();
     if (this.#timer !== undefined) this.#parts.clock.clearTimer(this.#timer);
   }
 
@@ -64,12 +69,13 @@ export class RecoveryWatch {
   follow(view: ClusterView): void {
     const { clock } = this.#parts;
     if (this.#isStopped) return;
+    this.moves.follow(view);
     const isSame = view.placement === this.#placement;
     this.#placement = view.placement;
     if (isSame && this.#progress.isAtRest) return;
-    const before = this.#progress.uncounted.length;
+    const before = this.#progress.uncounted.size;
     this.#progress.follow(view, { now: clock.now(), dateMs: clock.date() });
-    if (this.#progress.uncounted.length > before) this.#tries = 0;
+    if (this.#progress.uncounted.size > before) this.#tries = 0;
     this.#survey();
   }
 
@@ -153,10 +159,10 @@ export class RecoveryWatch {
     const view = this.#parts.view();
     if (view === undefined || this.#isAsking || this.#timer !== undefined) return;
     const keys = this.#progress.uncounted;
-    if (keys.length === 0) return;
+    if (keys.size === 0) return;
     this.#tries += 1;
     if (this.#tries > SURVEY_TRIES) {
-      for (const key of keys) this.#progress.counted(key, 0);
+      for (const key of [...keys]) this.#progress.counted(key, 0);
       return;
     }
     const bySource = new Map<NodeId, PartitionCfg[]>();
@@ -214,7 +220,7 @@ export class RecoveryWatch {
 
   /** What is left is asked again, by the view of then. */
   #again(): void {
-    const isDue = this.#timer === undefined && this.#progress.uncounted.length > 0;
+    const isDue = this.#timer === undefined && this.#progress.uncounted.size > 0;
     if (this.#isStopped || !isDue) return;
     this.#timer = this.#parts.clock.setTimer(SURVEY_PAUSE_MS, () => {
       this.#timer = undefined;

@@ -2,7 +2,7 @@
 
 import { FLAG, OP, REPLY_BIT, STATUS } from '../../src/wire/frame.ts';
 import { decodeControl, encodeControl } from '../../src/wire/messages.ts';
-import { encodeRows } from '../../src/wire/payloads.ts';
+import { decodeContents, encodeContents, encodeRows } from '../../src/wire/payloads.ts';
 import { fencedElsewhere } from '../scenarios/fenced-elsewhere.ts';
 import { fourthJoins } from '../scenarios/fourth-joins.ts';
 import { halfWritten } from '../scenarios/half-written.ts';
@@ -96,8 +96,10 @@ export const noDrain: Mutant = {
   seeds: 5,
   prepare: (stage) =>
     tamperFrames(stage, (frame) => {
-      if (frame.op !== OP.LIST + REPLY_BIT || frame.status !== STATUS.OK) return frame;
-      return { ...frame, flags: FLAG.SECOND, payload: encodeRows([]) };
+      if (frame.op !== OP.CONTENTS + REPLY_BIT || frame.status !== STATUS.OK) return frame;
+      const { partitions } = decodeContents(frame.payload);
+      const none = { partitions: partitions.map((one) => ({ ...one, rows: 0 })), rows: [] };
+      return { ...frame, payload: encodeContents(none) };
     }),
 };
 

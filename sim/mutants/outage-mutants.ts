@@ -62,7 +62,7 @@ export const OUTAGE_MUTANTS = [
     breaks: 'I1, C-move: nobody counts before it has what the others have as closed',
     story: 'restless-ring',
     seeds: 2,
-    file: 'src/datapath/catch-up.ts',
+    file: 'src/datapath/drain-run.ts',
     from: 'return work.filter((row) => view.volumeOfGeneration(row.generation) !== undefined);',
     to: 'return work.filter((row) => view.volumeOfGeneration(row.generation) === undefined);',
   },

@@ -21,6 +21,7 @@ import {
 } from './apply-life.ts';
 import { applyAcceptLoss } from './apply-loss.ts';
 import { applyNodeAdmit, applyNodeJoin, applyNodesDown, applyNodeUp } from './apply-members.ts';
+import { applyMoveCancel, applyMoveStart, applyVolumeMove } from './apply-moves.ts';
 import {
   applyIsrAbort,
   applyIsrDoubt,
@@ -44,10 +45,11 @@ import { applyVotersFinal, applyVotersForced, applyVotersJoint } from './apply-v
 import type { GenerationId, PolicyId } from './ids.ts';
 import { unreachable } from './invariant.ts';
 import type { EntryBody, LogEntry } from './log-entry.ts';
-import { configOf } from './policy-state.ts';
+import { changedConfigs, configOf } from './policy-state.ts';
 import { recall, remember } from './proposals.ts';
 import { type Applied, accepted, type ClusterState, declined } from './state.ts';
-import type { ClusterView, PartitionConfig, Policy } from './view.ts';
+import type { ClusterView, PartitionConfig, Policy, Volume } from './view.ts';
+import { twinOf } from './volume-move.ts';
 
 export { type Applied, type ClusterState, emptyState } from './state.ts';
 export { hashOf } from './state-hash.ts';
@@ -179,6 +181,12 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyVolumeOptions(state, body);
     case 'volumeDelete':
       return applyVolumeDelete(state, body);
+    case 'moveStart':
+      return applyMoveStart(state, body);
+    case 'moveCancel':
+      return applyMoveCancel(state, body);
+    case 'volumeMove':
+      return applyVolumeMove(state, body);
     case 'lockAcquire':
       return applyLockAcquire(state, body);
     case 'lockRelease':
@@ -202,11 +210,33 @@ const NO_CONFIG: PartitionConfig = configOf(
   0,
 );
 
+/** What a view was made of: two of them are compared without asking for each config. */
+const policiesOf = new WeakMap<ClusterView, ClusterState['policies']>();
+
+/**
+ * Partitions of a policy of which `cfg`, `targets`, or a set may differ between two views; more than these only where
+ * that costs more to find out than to look at them. A step of the map changes few of thousands: who follows it need not
+ * look at all of them.
+ */
+export function changedPartitions(
+  before: ClusterView,
+  after: ClusterView,
+  policy: PolicyId,
+): Iterable<number> {
+  if (before.placement === after.placement) return [];
+  const was = policiesOf.get(before)?.get(policy);
+  const is = policiesOf.get(after)?.get(policy);
+  if (was === is && was !== undefined) return [];
+  const areKnown = was !== undefined && is !== undefined && was.cfg.length === is.cfg.length;
+  if (areKnown) return changedConfigs(was, is);
+  return Array.from({ length: after.partitions }, (_, p) => p);
+}
+
 /** What the other floors see of a state. Cheap: everything is shared with the state. */
 export function viewOf(state: ClusterState): ClusterView {
   const policies = new Map<PolicyId, Policy>();
   for (const [id, { policy }] of state.policies) policies.set(id, policy);
-  return {
+  const view: ClusterView = {
     index: state.index,
     epoch: state.epoch,
     clusterId: state.clusterId,
@@ -218,10 +248,11 @@ export function viewOf(state: ClusterState): ClusterView {
     nextVoters: state.nextVoters,
     policies,
     volumes: state.volumes,
+    moves: state.moves,
     settings: state.settings,
     audit: state.audit,
     lastGeneration: state.counters.generation as GenerationId,
-    volumeOfGeneration: (generation) => lookUp(state.volumes, state.volumeOfHead.get(generation)),
+    volumeOfGeneration: (generation) => volumeOf(state, generation),
     volumeByName: (name) => lookUp(state.volumes, state.volumeOfName.get(name)),
     memberByKey: (peer) => lookUp(state.members, state.nodeOfKey.get(peer)),
     partition(policy, p) {
@@ -231,6 +262,16 @@ export function viewOf(state: ClusterState): ClusterView {
     placement: state.policies,
     explicitPartitions: (policy) => state.policies.get(policy)?.explicit.keys() ?? [],
   };
+  policiesOf.set(view, state.policies);
+  return view;
+}
+
+/** Of the head, or of what the head is copied into (S8). */
+function volumeOf(state: ClusterState, generation: GenerationId): Volume | undefined {
+  const volume = lookUp(state.volumes, state.volumeOfHead.get(generation));
+  if (volume === undefined || volume.head === generation) return volume;
+  const move = state.moves.get(volume.id);
+  return move?.generation === generation ? twinOf(volume, move) : undefined;
 }
 
 function lookUp<K, V>(map: ReadonlyMap<K, V>, key: K | undefined): V | undefined {

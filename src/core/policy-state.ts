@@ -205,6 +205,19 @@ function explicitOf({ inSync, joining, doubtful }: PartitionConfig): ExplicitSet
   return { inSync, joining, doubtful };
 }
 
+/** Partitions whose config may differ between two states of one policy with as many partitions; each once. */
+export function changedConfigs(before: PolicyState, after: PolicyState): number[] {
+  const changed: number[] = [];
+  const isSameRing = before.targets === after.targets;
+  const [was, is] = [before.cfg, after.cfg];
+  for (let p = 0; p < is.length; p += 1) {
+    // cfg rises with each change of a set (I11); T is the ring's alone.
+    if (was[p] !== is[p] || (!isSameRing && before.targets[p] !== after.targets[p]))
+      changed.push(p);
+  }
+  return changed;
+}
+
 /** Partitions whose W holds one of these nodes. */
 export function partitionsWith(state: PolicyState, nodes: ReadonlySet<NodeId>): number[] {
   const found: number[] = [];

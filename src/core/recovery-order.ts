@@ -2,14 +2,16 @@
 // that can not lose one more, then those with fewer copies than asked for, then ring moves. Pure.
 //
 // A write to an object that a joiner lacks waits for that object (4.6). So few partitions are joined at a time where
-// guests are: most writes meet none of them.
+// guests are: most writes meet none of them. A partition where no volume has an object exposes nobody, and is joined with
+// all others of its kind.
 
 import type { NodeId, PolicyId } from './ids.ts';
-import { type IsLive, liveCount } from './partition.ts';
+import { type IsLive, liveCount, partitionOf } from './partition.ts';
+import { divideUp, OBJECT_BYTES } from './units.ts';
 import type { ClusterView, PartitionConfig, Policy } from './view.ts';
 
-/** Partitions of a policy that one member joins at once while a guest uses a volume of it. */
-export const JOINS_BESIDE_GUESTS = 32;
+/** Partitions with objects of a policy that one member joins at once while a guest uses a volume of it. */
+export const JOINS_BESIDE_GUESTS = 4;
 /** The same while no volume of the policy is attached. */
 export const JOINS_WITHOUT_GUESTS = 256;
 
@@ -38,6 +40,8 @@ export interface Wish {
   readonly node: NodeId;
   readonly policy: PolicyId;
   readonly urgency: Urgency;
+  /** No volume has an object there: it counts against no window. */
+  readonly isEmpty?: boolean;
 }
 
 /** What is being joined at present. */
@@ -82,6 +86,10 @@ export function admitted<W extends Wish>(
     const { node, urgency } = wish;
     const window = windowOf(wish.policy);
     if (urgency === URGENCY.move && (doesRepairWait || load.repairs(node) > 0)) continue;
+    if (wish.isEmpty === true) {
+      begun.push(wish);
+      continue;
+    }
     const now = urgency === URGENCY.move ? load.moves(node) : load.repairs(node);
     const isOpen = urgency === URGENCY.below || (before.get(wish) as number) * 2 <= window;
     if (now >= window || !isOpen) {
@@ -103,4 +111,39 @@ export function joinWindows(view: ClusterView): (policy: PolicyId) => number {
   }
   // Of a policy without volumes nothing is copied.
   return (policy) => windows.get(policy) ?? Number.POSITIVE_INFINITY;
+}
+
+/** A policy with this many objects per partition has hardly one without any: they are not counted. */
+const OBJECTS_PER_PARTITION_FULL = 8;
+
+/** Where volumes can have objects. Only a hint for what is begun: a wrong answer costs time, never data. */
+export class ObjectPlaces {
+  #volumes: ClusterView['volumes'] | undefined;
+  /** By policy: 1 where there may be objects; undefined: everywhere. */
+  readonly #found = new Map<PolicyId, Uint8Array | undefined>();
+
+  /** False where no volume of the policy can have an object. */
+  has(view: ClusterView, policy: PolicyId, p: number): boolean {
+    if (view.volumes !== this.#volumes) {
+      this.#volumes = view.volumes;
+      this.#found.clear();
+    }
+    if (!this.#found.has(policy)) this.#found.set(policy, placesOf(view, policy));
+    return this.#found.get(policy)?.[p] !== 0;
+  }
+}
+
+function placesOf(view: ClusterView, policy: PolicyId): Uint8Array | undefined {
+  const volumes = [...view.volumes.values()].filter((volume) => volume.policy === policy);
+  const objectsOf = ({ sizeBytes }: { readonly sizeBytes: number }): number =>
+    divideUp(sizeBytes, OBJECT_BYTES);
+  const total = volumes.reduce((sum, volume) => sum + objectsOf(volume), 0);
+  if (total >= OBJECTS_PER_PARTITION_FULL * view.partitions) return undefined;
+  const places = new Uint8Array(view.partitions);
+  for (const volume of volumes) {
+    for (let index = 0; index < objectsOf(volume); index += 1) {
+      places[partitionOf(volume.family, index, view.partitions)] = 1;
+    }
+  }
+  return places;
 }

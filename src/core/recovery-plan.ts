@@ -11,6 +11,7 @@ import {
   admitted,
   JoinLoad,
   joinWindows,
+  ObjectPlaces,
   URGENCY,
   type Urgency,
   urgencyOf,
@@ -35,6 +36,7 @@ interface Change {
 interface Planned extends Change {
   readonly policy: PolicyId;
   readonly urgency: Urgency;
+  readonly isEmpty: boolean;
   /** Live copies: of equal urgency the fewest come first. */
   readonly live: number;
   readonly cas: PartitionCas;
@@ -56,6 +58,7 @@ export class ChangePlanner {
   /** partitionKey -> ms, while no sure member is up. */
   #unsureSince = new Map<number, number>();
   readonly #fullTrials = new FullTrials();
+  readonly #places = new ObjectPlaces();
 
   /** What the last look found, and until when it holds: a look at all partitions of a large cluster is dear. */
   #last: LastPlan | undefined;
@@ -105,8 +108,9 @@ export class ChangePlanner {
         const key = partitionKey(policy.id, p);
         const urgency = urgencyOf(config, policy, isLive);
         this.#fullTrials.see(key, config);
-        for (const node of config.joining) load.note(node, urgency);
-        const place = { policy: policy.id, urgency, live };
+        const isEmpty = !this.#places.has(view, policy.id, p);
+        if (!isEmpty) for (const node of config.joining) load.note(node, urgency);
+        const place = { policy: policy.id, urgency, live, isEmpty };
         const cas = { policy: policy.id, p, cfg: config.cfg };
         if (live === 0) {
           if (upCount(config, isLive) === 0) continue;

@@ -6,6 +6,7 @@
 // an object of it failed: then its partition was not promoted. Nor can it pass its total: a partition counts at most as
 // much as it was found to hold at the start.
 
+import { changedPartitions } from './cluster-state.ts';
 import {
   type NodeId,
   type ObjectId,
@@ -15,7 +16,7 @@ import {
 } from './ids.ts';
 import { URGENCY, urgencyOf } from './recovery-order.ts';
 import { isRecoveryHeld } from './recovery-settings.ts';
-import { lacksOf, type PartitionWork } from './recovery-work.ts';
+import { isLacking, type PartitionWork } from './recovery-work.ts';
 import type { ClusterView } from './view.ts';
 
 /** Tasks under way at once; what is found beyond becomes a task when one of them ends. */
@@ -184,6 +185,13 @@ export class RecoveryProgress {
   #tasks: Task[] = [];
   #ended: Task[] = [];
   #isHeld = false;
+  /** The view followed last. */
+  #view: ClusterView | undefined;
+  /** Something is lacking that no task has: there were too many. */
+  #isLeftOut = false;
+  /** Tasks under way, by their partitions. */
+  readonly #taskOf = new Map<number, Task>();
+  readonly #uncounted = new Set<number>();
 
   constructor(self: NodeId, holds: (key: number) => boolean) {
     this.#self = self;
@@ -196,32 +204,54 @@ export class RecoveryProgress {
   }
 
   /** Partitions whose bytes nobody has told yet. */
-  get uncounted(): readonly number[] {
-    return this.#tasks.flatMap(({ parts }) =>
-      [...parts].filter(([, { bytes }]) => bytes === undefined).map(([key]) => key),
-    );
+  get uncounted(): ReadonlySet<number> {
+    return this.#uncounted;
   }
 
   /** A new view: what is in sync now, what is not wanted any more, and what is lacking anew. */
   follow(view: ClusterView, at: { readonly now: number; readonly dateMs: number }): void {
     this.#isHeld = isRecoveryHeld(view, this.#self);
-    const lacking = new Map(lacksOf(view, this.#self).map((work) => [keyOf(work), work]));
-    for (const task of this.#tasks) {
-      for (const key of [...task.parts.keys()]) {
-        if (lacking.has(key)) continue;
-        const { policy, p } = partitionOfKey(key);
-        task.end(key, view.partition(policy, p).inSync.includes(this.#self));
+    const lacking: PartitionWork[] = [];
+    for (const key of this.#keysToSee(view)) {
+      const { policy, p } = partitionOfKey(key);
+      const config = view.partition(policy, p);
+      const task = this.#taskOf.get(key);
+      if (isLacking(config, this.#self)) {
+        if (task === undefined) lacking.push({ policy, p, config });
+      } else if (task !== undefined) {
+        task.end(key, config.inSync.includes(this.#self));
+        this.#taskOf.delete(key);
+        this.#uncounted.delete(key);
       }
+    }
+    this.#view = view;
+    for (const task of this.#tasks) {
       task.sample(at.now);
       if (task.parts.size === 0) task.endedMs = at.dateMs;
     }
     this.#retire();
-    this.#begin(view, [...lacking.values()], at);
+    this.#begin(view, lacking, at);
+  }
+
+  /** What may lack, or lack no more, since the view followed last. */
+  #keysToSee(view: ClusterView): ReadonlySet<number> {
+    const before = this.#view;
+    const isAll = before === undefined || this.#isLeftOut;
+    const keys = new Set<number>();
+    for (const policy of new Set([...(before?.policies.keys() ?? []), ...view.policies.keys()])) {
+      const found = isAll
+        ? view.explicitPartitions(policy)
+        : changedPartitions(before, view, policy);
+      for (const p of found) keys.add(partitionKey(policy, p));
+    }
+    if (isAll) for (const key of this.#taskOf.keys()) keys.add(key);
+    return keys;
   }
 
   /** A source says how much there is. */
   counted(key: number, bytes: number): void {
-    for (const task of this.#tasks) task.count(key, bytes);
+    this.#uncounted.delete(key);
+    this.#taskOf.get(key)?.count(key, bytes);
   }
 
   /** So many of the objects that differ are equal now. */
@@ -252,11 +282,9 @@ export class RecoveryProgress {
 
   #partOf(where: PartitionId): { task: Task; part: Part } | undefined {
     const key = partitionKey(where.policy, where.p);
-    for (const task of this.#tasks) {
-      const part = task.parts.get(key);
-      if (part !== undefined) return { task, part };
-    }
-    return undefined;
+    const task = this.#taskOf.get(key);
+    const part = task?.parts.get(key);
+    return task === undefined || part === undefined ? undefined : { task, part };
   }
 
   #retire(): void {
@@ -272,20 +300,26 @@ export class RecoveryProgress {
     { now, dateMs }: { readonly now: number; readonly dateMs: number },
   ): void {
     const found = new Map<RecoveryKind, number[]>();
-    const known = new Set(this.#tasks.flatMap(({ parts }) => [...parts.keys()]));
     for (const work of lacking) {
       const key = keyOf(work);
-      if (known.has(key)) continue;
       const kind = this.#kindOf(view, work);
       const keys = found.get(kind) ?? [];
       keys.push(key);
       found.set(kind, keys);
     }
+    this.#isLeftOut = false;
     for (const [kind, keys] of found) {
-      if (this.#tasks.length >= MAX_TASKS) return;
+      if (this.#tasks.length >= MAX_TASKS) {
+        this.#isLeftOut = true;
+        return;
+      }
       const task = new Task(kind, keys, dateMs);
       task.sample(now);
       this.#tasks.push(task);
+      for (const key of keys) {
+        this.#taskOf.set(key, task);
+        this.#uncounted.add(key);
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 // What a node reads from its view about its own part in recovery: what it joins, most urgent first, where it can settle
 // what it may lack, whom it asks, and which of its copies nobody wants. Pure.
 
+import { changedPartitions } from './cluster-state.ts';
 import { type NodeId, type PartitionId, partitionOfKey } from './ids.ts';
 import { MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from './log-entry.ts';
 import { type IsLive, isSure, purgeBar } from './partition.ts';
@@ -42,6 +43,66 @@ export function joinsDue(view: ClusterView, self: NodeId): JoinWork[] {
   return joins.filter(({ urgency }) => urgency === URGENCY.below);
 }
 
+/**
+ * The same, handed out one by one, most urgent first, while the map moves on: a step of it changes few of thousands, and
+ * costs no more than these. Some may be named again; whoever asks looks at the cfg.
+ */
+export class DueJoins {
+  readonly #self: NodeId;
+  /** By urgency. Outdated ones are left out when their turn comes. */
+  readonly #byUrgency: JoinWork[][] = [];
+  #view: ClusterView | undefined;
+
+  constructor(self: NodeId) {
+    this.#self = self;
+  }
+
+  /** How many there are at most. */
+  get count(): number {
+    return this.#byUrgency.reduce((sum, list) => sum + list.length, 0);
+  }
+
+  /** The most urgent one by this view, which is not older than the one before. */
+  next(view: ClusterView): JoinWork | undefined {
+    this.#follow(view);
+    for (const list of this.#byUrgency) {
+      for (let work = list?.pop(); work !== undefined; work = list.pop()) {
+        const { policy, p, config } = work;
+        if (view.partition(policy, p).cfg === config.cfg) return work;
+      }
+    }
+    return undefined;
+  }
+
+  #follow(view: ClusterView): void {
+    const before = this.#view;
+    this.#view = view;
+    if (before === view) return;
+    // Who is up, and what is held, concerns all of them.
+    const isSame = before?.members === view.members && before.settings === view.settings;
+    if (before === undefined || !isSame) {
+      this.#byUrgency.length = 0;
+      for (const work of joinsDue(view, this.#self).reverse()) this.#add(work);
+      return;
+    }
+    const isLive: IsLive = (node) => view.members.get(node)?.state === 'up';
+    for (const [policy, rule] of view.policies) {
+      for (const p of changedPartitions(before, view, policy)) {
+        const config = view.partition(policy, p);
+        if (!config.joining.includes(this.#self) || !isJoinDue(view, this.#self, { policy, p }))
+          continue;
+        this.#add({ policy, p, config, urgency: urgencyOf(config, rule, isLive) });
+      }
+    }
+  }
+
+  #add(work: JoinWork): void {
+    const { urgency } = work;
+    while (this.#byUrgency.length <= urgency) this.#byUrgency.push([]);
+    this.#byUrgency[urgency]?.push(work);
+  }
+}
+
 /** True while this partition may be copied to `self`, which joins it. */
 export function isJoinDue(view: ClusterView, self: NodeId, { policy, p }: PartitionId): boolean {
   const rule = view.policies.get(policy);
@@ -51,15 +112,18 @@ export function isJoinDue(view: ClusterView, self: NodeId, { policy, p }: Partit
   return urgencyOf(view.partition(policy, p), rule, isLive) === URGENCY.below;
 }
 
-/** The partitions that the ring wants on `self` and that are not in sync here, and those that it joins. */
+/** True where the ring wants `self` and it is not in sync, and where it joins. */
+export function isLacking({ targets, inSync, joining }: PartitionConfig, self: NodeId): boolean {
+  return joining.includes(self) || (targets.includes(self) && !inSync.includes(self));
+}
+
+/** Those partitions. */
 export function lacksOf(view: ClusterView, self: NodeId): PartitionWork[] {
   const work: PartitionWork[] = [];
   for (const policy of view.policies.keys()) {
     for (const p of view.explicitPartitions(policy)) {
       const config = view.partition(policy, p);
-      const { targets, inSync, joining } = config;
-      const isWanted = targets.includes(self) && !inSync.includes(self);
-      if (isWanted || joining.includes(self)) work.push({ policy, p, config });
+      if (isLacking(config, self)) work.push({ policy, p, config });
     }
   }
   return work;

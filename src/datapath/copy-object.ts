@@ -8,6 +8,8 @@ import { type RegionMask, regionRuns } from '../core/extent.ts';
 import type { ConfigVersion, NodeId, Version } from '../core/ids.ts';
 import { partitionOfKey } from '../core/ids.ts';
 import { REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { countRegions } from '../storage/object-state.ts';
+import { MAX_PATCH_BYTES } from '../storage/patching.ts';
 import type { ObjectImage, StagedObject } from '../storage/store-types.ts';
 import type { RowImage } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
@@ -92,18 +94,30 @@ function fetchObject(
 ): void {
   const { verToken, verCount, ...image } = order.row;
   const version = { token: verToken as Version['token'], count: verCount };
-  const staged = tryStage(parts, { ...image, version });
+  const whole = { ...image, version };
+  const patch =
+    isSmall(order) && isOwnUnchanged(parts, order) ? parts.store.patch(whole) : undefined;
+  const staged = patch ?? tryStage(parts, whole);
   if (staged instanceof OperatingError) {
     done(staged, undefined);
     return;
   }
   const filling: Filling = { ...order, staged, fetchedBytes: 0 };
-  const pieces = order.row.kind === 'zero' ? [] : piecesOf(parts, order);
+  const all = order.row.kind === 'zero' ? [] : piecesOf(parts, order);
+  const pieces = patch === undefined ? all : all.filter(({ isOwn }) => !isOwn);
   fillPieces(parts, filling, pieces, (error) => {
     if (error === undefined) return done(undefined, filling);
     staged.abort();
     done(error, undefined);
   });
+}
+
+/** So little differs that it is journaled over the own copy, and the rest of that stays where it is. */
+function isSmall({ row, partial }: CopyOrder): boolean {
+  if (partial === undefined) return false;
+  const { low, high } = partial.regions;
+  const bytes = countRegions(low & row.ownLow, high & row.ownHigh) * REGION_BYTES;
+  return bytes <= MAX_PATCH_BYTES;
 }
 
 /** The store bounds its stagings: beyond that the copy is tried again later. */
@@ -239,9 +253,10 @@ function commit(
   const { row } = order;
   fence.beginCommit(row.partition);
   // 4.7: whoever is away before or after the commit misses this.
-  parts.dirty.note(row.partition, row, ALL_REGIONS);
+  const changed = order.partial?.regions ?? ALL_REGIONS;
+  parts.dirty.note(row.partition, row, changed);
   const ended = (error: OperatingError | undefined): void => {
-    parts.dirty.note(row.partition, row, ALL_REGIONS);
+    parts.dirty.note(row.partition, row, changed);
     fence.endCommit(row.partition);
     done(error);
   };

@@ -2,6 +2,7 @@
 // each object whose bytes changed since it left. The store keeps the notes over a restart. Too many are dropped, and so are
 // those of which anything is doubtful: then objects are compared, which is always right.
 
+import { changedPartitions } from '../core/cluster-state.ts';
 import type { RegionMask } from '../core/extent.ts';
 import type { ConfigVersion, GenerationId, NodeId, ObjectId } from '../core/ids.ts';
 import { partitionKey, partitionOfKey } from '../core/ids.ts';
@@ -85,17 +86,25 @@ export class DirtyMaps {
     this.#wasAnnounced = this.#parts.isAnnounced();
     const isAwaited = before.index < this.#waitsFor;
     if (view.placement === before.placement && !isAwaited) return;
-    // Where all is as the ring wants it nobody is away.
-    const keys = new Set(this.#maps.keys());
-    for (const policy of view.policies.keys()) {
-      for (const p of view.explicitPartitions(policy)) keys.add(partitionKey(policy, p));
-    }
-    for (const key of keys) {
+    for (const key of this.#keysToJudge(before, view, isAwaited)) {
       const { policy, p } = partitionOfKey(key);
       this.#step(key, before.partition(policy, p), view.partition(policy, p), wasAnnounced);
     }
     if (this.#hasBegun) this.#parts.store.saveOutages();
     this.#hasBegun = false;
+  }
+
+  /** Partitions whose config changed; while notes of an earlier life wait for this view, all that may be away or noted. */
+  #keysToJudge(before: ClusterView, view: ClusterView, isAwaited: boolean): ReadonlySet<number> {
+    const keys = new Set<number>();
+    for (const policy of new Set([...before.policies.keys(), ...view.policies.keys()])) {
+      const found = isAwaited
+        ? view.explicitPartitions(policy)
+        : changedPartitions(before, view, policy);
+      for (const p of found) keys.add(partitionKey(policy, p));
+    }
+    if (isAwaited) for (const key of this.#maps.keys()) keys.add(key);
+    return keys;
   }
 
   /**

@@ -87,7 +87,7 @@ export function stageRange(
 ): number {
   let sectors = 0;
   for (const { offset, sums, data } of pieces) {
-    if (data.length > 0) staged.writeSectors(offset, sums, data);
+    staged.writeSectors(offset, sums, data);
     sectors += data.length / SECTOR_BYTES;
   }
   for (const sector of lost) {

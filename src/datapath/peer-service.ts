@@ -20,7 +20,7 @@ import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 import { answerTo, type Reply, versionOfRow } from './peer-answer.ts';
 import type { PeerCopies } from './peer-copies.ts';
 import { PeerSource } from './peer-source.ts';
-import { serveStandby } from './standby.ts';
+import { serveLetGo, serveStandby } from './standby.ts';
 
 /** A request from the future waits this long for the map, then BUSY. */
 export const MAP_WAIT_MS = 1000;
@@ -138,6 +138,9 @@ export class PeerService {
       case OP.LIST:
         this.#source.list(frame, reply);
         return;
+      case OP.CONTENTS:
+        this.#source.contents(frame, reply);
+        return;
       case OP.FETCH:
         this.#source.fetch(frame, reply);
         return;
@@ -153,8 +156,10 @@ export class PeerService {
       case OP.DIRTY:
         this.#source.dirty(frame, reply);
         return;
+      case OP.HANDOVER:
+        serveLetGo(this.#parts, this.#sessionOf, frame, reply);
+        return;
       default: {
-        // HANDOVER comes with a later release, whose senders know who understands it.
         reply(answerTo(this.#parts, frame, STATUS.BAD));
         return;
       }

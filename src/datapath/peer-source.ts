@@ -1,5 +1,5 @@
-// The source's side of copying: CONFIRM, LIST, DIRTY and FETCH of a member of I for a joiner or an unequal member (4.6). No
-// token: judged by cfg alone, so that a source that answers refuses older writes from then on (A8).
+// The source's side of copying: CONFIRM, LIST, CONTENTS, DIRTY and FETCH of a member of I for a joiner or an unequal
+// member (4.6). No token: judged by cfg alone, so that a source that answers refuses older writes from then on (A8).
 
 import { partitionKey } from '../core/ids.ts';
 import { isSure, partitionOf } from '../core/partition.ts';
@@ -8,14 +8,20 @@ import { countRegions } from '../storage/object-state.ts';
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
 import {
+  type Contents,
+  type ContentsItem,
   decodeDirtyAsk,
   decodePartitionCfgs,
   decodeRegionsAsk,
   decodeSurveyAsk,
+  encodeContents,
   encodeDirtyAnswer,
   encodePartitionCfgs,
   encodeRows,
   encodeSurveyAnswer,
+  MANY_ROWS,
+  MAX_CONTENTS_PER_FRAME,
+  MAX_CONTENTS_ROWS,
   MAX_DIRTY_PER_FRAME,
   MAX_ROWS_PER_FRAME,
   NOT_KNOWN,
@@ -37,19 +43,50 @@ export class PeerSource {
   /** Which of these cfgs has this node applied? A sure member of I that says yes refuses older ones for ever (A8). */
   confirm(frame: Frame, reply: Reply): void {
     const list = decodePartitionCfgs(frame.payload);
-    const { views, self } = this.#parts;
-    const isApplied = ({ policy, p, cfg }: PartitionCfg): boolean => {
-      const view = views.current();
-      if (!view.policies.has(policy) || p >= view.partitions) return false;
-      const config = view.partition(policy, p);
-      return config.cfg === cfg && isSure(config, self);
-    };
     const make = (): Frame => {
       const made = answerTo(this.#parts, frame, STATUS.OK);
-      made.payload = encodePartitionCfgs(list.filter(isApplied));
+      made.payload = encodePartitionCfgs(list.filter((one) => this.#isConfirmed(one)));
       return made;
     };
     answerSettled(this.#parts, frame, reply, { judge: () => STATUS.OK, make });
+  }
+
+  /** CONFIRM and LIST of many partitions at once: most of them hold little or nothing. */
+  contents(frame: Frame, reply: Reply): void {
+    const asked = decodePartitionCfgs(frame.payload);
+    if (asked.length > MAX_CONTENTS_PER_FRAME) {
+      reply(answerTo(this.#parts, frame, STATUS.BAD));
+      return;
+    }
+    const make = (): Frame => {
+      const made = answerTo(this.#parts, frame, STATUS.OK);
+      made.payload = encodeContents(this.#contentsOf(asked));
+      return made;
+    };
+    answerSettled(this.#parts, frame, reply, { judge: () => STATUS.OK, make });
+  }
+
+  #contentsOf(asked: readonly PartitionCfg[]): Contents {
+    const partitions: ContentsItem[] = [];
+    const rows: Row[] = [];
+    for (const one of asked) {
+      if (!this.#isConfirmed(one)) continue;
+      const { policy, p, cfg } = one;
+      const held = this.#parts.store.rowsOf(partitionKey(policy, p));
+      const isMany = rows.length + held.length > MAX_CONTENTS_ROWS;
+      partitions.push({ policy, p, cfg, rows: isMany ? MANY_ROWS : held.length });
+      if (!isMany) rows.push(...held);
+    }
+    return { partitions, rows };
+  }
+
+  /** This node has applied that cfg, and is a sure member of I. */
+  #isConfirmed({ policy, p, cfg }: PartitionCfg): boolean {
+    const { views, self } = this.#parts;
+    const view = views.current();
+    if (!view.policies.has(policy) || p >= view.partitions) return false;
+    const config = view.partition(policy, p);
+    return config.cfg === cfg && isSure(config, self);
   }
 
   /** Rows of one partition (list of one), after the one that the header names; MORE until the end. */
@@ -154,7 +191,8 @@ export class PeerSource {
   #handOut(frame: Frame, judge: Judge, reply: Reply): void {
     const { store, streams } = this.#parts;
     const { generation, index, offset, count } = frame;
-    store.settled((failed) => {
+    // What it says of this object is durable; what others are about to be does not matter here.
+    store.objectSettled(frame, (failed) => {
       if (failed !== undefined) return reply(answerTo(this.#parts, frame, STATUS.IO));
       store.readForCopy(generation, index, offset, count, (error, sums, data) => {
         const now = judge();

@@ -20,6 +20,8 @@ export interface RecordedChange {
   readonly extent?: Extent;
   readonly replaced?: ObjectState | undefined;
   readonly stagedId?: Uint8Array;
+  /** So many records of the same change follow: all of them stand in one batch. */
+  readonly groupLeft?: number;
   readonly done: StoreDone;
 }
 
@@ -107,6 +109,7 @@ export class ChangeOrder {
       ticket: this.#accepted,
       mayLag: change.write?.mayLag ?? false,
       extent: change.extent,
+      groupLeft: change.groupLeft ?? 0,
       done: change.done,
     };
     if (kind !== RECORD_DROP) state.pending.push(record);

@@ -14,6 +14,8 @@ export interface QueuedRecord extends JournalRecord {
   readonly mayLag: boolean;
   /** What must be durable before the record may be written; the store calls `kick` when it is. */
   readonly extent: { readonly isDurable: boolean } | undefined;
+  /** So many of the records that follow belong into the same batch: after a crash all of them count or none. */
+  readonly groupLeft: number;
 }
 
 export class JournalQueue<R extends QueuedRecord> {
@@ -61,6 +63,15 @@ export class JournalQueue<R extends QueuedRecord> {
       if (contentBytes + bytes > MAX_BATCH_BYTES) break;
       records.push(record);
       contentBytes += bytes;
+    }
+    // A group that does not end here waits for the next batch.
+    for (
+      let last = records.at(-1);
+      last !== undefined && last.groupLeft > 0;
+      last = records.at(-1)
+    ) {
+      records.pop();
+      contentBytes -= recordBytes(last);
     }
     return { records, contentBytes };
   }

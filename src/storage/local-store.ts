@@ -22,6 +22,7 @@ import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
 import { advanceRow, closeRow, ObjectState, type PendingRecord } from './object-state.ts';
 import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
+import { Patch } from './patching.ts';
 import { needOf, SpaceGuard } from './space-guard.ts';
 import { StagedCopies } from './staged-copies.ts';
 import type {
@@ -275,6 +276,14 @@ export class LocalObjectStore implements ObjectStore {
     return this.#staged.begin(image);
   }
 
+  patch(image: ObjectImage): StagedObject | undefined {
+    const { table } = this.#parts;
+    const state = table.find(image.generation, image.index);
+    const isPossible = state?.kind === 'data' && !state.isLost && image.kind === 'data';
+    const parts = { table, space: this.#space, order: this.#order };
+    return isPossible ? new Patch(parts, state, image) : undefined;
+  }
+
   drop(oid: ObjectId, done: StoreDone): void {
     const state = this.#parts.table.find(oid.generation, oid.index);
     if (state === undefined) {
@@ -301,6 +310,13 @@ export class LocalObjectStore implements ObjectStore {
 
   settled(done: StoreDone): void {
     this.#order.whenSettled(done);
+  }
+
+  objectSettled(oid: ObjectId, done: StoreDone): void {
+    const state = this.#parts.table.find(oid.generation, oid.index);
+    const isUnderWay = (state?.pending.length ?? 0) > 0 || this.#order.isDropping(oid);
+    if (isUnderWay) this.#order.whenSettled(done);
+    else this.#parts.clock.soon(() => done(undefined));
   }
 
   /** Makes everything that is applied now durable in place, so that a start has little to replay. */

@@ -43,6 +43,8 @@ export interface PendingRecord extends JournalRecord {
   readonly mayLag: boolean;
   /** Where the data is that the record is without. */
   readonly extent: Extent | undefined;
+  /** Records of the same change that follow, in the same batch. */
+  readonly groupLeft: number;
   readonly done: StoreDone;
 }
 

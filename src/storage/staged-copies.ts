@@ -17,6 +17,8 @@ import type { ObjectImage, StagedObject, StoreDone } from './store-types.ts';
 
 /** Copies in the making. */
 export const MAX_STAGED_OBJECTS = 256;
+/** Copies that are synced at once: each holds a thread of the pool, which the journal needs, too. */
+export const MAX_STAGED_SYNCS = 2;
 
 interface StagedCopiesParts {
   readonly disk: Disk;
@@ -30,6 +32,9 @@ interface StagedCopiesParts {
 export class StagedCopies {
   readonly #parts: StagedCopiesParts;
   #count = 0;
+  #syncing = 0;
+  /** At most the copies in the making. */
+  readonly #waiting: ((release: () => void) => void)[] = [];
 
   constructor(parts: StagedCopiesParts) {
     this.#parts = parts;
@@ -55,7 +60,23 @@ export class StagedCopies {
       onEnd: () => {
         this.#count -= 1;
       },
+      whenSync: (start) => {
+        this.#waiting.push(start);
+        this.#startSyncs();
+      },
     });
+  }
+
+  #startSyncs(): void {
+    while (this.#syncing < MAX_STAGED_SYNCS) {
+      const start = this.#waiting.shift();
+      if (start === undefined) return;
+      this.#syncing += 1;
+      start(() => {
+        this.#syncing -= 1;
+        this.#startSyncs();
+      });
+    }
   }
 
   /** Nobody has the object, or is about to remove a file of its name. */

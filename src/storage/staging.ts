@@ -26,6 +26,8 @@ export interface StagingParts {
   /** The copy is durable under its staged name, or the object's own (or needs no file): make it the object. */
   readonly accept: (staging: Staging, done: StoreDone) => void;
   readonly onEnd: () => void;
+  /** Runs `start` when the disk may sync one more copy; it calls `release` once. */
+  readonly whenSync: (start: (release: () => void) => void) => void;
 }
 
 /** The state that a copy with this image will have. */
@@ -90,21 +92,25 @@ export class Staging implements StagedObject {
       accept(this, done);
       return;
     }
-    try {
-      const file = this.#open();
-      writeSlot(file, state, this.page, STAGED_SLOT);
-      const folder = this.#takeName();
-      file.sync((error) => {
-        if (error !== undefined) return this.#fail(asOperatingError(error), done);
-        disk.syncFolder(folder, (folderError) => {
-          if (folderError !== undefined) return this.#fail(asOperatingError(folderError), done);
-          this.#parts.onEnd();
-          accept(this, done);
-        });
-      });
-    } catch (error) {
-      this.#fail(asOperatingError(error), done);
-    }
+    this.#parts.whenSync((release) => {
+      const ended = (error: unknown): void => {
+        release();
+        if (error !== undefined) {
+          this.#fail(asOperatingError(error), done);
+          return;
+        }
+        this.#parts.onEnd();
+        accept(this, done);
+      };
+      try {
+        const file = this.#open();
+        writeSlot(file, state, this.page, STAGED_SLOT);
+        const folder = this.#takeName();
+        file.sync((error) => (error === undefined ? disk.syncFolder(folder, ended) : ended(error)));
+      } catch (error) {
+        ended(error);
+      }
+    });
   }
 
   /**

@@ -203,6 +203,12 @@ export interface ObjectStore {
   repair(repair: StoreRepair, data: Uint8Array, sums: Uint8Array, done: StoreDone): void;
   /** Several stagings of one object may exist; the last commit wins. */
   stage(image: ObjectImage): StagedObject;
+  /**
+   * A copy in the making that is the object as it is here but for what is written into it, whole regions; what the image
+   * does not own goes. At most MAX_PATCH_BYTES of data. Undefined: there is nothing to start from. 'changed' at the commit:
+   * the object is another one by now.
+   */
+  patch(image: ObjectImage): StagedObject | undefined;
   /** Removes row and file; durable when done. No error when absent. */
   drop(oid: ObjectId, done: StoreDone): void;
 
@@ -215,6 +221,8 @@ export interface ObjectStore {
 
   /** Calls back when everything accepted before this call is durable and applied. */
   settled(done: StoreDone): void;
+  /** The same for what was accepted of one object: at once where nothing of it is under way. */
+  objectSettled(oid: ObjectId, done: StoreDone): void;
   /** Checkpoint, attest record, close. */
   stop(done: StoreDone): void;
 }

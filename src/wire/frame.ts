@@ -30,11 +30,13 @@ export const OP = {
   HASHES: 36,
   REGIONS: 37,
   SURVEY: 38,
+  CONTENTS: 39,
   HELLO: 48,
   PING: 49,
   MAP: 50,
   CONDITION: 51,
   RECOVERY: 52,
+  MOVES: 53,
 } as const;
 /** Added to the op in a reply. */
 export const REPLY_BIT = 128;

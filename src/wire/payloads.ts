@@ -55,6 +55,10 @@ export const MAX_CLOSES_PER_FRAME = 65536;
 export const MAX_SURVEY_PER_FRAME = 65536;
 /** 16 bytes each. */
 export const MAX_DIRTY_PER_FRAME = 32768;
+/** 12 bytes each in the answer: partitions of one CONTENTS. */
+export const MAX_CONTENTS_PER_FRAME = 2048;
+/** Rows in the answer to one CONTENTS: to read and write them costs both ends about 2 ms. */
+export const MAX_CONTENTS_ROWS = 2048;
 
 /** (p, cfg) of a policy: SEAL, ENSURE, CONFIRM, LIST. */
 export interface PartitionCfg extends PartitionId {
@@ -110,6 +114,18 @@ export interface DirtyObject extends ObjectId {
   readonly high: number;
 }
 
+/** A partition that its source confirms (A8): so many of the rows that follow, in order; MANY_ROWS: to be asked by LIST. */
+export interface ContentsItem extends PartitionCfg {
+  readonly rows: number;
+}
+export const MANY_ROWS = 0xffffffff;
+
+/** What a source has of the partitions of a CONTENTS, but for those that it does not confirm. */
+export interface Contents {
+  readonly partitions: readonly ContentsItem[];
+  readonly rows: readonly RowImage[];
+}
+
 /** How much would this node copy in these partitions? */
 export interface SurveyAsk {
   readonly node: NodeId;
@@ -160,9 +176,20 @@ const partitionCfgs: Codec<readonly PartitionCfg[]> = versioned(
   PAYLOAD_VERSION,
   list(struct({ p: u16, policy: policyId, cfg: configVersion }), MAX_PARTITIONS_PER_FRAME),
 );
+const rowImage = struct({ ...place, verToken: u32, verCount: u48, kind, ...regions });
 const rows: Codec<readonly RowImage[]> = versioned(
   PAYLOAD_VERSION,
-  list(struct({ ...place, verToken: u32, verCount: u48, kind, ...regions }), MAX_ROWS_PER_FRAME),
+  list(rowImage, MAX_ROWS_PER_FRAME),
+);
+const contents: Codec<Contents> = versioned(
+  PAYLOAD_VERSION,
+  struct({
+    partitions: list(
+      struct({ p: u16, policy: policyId, cfg: configVersion, rows: u32 }),
+      MAX_CONTENTS_PER_FRAME,
+    ),
+    rows: list(rowImage, MAX_CONTENTS_ROWS),
+  }),
 );
 const objectNames: Codec<readonly ObjectId[]> = versioned(
   PAYLOAD_VERSION,
@@ -228,6 +255,8 @@ export const decodePartitionCfgs = (bytes: Uint8Array): readonly PartitionCfg[] 
   decode(partitionCfgs, bytes);
 export const encodeRows = (items: readonly RowImage[]): Uint8Array => encode(rows, items);
 export const decodeRows = (bytes: Uint8Array): readonly RowImage[] => decode(rows, bytes);
+export const encodeContents = (value: Contents): Uint8Array => encode(contents, value);
+export const decodeContents = (bytes: Uint8Array): Contents => decode(contents, bytes);
 export const encodeObjectNames = (items: readonly ObjectId[]): Uint8Array =>
   encode(objectNames, items);
 export const decodeObjectNames = (bytes: Uint8Array): readonly ObjectId[] =>

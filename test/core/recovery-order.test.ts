@@ -1,13 +1,15 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { viewOf } from '../../src/core/cluster-state.ts';
-import { partitionKey } from '../../src/core/ids.ts';
+import { type FamilyId, partitionKey } from '../../src/core/ids.ts';
+import { partitionOf } from '../../src/core/partition.ts';
 import {
   admitted,
   JOINS_BESIDE_GUESTS,
   JOINS_WITHOUT_GUESTS,
   JoinLoad,
   joinWindows,
+  ObjectPlaces,
   URGENCY,
   type Urgency,
   urgencyOf,
@@ -21,7 +23,8 @@ import {
   recoveryValue,
   streamLimits,
 } from '../../src/core/recovery-settings.ts';
-import { joinsDue, joinsOf, surplusOf } from '../../src/core/recovery-work.ts';
+import { DueJoins, joinsDue, joinsOf, surplusOf } from '../../src/core/recovery-work.ts';
+import { OBJECT_BYTES } from '../../src/core/units.ts';
 import { casOf, clusterOf, configAt, entryBodies, nodeId, policyId } from '../fixtures.ts';
 
 const P = 64;
@@ -101,16 +104,84 @@ test('order: few partitions are joined beside guests, many where nobody is attac
   t.is(windowNow(), JOINS_BESIDE_GUESTS);
 });
 
-test('order: beside a guest a node that returns joins its partitions window by window', (t) => {
+test('order: beside a guest a node that returns joins window by window, what holds nothing at once', (t) => {
   const cell = clusterOf({ nodes: 3, partitions: P });
-  cell.apply(entryBodies.volumeCreate({ name: 'a' }));
+  const objects = 40;
+  cell.apply(entryBodies.volumeCreate({ name: 'a', sizeBytes: objects * OBJECT_BYTES }));
   cell.apply(entryBodies.lockAcquire({ token: 0, node: 1 }));
+  const { family } = [...cell.state.volumes.values()][0] as { family: FamilyId };
+  const held = new Set(Array.from({ length: objects }, (_, i) => partitionOf(family, i, P)));
   const all = Array.from({ length: P }, (_, p) => casOf(cell, p));
   cell.apply(entryBodies.isrShrink({ partitions: all, node: 3 }));
   const [body] = new ChangePlanner().plan(viewOf(cell.state), 0);
-  t.is(body?.type === 'isrJoin' ? body.partitions.length : 0, JOINS_BESIDE_GUESTS);
+  const joined = body?.type === 'isrJoin' ? body.partitions.map(({ p }) => p) : [];
+  t.is(joined.filter((p) => held.has(p)).length, JOINS_BESIDE_GUESTS);
+  t.is(joined.filter((p) => !held.has(p)).length, P - held.size);
   if (body !== undefined) cell.apply(body);
   t.deepEqual(kindsOf(cell), []);
+  // The window is of partitions with objects: the others leave it as it is.
+  const done = joined.filter((p) => !held.has(p)).map((p) => casOf(cell, p));
+  cell.apply(entryBodies.isrPromote({ partitions: done, node: 3, source: 1, incarnation: 1 }));
+  t.deepEqual(kindsOf(cell), []);
+});
+
+test('order: where a volume has many objects per partition none is taken for empty', (t) => {
+  const cell = clusterOf({ nodes: 3, partitions: P });
+  const places = new ObjectPlaces();
+  const found = () =>
+    Array.from({ length: P }, (_, p) => places.has(viewOf(cell.state), policyId(0), p));
+  t.false(found().includes(true));
+  cell.apply(entryBodies.volumeCreate({ name: 'a', sizeBytes: 8 * P * OBJECT_BYTES }));
+  t.false(found().includes(false));
+});
+
+test('work: joins are handed out as the map moves on, the most urgent first, none that is outdated', (t) => {
+  const property = fc.property(
+    fc.array(fc.record({ p: fc.nat(15), what: fc.nat(3) }), { maxLength: 60 }),
+    (steps) => {
+      const cell = clusterOf({ nodes: 4, copies: 3, minCopies: 1, partitions: 16 });
+      const due = new DueJoins(nodeId(3));
+      for (const { p, what } of steps) {
+        const partitions = [casOf(cell, p)];
+        if (what === 0) cell.apply(entryBodies.isrShrink({ partitions, node: 3 }));
+        if (what === 1) cell.apply(entryBodies.isrJoin({ partitions, node: 3, incarnation: 1 }));
+        if (what === 2) cell.apply(entryBodies.isrShrink({ partitions, node: 1 + (p % 2) }));
+        const view = viewOf(cell.state);
+        const wanted = new Map(joinsDue(view, nodeId(3)).map((work) => [work.p, work]));
+        if (what !== 3) continue;
+        const most = Math.min(...[...wanted.values()].map(({ urgency }) => urgency));
+        const work = due.next(view);
+        if (wanted.size > 0 && work === undefined) continue;
+        if (work === undefined) continue;
+        t.is(view.partition(work.policy, work.p).cfg, work.config.cfg);
+        t.true(wanted.has(work.p) && work.urgency >= most);
+      }
+      // By a view of which nothing was handed out, all are.
+      const view = viewOf(cell.state);
+      const rest = new DueJoins(nodeId(3));
+      const got: number[] = [];
+      for (let work = rest.next(view); work !== undefined; work = rest.next(view)) got.push(work.p);
+      t.deepEqual(
+        [...got].sort((a, b) => a - b),
+        joinsDue(view, nodeId(3))
+          .map(({ p }) => p)
+          .sort((a, b) => a - b),
+      );
+      // Nothing is forgotten: what was not handed out by one view is by a later one.
+      const follower = new DueJoins(nodeId(3));
+      follower.next(viewOf(cell.state));
+      const partitions = [casOf(cell, 0)];
+      cell.apply(entryBodies.isrShrink({ partitions, node: 3 }));
+      cell.apply(entryBodies.isrJoin({ partitions: [casOf(cell, 0)], node: 3, incarnation: 1 }));
+      const later = viewOf(cell.state);
+      const left: number[] = [];
+      for (let work = follower.next(later); work !== undefined; work = follower.next(later)) {
+        left.push(work.p);
+      }
+      if (later.partition(policyId(0), 0).joining.includes(nodeId(3))) t.true(left.includes(0));
+    },
+  );
+  fc.assert(property, { numRuns: 200 });
 });
 
 test('order: a pause holds joins and releases, everywhere or on one member; shrinks and the halted go on', (t) => {

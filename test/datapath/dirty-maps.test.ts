@@ -18,6 +18,7 @@ function view(index: number, inSync: number[], joining: number[] = []): ClusterV
   return {
     index,
     placement: {},
+    partitions: 1,
     policies: new Map([[0, { id: 0 }]]),
     explicitPartitions: () => [0],
     partition: () => config,

@@ -6,7 +6,12 @@ import { OperatingError } from '../../src/core/errors.ts';
 import { regionsOf } from '../../src/core/extent.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
-import { OBJECT_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../../src/core/units.ts';
+import {
+  OBJECT_BYTES,
+  REGION_BYTES,
+  SECTOR_BYTES,
+  SECTORS_PER_OBJECT,
+} from '../../src/core/units.ts';
 import { closeRow } from '../../src/storage/object-state.ts';
 import type {
   CheckFound,
@@ -315,12 +320,16 @@ export class MemoryStore implements ObjectStore {
   }
 
   stage(image: ObjectImage): StagedObject {
-    const sectors = new Map<number, Sector>();
+    return this.#staging(image, new Map());
+  }
+
+  #staging(image: ObjectImage, sectors: Map<number, Sector>): StagedObject {
     return {
       writeSectors: (offset, sums, data) => {
         let at = 0;
         for (let i = 0; i < sums.length / 4; i += 1) {
           const sum = getSum(sums, i);
+          sectors.delete(offset / SECTOR_BYTES + i);
           if (sum === 0) continue;
           const bytes = data.slice(at, at + SECTOR_BYTES);
           sectors.set(offset / SECTOR_BYTES + i, { bytes, sum });
@@ -344,6 +353,20 @@ export class MemoryStore implements ObjectStore {
     };
   }
 
+  patch(image: ObjectImage): StagedObject | undefined {
+    const key = keyOf(image.generation, image.index);
+    const before = this.#live.get(key);
+    const isPossible = before?.row.kind === 'data' && image.kind === 'data';
+    if (!isPossible || this.#lost.has(key)) return undefined;
+    const sectors = new Map(before.sectors);
+    for (const sector of before.sectors.keys()) {
+      const region = Math.floor((sector * SECTOR_BYTES) / REGION_BYTES);
+      const [mask, bit] = region < 32 ? [image.ownLow, region] : [image.ownHigh, region - 32];
+      if (((mask >>> bit) & 1) === 0) sectors.delete(sector);
+    }
+    return this.#staging(image, sectors);
+  }
+
   drop(oid: ObjectId, done: StoreDone): void {
     const apply = (table: Table): void => {
       table.delete(keyOf(oid.generation, oid.index));
@@ -360,6 +383,10 @@ export class MemoryStore implements ObjectStore {
 
   settled(done: StoreDone): void {
     this.#push({ apply: undefined, isLate: false, done });
+  }
+
+  objectSettled(_oid: ObjectId, done: StoreDone): void {
+    this.settled(done);
   }
 
   stop(done: StoreDone): void {

@@ -240,6 +240,11 @@ export class World {
       },
       // The log of these tests knows of no other word than its own.
       readCurrent: (done: (isCurrent: boolean) => void) => done(true),
+      propose: (body: EntryBody) => {
+        this.clock.setTimer(1 + this.random.below(10), () => {
+          if (node.isAlive && node.life === life) this.commit(body);
+        });
+      },
       pull: (index: MapIndex) => this.#learn(node, index, 1 + this.random.below(5)),
       lock: {
         wanted: (open: OpenVolume) => this.#wanted(node, life, open),
@@ -319,8 +324,9 @@ export class World {
           const back = bytesOf(reply);
           this.clock.setTimer(0.1 + this.random.below(20) / 10, () => {
             if (target.life !== targetLife) return finish(undefined);
-            if (this.tamper(to, node.id, reply, true) === 'lose') return finish(undefined);
-            finish(decodeFrame(back));
+            const arrived = decodeFrame(back);
+            if (this.tamper(to, node.id, arrived, true) === 'lose') return finish(undefined);
+            finish(arrived);
           });
         });
       });
@@ -441,6 +447,28 @@ export class World {
     return outcome === '' ? 'waiting' : outcome;
   }
 
+  // ------------------------------------------------------------------------------------------ moves
+
+  /** The volume begins to move to a policy of so many copies; `false` = the log refused. */
+  move(copies: number): boolean {
+    const minCopies = Math.floor(copies / 2) + 1;
+    const policy = this.must({ type: 'policyCreate', copies, minCopies, strict: true })
+      .value as Volume['policy'];
+    const former = this.view.moves.get(this.volumeId)?.generation ?? (0 as Volume['head']);
+    const { token } = this.volume.lock;
+    const body = { type: 'moveStart', volume: this.volumeId, token, policy, former } as const;
+    return this.commit(body).code === 'ok';
+  }
+
+  /** Runs until the volume has that many copies and moves no more; false = not within `ms`. */
+  hasMoved(copies: number, ms = 60_000): boolean {
+    return this.clock.until(() => {
+      const { volume, view } = this;
+      const isThere = view.policies.get(volume.policy)?.copies === copies;
+      return isThere && view.moves.size === 0;
+    }, ms);
+  }
+
   // ------------------------------------------------------------------------------------------ healing
 
   /** What the recovery and replicator actors do: joins, drains, promotes until every set is what the ring wants. */
@@ -454,8 +482,11 @@ export class World {
 
   healOnce(): boolean {
     let isWhole = true;
-    for (let p = 0; p < PARTITIONS; p += 1) {
-      const { policy } = this.volume;
+    const move = this.view.moves.get(this.volumeId);
+    const policies = [this.volume.policy, ...(move === undefined ? [] : [move.policy])];
+    for (let at = 0; at < PARTITIONS * policies.length; at += 1) {
+      const policy = policies[Math.floor(at / PARTITIONS)] as Volume['policy'];
+      const p = at % PARTITIONS;
       const config = this.view.partition(policy, p);
       const cas = { policy, p, cfg: config.cfg };
       const step = this.#healStep(config, cas);

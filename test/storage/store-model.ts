@@ -155,7 +155,8 @@ export class ModelledStore {
     else if (choice < 70) this.#zero(index, history, false);
     else if (choice < 76) this.#zero(index, history, true);
     else if (choice < 82) this.#close(index);
-    else if (choice < 94) this.#stage(index, history);
+    else if (choice < 88) this.#stage(index, history);
+    else if (choice < 94) this.#patch(index, history);
     else this.#drop(index, history);
   }
 
@@ -256,6 +257,51 @@ export class ModelledStore {
       this.#sawStaged(index, history);
       history.confirmed = Math.max(history.confirmed, history.states.indexOf(state));
     });
+  }
+
+  /** A few regions become another copy's, with holes; one that was owned is owned no more. */
+  #patch(index: number, history: ObjectHistory): void {
+    const { random } = this.world;
+    const last = latest(history);
+    const row = this.store?.row(GENERATION, index);
+    if (row?.kind !== 'data' || last.version === undefined) {
+      this.#stage(index, history);
+      return;
+    }
+    const changed = new Set([random.below(64), random.below(64)]);
+    const tags = new Map(last.tags);
+    const own = { low: row.ownLow, high: row.ownHigh };
+    const set = (region: number, isOwned: boolean): void => {
+      const half = region < 32 ? 'low' : 'high';
+      const bit = (1 << (region & 31)) >>> 0;
+      own[half] = (isOwned ? own[half] | bit : own[half] & ~bit) >>> 0;
+      for (let i = 0; i < 16; i += 1) tags.delete(region * 16 + i);
+    };
+    // Only what is owned can be given up: what staged copies of this model have elsewhere stays.
+    const gone = random.below(64);
+    if ((((gone < 32 ? own.low : own.high) >>> (gone & 31)) & 1) === 1) set(gone, false);
+    for (const region of changed) set(region, true);
+    const token = (last.version.token + 1) as FencingToken;
+    const version = { token, count: last.version.count + 3 };
+    const staged = this.store?.patch({
+      ...{ generation: GENERATION, index, family: FAMILY, partition: index % 3, version },
+      ...{ kind: 'data', ownLow: own.low, ownHigh: own.high, closed: 0, openLow: 1, openHigh: 0 },
+    });
+    // Lost to a crash that the test made: there is nothing to start from.
+    if (staged === undefined) return;
+    for (const region of changed) {
+      const sums = new Uint8Array(16 * 4);
+      const data: Uint8Array[] = [];
+      for (let i = random.below(8); i < 16; i += 1 + random.below(8)) {
+        const tag = this.#nextTag++;
+        tags.set(region * 16 + i, tag);
+        data.push(sectorOf(tag));
+        sums.set(sumOf(index, region * 16 + i, tag), 4 * i);
+      }
+      staged.writeSectors(region * 16 * SECTOR_BYTES, sums, Buffer.concat(data));
+    }
+    const done = this.#confirm(history, { version, kind: 'data', tags, ...this.#now() });
+    staged.commit(done);
   }
 
   #drop(index: number, history: ObjectHistory): void {
