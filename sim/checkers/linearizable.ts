@@ -52,6 +52,9 @@ interface State {
   readonly last: number;
 }
 
+/** Answers of commands that changed nothing, whatever state gave them. */
+const LOOKS: ReadonlySet<Answer['code']> = new Set(['exists', 'missing', 'held']);
+
 const NOTHING: State = { id: 0, holder: 0, isLapsed: false, last: 0 };
 const UNNAMED = -1;
 
@@ -186,6 +189,8 @@ class Search {
     // Whatever can follow on a lock that nobody may take can follow on one that others may: no need to try both.
     if (lapse >= 0)
       return this.#explains(done | (1n << BigInt(lapse)), { ...state, isLapsed: true }, depth);
+    const look = this.#lookAt(state, done, first);
+    if (look >= 0) return this.#explains(done | (1n << BigInt(look)), state, depth + 1);
     const sameKind = new Set<CommandKind>();
     for (const [at, command] of this.#all.entries()) {
       const bit = 1n << BigInt(at);
@@ -203,6 +208,21 @@ class Search {
       if (this.#explains(done | bit, next, answer === undefined ? depth : depth + 1)) return true;
     }
     return false;
+  }
+
+  /**
+   * A command that only looked and that this state explains; -1 = none. Nothing that is left has to come before it, and
+   * it changes nothing: an order that has it later can have it here.
+   */
+  #lookAt(state: State, done: bigint, first: Command): number {
+    return this.#all.findIndex(
+      (command, at) =>
+        command.answer !== undefined &&
+        LOOKS.has(command.answer.code) &&
+        command.start <= first.end &&
+        (done & (1n << BigInt(at))) === 0n &&
+        answered(state, command, command.answer) !== undefined,
+    );
   }
 
   /** A lapse of the holder that may have been by now; -1 = none. */

@@ -5,6 +5,7 @@ import {
   type CommandKind,
   judgeCommands,
 } from '../../sim/checkers/linearizable.ts';
+import { SimRandom } from '../../sim/sim-random.ts';
 
 type Line = readonly [
   kind: CommandKind,
@@ -196,4 +197,56 @@ test('a hundred commands without an answer do not drown the search', (t) => {
     ['lock', 203, 204, 'held', 1],
   );
   t.is(judgeCommands(wrong).outcome, 'wrong');
+});
+
+interface Plain {
+  readonly isHere: boolean;
+  readonly holder: number;
+}
+
+/** What the command answers here, and what is then: a second telling of the rules, without numbers and lapses. */
+function tell({ isHere, holder }: Plain, kind: CommandKind, session: number): [string, Plain] {
+  const now = { isHere, holder };
+  if (kind === 'create') return isHere ? ['exists', now] : ['ok', { isHere: true, holder: 0 }];
+  if (kind === 'release') return ['ok', holder === session ? { isHere, holder: 0 } : now];
+  if (!isHere) return ['missing', now];
+  if (kind === 'delete') return holder === 0 ? ['ok', { isHere: false, holder }] : ['held', now];
+  return holder === 0 || holder === session ? ['ok', { isHere, holder: session }] : ['held', now];
+}
+
+/** Tries every order of all commands. */
+function isOrdered(left: readonly Command[], state: Plain): boolean {
+  if (!left.some(({ answer }) => answer !== undefined)) return true;
+  return left.some((command) => {
+    if (left.some(({ end }) => end < command.start)) return false;
+    const [code, next] = tell(state, command.kind, command.session);
+    if (command.answer !== undefined && command.answer.code !== code) return false;
+    return isOrdered(
+      left.filter((other) => other !== command),
+      next,
+    );
+  });
+}
+
+test('the search judges small histories as trying every order does', (t) => {
+  const kinds: readonly CommandKind[] = ['create', 'delete', 'lock', 'release'];
+  const seen = { right: 0, wrong: 0, undecided: 0 };
+  for (let round = 0; round < 3000; round += 1) {
+    const random = new SimRandom(`history ${round}`);
+    const draw = (below: number): number => random.between(0, below - 1);
+    const lines = Array.from({ length: 3 + draw(4) }, (_, i): Line => {
+      const kind = kinds[draw(4)] as CommandKind;
+      const codes = kind === 'release' ? ['ok'] : OTHERS[kind];
+      const code = draw(6) === 0 ? '?' : (codes[draw(codes.length)] as string);
+      const session = kind === 'lock' || kind === 'release' ? 1 + draw(2) : 0;
+      const start = 10 * draw(6) + i / 10;
+      return [kind, start, start + 1 + draw(30) + i / 100, code, session];
+    });
+    const commands = history(...lines);
+    const { outcome } = judgeCommands(commands);
+    seen[outcome] += 1;
+    const isRight = isOrdered(commands, { isHere: false, holder: 0 });
+    t.is(outcome, isRight ? 'right' : 'wrong', `round ${round}: ${JSON.stringify(lines)}`);
+  }
+  t.true(seen.right > 200 && seen.wrong > 200, JSON.stringify(seen));
 });
