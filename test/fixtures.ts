@@ -6,6 +6,7 @@ import type {
   ConfigVersion,
   Epoch,
   FencingToken,
+  GenerationId,
   Incarnation,
   MapIndex,
   NodeId,
@@ -252,6 +253,30 @@ export const entryBodies = {
       type: 'volumeDelete',
       volume: (options.volume ?? 1) as VolumeId,
       token: options.token as FencingToken,
+    } satisfies EntryBody;
+  },
+  moveStart(options: { volume?: number; token: number; policy: number; former?: number }) {
+    return {
+      type: 'moveStart',
+      volume: (options.volume ?? 1) as VolumeId,
+      token: options.token as FencingToken,
+      policy: policyId(options.policy),
+      former: (options.former ?? 0) as GenerationId,
+    } satisfies EntryBody;
+  },
+  moveCancel(options: { volume?: number; token: number }) {
+    return {
+      type: 'moveCancel',
+      volume: (options.volume ?? 1) as VolumeId,
+      token: options.token as FencingToken,
+    } satisfies EntryBody;
+  },
+  volumeMove(options: { volume?: number; token: number; head: number }) {
+    return {
+      type: 'volumeMove',
+      volume: (options.volume ?? 1) as VolumeId,
+      token: options.token as FencingToken,
+      head: options.head as GenerationId,
     } satisfies EntryBody;
   },
   lockAcquire(options: LockOptions) {

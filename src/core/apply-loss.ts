@@ -6,6 +6,7 @@ import { applyList, lifeBar } from './apply-partitions.ts';
 import type { Incarnation } from './ids.ts';
 import { MAX_TOKEN } from './lock.ts';
 import type { EntryBody, PartitionCas } from './log-entry.ts';
+import { withFreshMove } from './move-state.ts';
 import { acceptLoss, partitionOf } from './partition.ts';
 import { configOf } from './policy-state.ts';
 import { type Applied, type ClusterState, declined } from './state.ts';
@@ -47,7 +48,23 @@ function withFenced(state: ClusterState, begun: readonly PartitionCas[]): Cluste
     if (volume.lock.state !== 'held' || !isTouched) continue;
     volumes.set(volume.id, { ...volume, lock: superseded(volume.lock) });
   }
-  return { ...state, volumes };
+  return withCopiesAnew({ ...state, volumes }, parts);
+}
+
+/** What a move had copied into a lost partition is gone: that copy is begun anew (S8). */
+function withCopiesAnew(
+  state: ClusterState,
+  parts: ReadonlyMap<number, ReadonlySet<number>>,
+): ClusterState {
+  let next = state;
+  for (const move of state.moves.values()) {
+    const lost = parts.get(move.policy);
+    const volume = state.volumes.get(move.volume);
+    if (lost === undefined || volume === undefined) continue;
+    if (!hasPartIn({ ...volume, family: move.family }, lost, state.partitions)) continue;
+    next = withFreshMove(next, volume, { policy: move.policy, token: volume.lock.token });
+  }
+  return next;
 }
 
 function hasPartIn(volume: Volume, lost: ReadonlySet<number>, partitions: number): boolean {

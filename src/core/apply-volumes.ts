@@ -13,6 +13,7 @@ import type {
 } from './ids.ts';
 import { judgeAcquire, judgeRelease, judgeTakeover, type LockAnswer } from './lock.ts';
 import type { EntryBody } from './log-entry.ts';
+import { withFreshMove, withoutMove, withWriteback } from './move-state.ts';
 import {
   type Applied,
   accepted,
@@ -75,16 +76,7 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
   return accepted(next, volume.id);
 }
 
-/** From the first writeback volume of a policy on, unclean starts make doubtful there, for ever (R8). */
-function withWriteback(state: ClusterState, volume: Volume): ClusterState['policies'] {
-  const policy = state.policies.get(volume.policy);
-  if (volume.durability === 'durable' || policy === undefined || policy.everWriteback) {
-    return state.policies;
-  }
-  return withEntry(state.policies, volume.policy, { ...policy, everWriteback: true });
-}
-
-/** Removes the record of a volume whose lock is free. Its generation stays below the counter: GONE (S5). */
+/** Removes the record of a volume whose lock is free, and its move. Its generations stay below the counter: GONE (S5). */
 export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'>): Applied {
   const volume = state.volumes.get(body.volume);
   if (volume === undefined) return declined(state, 'missing', 'no such volume');
@@ -93,11 +85,12 @@ export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'
     return declined(state, 'held', `"${volume.name}" is in use through n${lock.node}`, lock.node);
   }
   if (lock.token !== body.token) return declined(state, 'stale', 'it was used since', lock.token);
+  const ended = withoutMove(state, volume);
   const next: ClusterState = {
-    ...state,
+    ...ended,
     volumes: withoutEntry(state.volumes, volume.id),
     volumeOfName: withoutEntry(state.volumeOfName, volume.name),
-    volumeOfHead: withoutEntry(state.volumeOfHead, volume.head),
+    volumeOfHead: withoutEntry(ended.volumeOfHead, volume.head),
   };
   return accepted(next, volume.id);
 }
@@ -166,7 +159,11 @@ function granted(
     session,
     tookOver,
   };
-  return accepted(withLock(state, volume, lock), token);
+  const next = withLock(state, volume, lock);
+  const move = state.moves.get(volume.id);
+  // S8: what the session before wrote to both or to one is not known: its copy is begun anew.
+  const moved = move && withFreshMove(next, { ...volume, lock }, { policy: move.policy, token });
+  return accepted(moved ?? next, token);
 }
 
 function withLock(state: ClusterState, volume: Volume, lock: VolumeLock): ClusterState {

@@ -6,6 +6,7 @@ import type {
   ConfigVersion,
   Epoch,
   FencingToken,
+  GenerationId,
   Incarnation,
   MapIndex,
   NodeId,
@@ -247,6 +248,26 @@ export type EntryBody =
       readonly ioTimeoutMs: number;
     }
   | { readonly type: 'volumeDelete'; readonly volume: VolumeId; readonly token: FencingToken }
+  | {
+      /** A volume begins to move to another policy, or the copy begins anew; family and generation are assigned on apply. */
+      readonly type: 'moveStart';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+      readonly policy: PolicyId;
+      /** cas: the generation that was copied into so far; 0 = the volume did not move. */
+      readonly former: GenerationId;
+    }
+  | { readonly type: 'moveCancel'; readonly volume: VolumeId; readonly token: FencingToken }
+  | {
+      /** All is copied: the volume is that generation from here on. */
+      readonly type: 'volumeMove';
+      readonly volume: VolumeId;
+      /** cas: of the session that copied */
+      readonly token: FencingToken;
+      /** cas */
+      readonly head: GenerationId;
+    }
   | {
       readonly type: 'lockAcquire';
       readonly volume: VolumeId;

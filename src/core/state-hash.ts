@@ -34,6 +34,15 @@ export function hashOf(state: ClusterState): string {
     hash,
     byKey(state.volumes).map(([, volume]) => partsOfVolume(volume)),
   );
+  // As above: nothing where nothing moves.
+  if (state.moves.size > 0) {
+    feed(
+      hash,
+      byKey(state.moves).map(([volume, { policy, family, generation, token }]) => {
+        return [volume, policy, family, generation, token];
+      }),
+    );
+  }
   // The order of settings counts: the oldest invite goes first.
   feed(hash, [...state.settings]);
   feed(

@@ -6,7 +6,7 @@ import type { ExplicitSets, PolicyState } from './policy-state.ts';
 import { type Ring, targetTable } from './ring.ts';
 import { ringOf } from './ring-change.ts';
 import type { ClusterState, ProposalWindow } from './state.ts';
-import type { Member, Policy, Retired, Volume } from './view.ts';
+import type { Member, Policy, Retired, Volume, VolumeMove } from './view.ts';
 
 /** What is kept of a policy: T(p) follows from the ring. */
 export interface KeptPolicy {
@@ -29,12 +29,13 @@ interface KeptLists {
   readonly proposals: readonly (readonly [NodeId, ProposalWindow])[];
   /** In the order of their retirement. */
   readonly retired: readonly Retired[];
+  readonly moves: readonly VolumeMove[];
 }
 
 /** The facts of a state, by id. */
 export function keptOf(state: ClusterState): KeptState {
   const { nodeOfKey: _keys, volumeOfName: _names, volumeOfHead: _heads, ...kept } = state;
-  const { members, retired, volumes, settings, policies, proposals } = kept;
+  const { members, retired, volumes, settings, policies, proposals, moves } = kept;
   return {
     ...kept,
     members: byKey(members).map(([, member]) => member),
@@ -45,6 +46,7 @@ export function keptOf(state: ClusterState): KeptState {
     }),
     proposals: byKey(proposals),
     retired: [...retired.values()],
+    moves: byKey(moves).map(([, move]) => move),
   };
 }
 
@@ -67,7 +69,11 @@ export function restoreState(kept: KeptState): ClusterState {
     ),
     volumes: new Map(volumes.map((volume) => [volume.id, volume])),
     volumeOfName: new Map(volumes.map(({ name, id }): [string, VolumeId] => [name, id])),
-    volumeOfHead: new Map(volumes.map(({ head, id }): [GenerationId, VolumeId] => [head, id])),
+    volumeOfHead: new Map([
+      ...volumes.map(({ head, id }): [GenerationId, VolumeId] => [head, id]),
+      ...kept.moves.map((move): [GenerationId, VolumeId] => [move.generation, move.volume]),
+    ]),
+    moves: new Map(kept.moves.map((move) => [move.volume, move])),
     settings: new Map(kept.settings),
     proposals: new Map(kept.proposals),
     retired: new Map(kept.retired.map((one) => [one.node, one])),

@@ -15,7 +15,7 @@ import type {
 import type { ApplyResult } from './log-entry.ts';
 import type { IsLive } from './partition.ts';
 import type { PolicyState } from './policy-state.ts';
-import type { Member, Retired, Volume } from './view.ts';
+import type { Member, Retired, Volume, VolumeMove } from './view.ts';
 
 export interface ClusterState {
   readonly index: MapIndex;
@@ -33,7 +33,9 @@ export interface ClusterState {
   readonly policies: ReadonlyMap<PolicyId, PolicyState>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
   readonly volumeOfName: ReadonlyMap<string, VolumeId>;
+  /** Also of what moves copy into. */
   readonly volumeOfHead: ReadonlyMap<GenerationId, VolumeId>;
+  readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
   readonly counters: Counters;
   /** In order of insertion: the oldest invite goes first. */
   readonly settings: ReadonlyMap<string, string>;
@@ -78,6 +80,7 @@ export function emptyState(): ClusterState {
     volumes: new Map(),
     volumeOfName: new Map(),
     volumeOfHead: new Map(),
+    moves: new Map(),
     counters: { node: 0, volume: 0, family: 0, generation: 0 },
     settings: new Map(),
     audit: { atIndex: 0 as MapIndex, stateHash: '' },

@@ -112,6 +112,17 @@ export interface Volume {
   readonly lock: VolumeLock;
 }
 
+/** A volume on its way to another policy (S8): what its holder copies into, beside its head. */
+export interface VolumeMove {
+  readonly volume: VolumeId;
+  readonly policy: PolicyId;
+  /** Of the copy: new ones, the roots of their own. */
+  readonly family: FamilyId;
+  readonly generation: GenerationId;
+  /** Of the session that copies: a new token begins anew, in a fresh generation. */
+  readonly token: FencingToken;
+}
+
 export interface ClusterView {
   readonly index: MapIndex;
   readonly epoch: Epoch;
@@ -125,8 +136,12 @@ export interface ClusterView {
   readonly voters: readonly NodeId[];
   readonly policies: ReadonlyMap<PolicyId, Policy>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
+  readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
   readonly settings: ReadonlyMap<string, string>;
-  /** Volume whose record owns this generation as head; undefined when deleted or unknown. */
+  /**
+   * Volume whose record owns this generation as head; of one that a move copies into, the volume as it will be. Undefined
+   * when deleted or unknown.
+   */
   volumeOfGeneration(generation: GenerationId): Volume | undefined;
   volumeByName(name: string): Volume | undefined;
   memberByKey(peer: PeerKey): Member | undefined;

@@ -7,7 +7,7 @@ import type { TimerHandle } from '../ports/ports.ts';
 import { OP, STATUS } from '../wire/frame.ts';
 import { type CloseItem, encodeCloses, MAX_CLOSES_PER_FRAME } from '../wire/payloads.ts';
 import { configOf, type Parts, requestFrame } from './context.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 
 /** Silence after which what is closed is said. */
 export const CLOSE_SILENCE_MS = 200;
@@ -24,12 +24,12 @@ interface Owed {
 
 export class Closer {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   /** By object index. */
   readonly #owed = new Map<number, Owed>();
   #timer: TimerHandle | undefined;
 
-  constructor(parts: Parts, open: OpenVolume) {
+  constructor(parts: Parts, open: PathCell) {
     this.#parts = parts;
     this.#open = open;
   }

@@ -3,7 +3,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
-import type { PartitionCas } from '../core/log-entry.ts';
+import type { EntryBody, PartitionCas } from '../core/log-entry.ts';
 import { isLostIn } from '../core/lost.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ClusterView, PartitionConfig, Volume } from '../core/view.ts';
@@ -44,6 +44,8 @@ export interface DatapathContext {
   readonly noRoom?: (where: PartitionId) => void;
   /** Asks the log to call the dead members of these partitions doubtful (4.5, read-only touch); never waits. */
   readonly doubt?: (partitions: readonly PartitionCas[]) => void;
+  /** Asks the log for a step of a move (S8); never waits: `views` says what became of it. */
+  readonly propose?: (body: EntryBody) => void;
   /** The lock actor's ears. */
   readonly lock: {
     wanted(open: OpenVolume): void;
@@ -115,4 +117,6 @@ export interface StandbyServer {
     done: (error: Error | undefined) => void,
   ): void;
   flush(done: (error: Error | undefined) => void): void;
+  /** Gives the lock back where no guest is attached (S8); false = one is. */
+  letGo(): boolean;
 }

@@ -160,9 +160,10 @@ export class CopyStreams {
     this.#pace.hear(strain, this.#parts.clock.now());
   }
 
-  /** Nobody joins anything, as far as this node knows. */
+  /** Nobody joins anything and no volume moves, as far as this node knows. */
   #isCalmNow(): boolean {
     const view = this.#parts.views.current();
+    if (view.moves.size > 0) return false;
     if (view.placement !== this.#placement) {
       this.#placement = view.placement;
       this.#isCalm = !isAnybodyJoining(view);

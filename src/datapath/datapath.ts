@@ -3,6 +3,7 @@
 
 import { type NodeId, partitionOfKey, type SessionId, type VolumeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import type { MoveStatus } from '../core/move-progress.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 import type { Frame } from '../wire/frame.ts';
 import { CacheLosses } from './cache-losses.ts';
@@ -37,6 +38,10 @@ export interface Datapath {
   handleFrame(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void;
   /** The session of this volume on this node: the present one while it can be shared, else a new one. */
   openVolume(volume: Volume): Gateway;
+  /** The session on this node that holds the volume's lock, if there is one. */
+  holderOf(volume: VolumeId): Gateway | undefined;
+  /** How the volumes move whose lock this node holds (S8). */
+  moves(): readonly MoveStatus[];
   /** Ends every session: drained (bounded), its lock given back. Never rejects. */
   stop(): Promise<void>;
   readonly catchUp: CatchUp;
@@ -88,6 +93,11 @@ export function createDatapath(context: DatapathContext): Datapath {
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),
+    holderOf: sessionOf,
+    moves: () => {
+      const found = sessions.all().map((gateway) => gateway.move);
+      return found.filter((status) => status !== undefined);
+    },
     stop: async () => {
       repairer.stop();
       await Promise.all(sessions.all().map((gateway) => gateway.end()));

@@ -8,7 +8,7 @@ import { OP, STATUS } from '../wire/frame.ts';
 import { type EqualiseItem, encodeEqualise, encodeObjectNames } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
 import { type EqualisePlan, planEqualise, type Table } from './equalise-plan.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 import {
   rowsOfReply,
   SEAL_DEADLINE_MS,
@@ -37,10 +37,10 @@ interface EqualiserHooks extends TouchHooks {
 
 export class Equaliser {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #hooks: EqualiserHooks;
 
-  constructor(parts: Parts, open: OpenVolume, hooks: EqualiserHooks) {
+  constructor(parts: Parts, open: PathCell, hooks: EqualiserHooks) {
     this.#parts = parts;
     this.#open = open;
     this.#hooks = hooks;
@@ -124,9 +124,7 @@ export class Equaliser {
       this.#parts.trace.warn('cache-lost', { volume: id, index, found, acknowledged: count });
       const text = `writes of ${name} that were not flushed were lost with the memory of its replicas`;
       const remedy = 'check its file systems, then attach it again';
-      // The lock is ours still: it goes back, so that the next session gets a new token.
-      this.#parts.lock.drained(this.#open);
-      this.#open.lost(new OperatingError('cache-lost', text, { remedy }));
+      this.#open.giveUp(new OperatingError('cache-lost', text, { remedy }));
       return true;
     }
     return false;

@@ -6,13 +6,13 @@
 
 import { backoffMs } from '../core/backoff.ts';
 import type { ConfigVersion, MapIndex, NodeId } from '../core/ids.ts';
-import { partitionOf, writeSetOf } from '../core/partition.ts';
-import { divideUp, OBJECT_BYTES } from '../core/units.ts';
+import { writeSetOf } from '../core/partition.ts';
+import { partitionsOfVolume } from '../core/volume-move.ts';
 import type { TimerHandle } from '../ports/ports.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import { encodePartitionCfgs, type PartitionCfg } from '../wire/payloads.ts';
 import { configOf, type Parts, requestFrame } from './context.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 import type { Done } from './volume-session.ts';
 
 /** Partitions in one SYNC. */
@@ -49,7 +49,7 @@ interface Item {
 
 export class Flusher {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #hooks: FlusherHooks;
   readonly #unsynced = new Map<number, Objects>();
   #objects = 0;
@@ -63,11 +63,12 @@ export class Flusher {
   #timer: TimerHandle | undefined;
   #isPumpDue = false;
 
-  constructor(parts: Parts, open: OpenVolume, hooks: FlusherHooks) {
+  constructor(parts: Parts, open: PathCell, hooks: FlusherHooks) {
     this.#parts = parts;
     this.#open = open;
     this.#hooks = hooks;
-    for (const p of partitionsOf(parts, open)) this.#unsynced.set(p, new Map());
+    const view = parts.views.current();
+    for (const p of partitionsOfVolume(view, open.volume)) this.#unsynced.set(p, new Map());
   }
 
   /** True while too many objects are unsynced for more writes. */
@@ -245,7 +246,7 @@ export class Flusher {
   #failed(node: NodeId, reply: Frame | undefined): void {
     if (reply?.status === STATUS.FENCED) {
       this.#busy.delete(node);
-      this.#open.lost('a replica knows a newer token of this volume');
+      this.#open.fenced();
       return;
     }
     if (reply?.status === STATUS.STALE || reply?.status === STATUS.NOT_MEMBER) {
@@ -274,16 +275,4 @@ export class Flusher {
     for (const done of flushes) done(undefined);
     if (this.#next.length > 0) this.#begin();
   }
-}
-
-/** Hash parts of all partitions that the volume has objects in. */
-export function partitionsOf(parts: Parts, open: OpenVolume): ReadonlySet<number> {
-  const { partitions } = parts.views.current();
-  const { family, sizeBytes } = open.volume;
-  const objects = divideUp(sizeBytes, OBJECT_BYTES);
-  const found = new Set<number>();
-  for (let index = 0; index < objects && found.size < partitions; index += 1) {
-    found.add(partitionOf(family, index, partitions));
-  }
-  return found;
 }

@@ -5,24 +5,22 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { type Slice, slicesOf } from '../core/extent.ts';
+import type { MoveStatus } from '../core/move-progress.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
-import { Closer } from './closer.ts';
-import { type Parts, partitionOfObject } from './context.ts';
-import { Flusher } from './flusher.ts';
+import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
-import { lookUpVersion } from './lookup.ts';
 import { lossOf, type OpenVolume } from './open-volume.ts';
+import { PATH_OVER, PathCell } from './path-cell.ts';
 import { ownTarget, withinMs } from './patience.ts';
-import { ReplicaReader } from './read-replica.ts';
-import { Reconciler } from './reconcile.ts';
 import { SessionLife } from './session-life.ts';
-import { SliceWriter } from './slice-writer.ts';
+import type { SliceData } from './slice-writer.ts';
 import { flushAtHolder, readFromHolder } from './standby.ts';
-import { PipeTable } from './version-pipe.ts';
+import { VolumeMover } from './volume-mover.ts';
+import { VolumePath } from './volume-path.ts';
 import type { Done, VolumeSession } from './volume-session.ts';
-import { ReplicaWriter } from './write-replicas.ts';
+import type { ZeroRange } from './zero-range.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
 export const MAX_SESSION_REQUESTS = 4096;
@@ -32,24 +30,19 @@ export const STANDBY_RETRY_MS = 50;
 /** The flush before a lock is handed back is given up after this. */
 export const LAST_FLUSH_MS = 5000;
 
-const NOTHING_OWED: ReadonlyMap<number, number> = new Map();
-
 export class Gateway implements VolumeSession {
   readonly open: OpenVolume;
   readonly volume: VolumeSession['volume'];
   readonly #parts: Parts;
-  readonly #pipes: PipeTable;
-  readonly #writer: ReplicaWriter;
-  readonly #reader: ReplicaReader;
-  readonly #reconciler: Reconciler;
-  readonly #closer: Closer;
-  /** Of a writeback volume. */
-  readonly #flusher: Flusher | undefined;
   readonly #life: SessionLife;
   readonly #onEnded: (gateway: Gateway) => void;
   readonly #stopWatching: () => void;
   readonly #lock: LockWait;
-  readonly #slices: SliceWriter;
+  /** Of the head, from the grant on: before it, the head may be another one than when the volume was opened. */
+  #path: VolumePath | undefined;
+  readonly #mover: VolumeMover;
+  /** Of the connections those that only copy a volume which moves (S8). */
+  #keepers = 0;
   #inFlight = 0;
 
   constructor(parts: Parts, open: OpenVolume, onEnded: (gateway: Gateway) => void) {
@@ -58,48 +51,14 @@ export class Gateway implements VolumeSession {
     this.volume = open.volume;
     this.#onEnded = onEnded;
     this.#lock = new LockWait(parts, open);
-    this.#closer = new Closer(parts, open);
-    const isWriteback = open.volume.durability === 'writeback';
-    this.#reconciler = new Reconciler(parts, open, {
-      onEqual: (index, p, count) => {
-        if (count > 0) this.#closer.note(index, p, count);
-      },
-      acknowledgedIn: (p) => this.#flusher?.acknowledgedIn(p) ?? NOTHING_OWED,
-    });
-    const isTouched = (p: number): boolean => this.#reconciler.isTouched(p);
-    this.#pipes = new PipeTable(
-      (index) => partitionOfObject(parts.views.current(), open.volume, index),
-      (pipe) => !this.#closer.owes(pipe.index) && this.#flusher?.owes(pipe.index, pipe.p) !== true,
-    );
-    const whenTouched = (p: number, then: () => void) => this.#reconciler.whenTouched(p, then);
-    if (isWriteback) {
-      const onSynced = (index: number, p: number, count: number) => this.#synced(index, p, count);
-      this.#flusher = new Flusher(parts, open, { isTouched, whenTouched, onSynced });
-    }
-    this.#reader = new ReplicaReader(parts, open, {
-      whenReadable: (p, index, then) => this.#reconciler.whenReadable(p, index, then),
-      readersOf: (p) => this.#reconciler.readersOf(p),
-    });
-    this.#writer = new ReplicaWriter(parts, open, {
-      whenTouched,
-      isTouched,
-      lookUp: (pipe, then) => lookUpVersion(parts, open, pipe, then),
-      onHang: (pipe) => pipe.ranges.cancelWaiting(),
-      onAcked: (pipe) => this.#flusher?.note(pipe.index, pipe.p, pipe.acked.count),
-      onQuiet: (pipe) => this.#closer.note(pipe.index, pipe.p, pipe.durable),
-    });
-    this.#slices = new SliceWriter({
-      ...{ clock: parts.clock, open, pipes: this.#pipes },
-      ...{ reader: this.#reader, writer: this.#writer, closer: this.#closer },
+    this.#mover = new VolumeMover(parts, open, {
+      head: () => this.#path,
+      onMoved: (path) => this.#moved(path),
     });
     this.#life = new SessionLife(parts, open, {
       isIdle: () => this.#inFlight === 0,
       // Handed back flushed (3.3): bounded, for nothing was promised of what the guest did not flush.
-      sayCloses: (done) => {
-        const close = (): void => this.#closer.flush(done);
-        if (this.#flusher === undefined) close();
-        else this.#flusher.flushWithin(LAST_FLUSH_MS, close);
-      },
+      sayCloses: (done) => this.#sayCloses(done),
       onEnded: () => onEnded(this),
     });
     open.onChange(() => this.#lockChanged());
@@ -128,6 +87,32 @@ export class Gateway implements VolumeSession {
     return this.#life.disconnect();
   }
 
+  /** A connection of nobody's guest: the volume moves, and this node copies it (S8). */
+  keep(): void {
+    this.#keepers += 1;
+    this.#life.connect();
+    if (this.open.state === 'none') this.open.want();
+  }
+
+  /** The end of `keep`. */
+  unkeep(): Promise<void> {
+    this.#keepers = Math.max(0, this.#keepers - 1);
+    return this.#life.disconnect();
+  }
+
+  /** Another node, or an operator, wants the lock: a session without a guest gives it back. False = it has one. */
+  letGo(): boolean {
+    if (this.#keepers === 0 || this.#life.connections > this.#keepers) return false;
+    this.#parts.trace.event('move.let.go', { volume: this.volume.id });
+    this.end().catch(() => this.#parts.trace.count('move.let.go.failed'));
+    return true;
+  }
+
+  /** How its move is; undefined while it does not move. */
+  get move(): MoveStatus | undefined {
+    return this.open.isHeld ? this.#mover.status : undefined;
+  }
+
   /** Ends the session for all its connections: drains, gives the lock back. */
   end(): Promise<void> {
     return this.#life.end();
@@ -136,13 +121,15 @@ export class Gateway implements VolumeSession {
   // ------------------------------------------------------------------------------------------ requests
 
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean {
-    if (!this.open.isHeld || offset < 0 || offset + length > this.volume.sizeBytes) return false;
+    const path = this.#path;
+    if (path?.cell.isHeld !== true || offset < 0) return false;
+    if (offset + length > this.volume.sizeBytes) return false;
     const inObject = offset % OBJECT_BYTES;
     if (inObject + length > OBJECT_BYTES) return false;
-    const pipe = this.#pipes.peek((offset - inObject) / OBJECT_BYTES);
-    if (pipe === undefined || !this.#reconciler.isTouched(pipe.p)) return false;
+    const pipe = path.pipes.peek((offset - inObject) / OBJECT_BYTES);
+    if (pipe === undefined || !path.reconciler.isTouched(pipe.p)) return false;
     if (!pipe.ranges.isReadable(inObject, length)) return false;
-    return this.#reader.tryLocal(pipe, inObject, length, target, at);
+    return path.reader.tryLocal(pipe, inObject, length, target, at);
   }
 
   read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void {
@@ -165,7 +152,7 @@ export class Gateway implements VolumeSession {
       const job = startJob(slices.length, finish);
       for (const slice of slices) {
         const bytes = stays.subarray(slice.at, slice.at + slice.length);
-        this.#slices.write(slice, { bytes, isForced }, (error) => partDone(job, error));
+        this.#writeSlice(slice, { bytes, isForced }, (error) => partDone(job, error));
       }
     });
   }
@@ -173,15 +160,17 @@ export class Gateway implements VolumeSession {
   writeZeroes(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done);
     if (finish === undefined) return;
-    const range = { offset, length, keepsEdges: false };
-    this.#whenWritable(finish, () => this.#slices.zero(range, isForced, finish));
+    this.#whenWritable(finish, () => {
+      this.#zeroRange({ offset, length, keepsEdges: false }, isForced, finish);
+    });
   }
 
   trim(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done);
     if (finish === undefined) return;
-    const range = { offset, length, keepsEdges: true };
-    this.#whenWritable(finish, () => this.#slices.zero(range, isForced, finish));
+    this.#whenWritable(finish, () => {
+      this.#zeroRange({ offset, length, keepsEdges: true }, isForced, finish);
+    });
   }
 
   /**
@@ -189,7 +178,7 @@ export class Gateway implements VolumeSession {
    * Writeback: the holder syncs (R5), also for a standby; without a live holder the lock is taken as for a write (3.2).
    */
   flush(done: Done): void {
-    if (this.#flusher === undefined) {
+    if (this.open.volume.durability === 'durable') {
       done(this.open.error);
       return;
     }
@@ -203,30 +192,66 @@ export class Gateway implements VolumeSession {
   #flushJudged(finish: Done): void {
     this.#lock.whenJudged(() => {
       if (this.open.state === 'held') {
-        this.#flusher?.flush(finish);
+        this.#flushHeld(finish);
         return;
       }
       flushAtHolder(this.#parts, this.open, (isDone) => {
-        if (isDone) return finish(undefined);
+        if (isDone) {
+          finish(undefined);
+          return;
+        }
         this.#parts.clock.setTimer(STANDBY_RETRY_MS, () => this.#flushJudged(finish));
       });
     }, finish);
   }
 
-  /** All of W made the object durable up to `count`: it may be closed (R6). */
-  #synced(index: number, p: number, count: number): void {
-    const pipe = this.#pipes.peek(index);
-    if (pipe === undefined) return;
-    pipe.durable = Math.max(pipe.durable, count);
-    if (pipe.isIdle && pipe.acked.count === count) this.#closer.note(index, p, count);
+  /** Of the head, and of its copy where that may be the head soon. A move in between: of what is the head then. */
+  #flushHeld(finish: Done): void {
+    const path = this.#path;
+    if (path?.flusher === undefined) {
+      finish(this.open.error);
+      return;
+    }
+    const job = startJob(2, (error) => {
+      if (error === PATH_OVER || (error === undefined && path !== this.#path)) {
+        this.#flushHeld(finish);
+      } else finish(error);
+    });
+    this.#mover.flushBeside((outcome) => {
+      partDone(job, outcome === 'written' || outcome === 'void' ? undefined : outcome);
+    });
+    path.flusher.flush((error) => partDone(job, error));
   }
 
   /** Runs `go` as the holder, once what is not durable yet is below its bound. */
   #whenWritable(finish: Done, go: () => void): void {
     this.#lock.whenHolder(finish, () => {
-      const flusher = this.#flusher;
-      if (flusher?.isFull !== true) return go();
-      flusher.flush((error) => (error === undefined ? go() : finish(error)));
+      if (this.#path?.flusher?.isFull !== true) return go();
+      this.#flushHeld((error) => (error === undefined ? go() : finish(error)));
+    });
+  }
+
+  /** On the path of the head; when that one ends with a move, on the next. */
+  #writeSlice(slice: Slice, data: SliceData, done: Done): void {
+    if (this.#path === undefined) {
+      done(lossOf(this.open));
+      return;
+    }
+    this.#path.slices.write(slice, data, (error) => {
+      if (error === PATH_OVER) this.#writeSlice(slice, data, done);
+      else done(error);
+    });
+  }
+
+  /** The same for a range; what was zeroed before is zeroed again. */
+  #zeroRange(range: ZeroRange, isForced: boolean, done: Done): void {
+    if (this.#path === undefined) {
+      done(lossOf(this.open));
+      return;
+    }
+    this.#path.slices.zero(range, isForced, (error) => {
+      if (error === PATH_OVER) this.#zeroRange(range, isForced, done);
+      else done(error);
     });
   }
 
@@ -234,24 +259,50 @@ export class Gateway implements VolumeSession {
 
   #lockChanged(): void {
     if (this.open.state === 'lost') {
-      this.#reconciler.sessionLost();
-      this.#writer.sessionLost();
-      this.#flusher?.sessionLost();
+      this.#path?.lost();
+      this.#mover.sessionLost();
       this.#stopWatching();
       // Forgotten at once: the next connection opens a new session.
       this.#onEnded(this);
     }
-    if (this.open.state === 'held') this.#reconciler.touchAll();
+    if (this.open.state === 'held') this.#begin(this.#parts.views.current());
     this.#lock.changed();
+  }
+
+  /** The lock was granted: the head is what the map says now. */
+  #begin(view: ClusterView): void {
+    const volume = view.volumes.get(this.volume.id) ?? this.open.volume;
+    const cell = new PathCell(this.#parts, this.open, volume);
+    const path: VolumePath = new VolumePath(this.#parts, cell, () => this.#mover.mirrorOf(path));
+    this.#path = path;
+    path.reconciler.touchAll();
+    this.#mover.look(view);
+  }
+
+  /** The volume is its copy now. What still waits on the former head goes on here. */
+  #moved(path: VolumePath): void {
+    const former = this.#path;
+    this.#path = path;
+    former?.retire();
   }
 
   #viewChanged(view: ClusterView): void {
     this.open.judge(view);
     this.#lock.lookAtHolder();
     if (!this.open.isHeld) return;
-    this.#reconciler.viewChanged(view);
-    this.#writer.viewChanged();
-    this.#flusher?.viewChanged();
+    this.#mover.look(view);
+    this.#path?.viewChanged(view);
+  }
+
+  #sayCloses(done: () => void): void {
+    const path = this.#path;
+    if (path === undefined) {
+      done();
+      return;
+    }
+    const close = (): void => path.closer.flush(done);
+    if (path.flusher === undefined) close();
+    else path.flusher.flushWithin(LAST_FLUSH_MS, close);
   }
 
   // ------------------------------------------------------------------------------------------ reads
@@ -260,21 +311,30 @@ export class Gateway implements VolumeSession {
     const slices = slicesOf(offset, length);
     const job = startJob(slices.length, finish);
     for (const slice of slices) {
-      const pipe = this.#pipes.get(slice.index);
-      const lost = this.#writer.lossOf(pipe);
-      if (lost !== undefined) {
-        partDone(job, lost);
-        continue;
-      }
-      const range = { offset: slice.offset, count: slice.length, isExclusive: false };
-      pipe.ranges.acquire(range, (ticket) => {
-        const { offset: start, length: count } = slice;
-        this.#reader.read({ pipe, offset: start, count, target, at: at + slice.at }, (error) => {
-          pipe.ranges.release(ticket);
-          partDone(job, error);
-        });
-      });
+      this.#readSlice(slice, target, at + slice.at, (error) => partDone(job, error));
     }
+  }
+
+  #readSlice(slice: Slice, target: Uint8Array, at: number, done: Done): void {
+    const path = this.#path;
+    if (path === undefined) {
+      done(lossOf(this.open));
+      return;
+    }
+    const pipe = path.pipes.get(slice.index);
+    const lost = path.writer.lossOf(pipe);
+    if (lost !== undefined) {
+      done(lost);
+      return;
+    }
+    const { offset, length: count } = slice;
+    pipe.ranges.acquire({ offset, count, isExclusive: false }, (ticket) => {
+      path.reader.read({ pipe, offset, count, target, at }, (error) => {
+        pipe.ranges.release(ticket);
+        if (error === PATH_OVER) this.#readSlice(slice, target, at, done);
+        else done(error);
+      });
+    });
   }
 
   #readStandby(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {

@@ -4,8 +4,11 @@
 import { OperatingError } from '../core/errors.ts';
 import { isUp, type Parts } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
-import { HOLDER_WAIT_MS, StandbyWrites } from './standby.ts';
+import { askToLetGo, HOLDER_WAIT_MS, StandbyWrites } from './standby.ts';
 import type { Done } from './volume-session.ts';
+
+/** A holder is asked to let go at most this often. */
+export const ASK_HOLDER_MS = 1000;
 
 export class LockWait {
   readonly #parts: Parts;
@@ -15,6 +18,7 @@ export class LockWait {
   #parked: (() => void)[] = [];
   /** Requests that wait for a current read. Bounded likewise. */
   readonly #doubts: ((isCurrent: boolean) => void)[] = [];
+  #nextAskMs = 0;
 
   constructor(parts: Parts, open: OpenVolume) {
     this.#parts = parts;
@@ -55,6 +59,7 @@ export class LockWait {
         return;
       }
       if (clock.now() < deadline) {
+        this.#askHolder();
         this.#standbyWrites.wait(deadline, () => this.whenJudged(judged, finish));
         return;
       }
@@ -68,6 +73,16 @@ export class LockWait {
       });
     };
     this.whenJudged(judged, finish);
+  }
+
+  /** A holder that only copies a volume which moves has no guest: it makes room for one (S8). */
+  #askHolder(): void {
+    const { clock, views } = this.#parts;
+    const open = this.#open;
+    const isMoving = views.current().moves.has(open.volume.id);
+    if (!isMoving || open.state !== 'standby' || clock.now() < this.#nextAskMs) return;
+    this.#nextAskMs = clock.now() + ASK_HOLDER_MS;
+    askToLetGo(this.#parts, open);
   }
 
   #heldElsewhere(): OperatingError {

@@ -25,7 +25,7 @@ const NO_NODE = 0 as NodeId;
 
 export class OpenVolume {
   readonly sessionId: SessionId;
-  /** The record at open time; size, family and head do not change in the session's life. */
+  /** The record at open time: name and size do not change in the session's life; its path knows the head (S8). */
   readonly volume: Volume;
   #state: LockState = 'none';
   #token = NO_TOKEN;
@@ -170,6 +170,6 @@ export class OpenVolume {
 }
 
 /** Why nothing of this session goes on any more. */
-export function lossOf(open: OpenVolume): OperatingError {
+export function lossOf(open: Pick<OpenVolume, 'error'>): OperatingError {
   return open.error ?? new OperatingError('shutting-down', 'the session is being closed');
 }

@@ -86,12 +86,17 @@ export class PeerCopies {
   }
 
   #sealPage(frame: Frame, list: readonly PartitionCfg[]): Frame {
-    const family = this.#parts.views.current().volumes.get(frame.volume)?.family;
+    const view = this.#parts.views.current();
+    // Of the head and of what it is copied into (S8); the partitions of the list say which is asked for.
+    const family = view.volumes.get(frame.volume)?.family;
+    const copy = view.moves.get(frame.volume)?.family;
     const open: RowImage[] = [];
     let count = 0;
     for (const { policy, p } of list) {
       const rows = this.#parts.store.rowsOf(partitionKey(policy, p));
-      const found = rows.filter((row) => row.family === family && row.closed < row.verCount);
+      const found = rows.filter((row) => {
+        return (row.family === family || row.family === copy) && row.closed < row.verCount;
+      });
       if (count > 0 && open.length + found.length > MAX_ROWS_PER_FRAME) break;
       open.push(...found.slice(0, MAX_ROWS_PER_FRAME));
       count += 1;

@@ -15,7 +15,7 @@ import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import { FLAG, type Frame, OP } from '../wire/frame.ts';
 import { encodePartitionCfgs } from '../wire/payloads.ts';
 import { configOf, isUp, type Parts } from './context.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 import { rowsOfReply, SEAL_DEADLINE_MS, touchFrame } from './touch-frames.ts';
 
 /** Pause before partitions are looked at again, after a refusal or a proposal; doubles up to the maximum. */
@@ -43,7 +43,7 @@ interface Wanted {
 
 export class ReadOnlyTouches {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #onGranted: (p: number) => void;
   readonly #wanted = new Map<number, Wanted>();
   readonly #grants = new Map<number, Grant>();
@@ -52,7 +52,7 @@ export class ReadOnlyTouches {
   #failures = 0;
   #isScheduled = false;
 
-  constructor(parts: Parts, open: OpenVolume, onGranted: (p: number) => void) {
+  constructor(parts: Parts, open: PathCell, onGranted: (p: number) => void) {
     this.#parts = parts;
     this.#open = open;
     this.#onGranted = onGranted;

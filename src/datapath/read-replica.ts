@@ -10,7 +10,7 @@ import type { ClusterView, PartitionConfig } from '../core/view.ts';
 import { type Frame, OP, STATUS } from '../wire/frame.ts';
 import { configOf, isUp, lossOfPart, type Parts, requestFrame } from './context.ts';
 import { partDone, startJob } from './job.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 import type { ObjectPipe } from './version-pipe.ts';
 import type { Done } from './volume-session.ts';
 
@@ -48,12 +48,12 @@ export interface TouchedForReading {
 
 export class ReplicaReader {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #touch: TouchedForReading;
   /** How far the choice of a member was moved on by errors, per partition. Bounded by their number. */
   readonly #skew = new Map<number, number>();
 
-  constructor(parts: Parts, open: OpenVolume, touch: TouchedForReading) {
+  constructor(parts: Parts, open: PathCell, touch: TouchedForReading) {
     this.#parts = parts;
     this.#open = open;
     this.#touch = touch;
@@ -189,7 +189,7 @@ export class ReplicaReader {
   #refused(node: NodeId, job: ReadTry, reply: Frame | undefined): void {
     switch (reply?.status) {
       case STATUS.FENCED:
-        this.#open.lost('a replica knows a newer token of this volume');
+        this.#open.fenced();
         job.done(this.#lossOf());
         return;
       case STATUS.SUSPECT:

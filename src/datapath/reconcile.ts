@@ -21,7 +21,7 @@ import { encodePartitionCfgs, type PartitionCfg, type RowImage } from '../wire/p
 import { configOf, lossOfPart, type Parts } from './context.ts';
 import type { Table } from './equalise-plan.ts';
 import { Equaliser, type TouchHooks } from './equaliser.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 import { ReadOnlyTouches } from './read-only-touch.ts';
 import {
   nextToSeal,
@@ -39,7 +39,7 @@ export const TOUCH_RETRY_MAX_MS = 1000;
 
 export class Reconciler {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #equaliser: Equaliser;
   /** 1 = touched, by hash part; and under which cfg. */
   readonly #touched: Uint8Array;
@@ -53,7 +53,7 @@ export class Reconciler {
   readonly #sealing = new Set<NodeId>();
   #isScheduled = false;
 
-  constructor(parts: Parts, open: OpenVolume, hooks: TouchHooks) {
+  constructor(parts: Parts, open: PathCell, hooks: TouchHooks) {
     this.#parts = parts;
     this.#open = open;
     this.#equaliser = new Equaliser(parts, open, {
@@ -298,8 +298,7 @@ export class Reconciler {
     this.#parts.trace.warn('read-only.void', { volume: id, p: touch.p });
     const text = `nobody is left who knows which content of ${name} was read while copies were missing`;
     const remedy = 'check its file systems, then attach it again';
-    this.#parts.lock.drained(this.#open);
-    this.#open.lost(new OperatingError('diverged', text, { remedy }));
+    this.#open.giveUp(new OperatingError('diverged', text, { remedy }));
   }
 
   #finish(touch: Touch): void {

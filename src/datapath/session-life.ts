@@ -43,6 +43,10 @@ export class SessionLife {
     return this.#phase === 'open' || this.#phase === 'draining';
   }
 
+  get connections(): number {
+    return this.#connections;
+  }
+
   connect(): void {
     this.#connections += 1;
     if (this.#phase === 'draining') this.#phase = 'open';

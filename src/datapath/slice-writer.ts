@@ -7,7 +7,8 @@ import { SECTOR_BYTES } from '../core/units.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { Closer } from './closer.ts';
 import { partDone, startJob } from './job.ts';
-import { lossOf, type OpenVolume } from './open-volume.ts';
+import { type Mirror, onBoth } from './mirror.ts';
+import { lossOfPath, type PathCell } from './path-cell.ts';
 import type { RangeTicket } from './range-lock.ts';
 import type { ReplicaReader } from './read-replica.ts';
 import type { Change, ObjectPipe, PipeTable } from './version-pipe.ts';
@@ -25,28 +26,32 @@ export interface SliceData {
 
 export interface SliceWriterParts {
   readonly clock: Clock;
-  readonly open: OpenVolume;
+  readonly open: PathCell;
   readonly pipes: PipeTable;
   readonly reader: ReplicaReader;
   readonly writer: ReplicaWriter;
   readonly closer: Closer;
+  /** What each change goes to as well, if anything (S8). */
+  readonly mirror: () => Mirror | undefined;
 }
 
 export class SliceWriter {
   readonly #clock: Clock;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #pipes: PipeTable;
   readonly #reader: ReplicaReader;
   readonly #writer: ReplicaWriter;
   readonly #closer: Closer;
+  readonly #mirror: () => Mirror | undefined;
 
-  constructor({ clock, open, pipes, reader, writer, closer }: SliceWriterParts) {
+  constructor({ clock, open, pipes, reader, writer, closer, mirror }: SliceWriterParts) {
     this.#clock = clock;
     this.#open = open;
     this.#pipes = pipes;
     this.#reader = reader;
     this.#writer = writer;
     this.#closer = closer;
+    this.#mirror = mirror;
   }
 
   /** Bytes inside of one object; sectors that they cover in part are read first. */
@@ -97,7 +102,9 @@ export class SliceWriter {
 
   #submit(pipe: ObjectPipe, change: Change): void {
     this.#closer.forget(pipe.index);
-    this.#writer.submit(pipe, change);
+    const mirror = this.#mirror();
+    const both = mirror === undefined ? change : onBoth(mirror, pipe.index, change);
+    this.#writer.submit(pipe, both);
   }
 
   /** Holds the range for a writer from before its edges are read until it is done. */
@@ -127,10 +134,13 @@ export class SliceWriter {
           pipe.ranges.release(ticket);
           early(error);
         };
-        if (!this.#open.isHeld) return finish(lossOf(this.#open));
+        if (!this.#open.isHeld) return finish(lossOfPath(this.#open));
         fn(pipe, finish, early);
       },
-      () => early(this.#writer.lossOf(pipe) ?? noSpace()),
+      () => {
+        if (!this.#open.isHeld) early(lossOfPath(this.#open));
+        else early(this.#writer.lossOf(pipe) ?? noSpace());
+      },
     );
   }
 
@@ -140,14 +150,22 @@ export class SliceWriter {
       writeEdge: (slice, done) => {
         this.write(slice, { bytes: new Uint8Array(slice.length), isForced }, done);
       },
-      zeroSectors: (index, whole, done) => {
-        this.#withRange(index, whole, done, (pipe, ended, early) => {
-          const bytes = { data: NO_BYTES, sums: NO_BYTES, isForced };
-          this.#submit(pipe, { kind: 'zero', ...whole, ...bytes, done: ended, early });
-        });
-      },
+      zeroSectors: (index, whole, done) => this.zeroSectors(index, whole, isForced, done),
       soon: (fn) => this.#clock.soon(fn),
     };
     zeroRange(hooks, range, finish);
+  }
+
+  /** Zeroes whole sectors of one object. */
+  zeroSectors(
+    index: number,
+    range: { readonly offset: number; readonly count: number },
+    isForced: boolean,
+    done: Done,
+  ): void {
+    this.#withRange(index, range, done, (pipe, ended, early) => {
+      const bytes = { data: NO_BYTES, sums: NO_BYTES, isForced };
+      this.#submit(pipe, { kind: 'zero', ...range, ...bytes, done: ended, early });
+    });
   }
 }

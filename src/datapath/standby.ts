@@ -4,7 +4,7 @@
 
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import type { Clock, TimerHandle } from '../ports/ports.ts';
-import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
+import { FLAG, type Frame, OP, replyTo, STATUS, type Status } from '../wire/frame.ts';
 import { type Parts, requestFrame, type SessionOf } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
 
@@ -65,6 +65,34 @@ export function flushAtHolder(
     if (reply?.status === STATUS.NOT_HOLDER) parts.pull(reply.mapIndex, holder);
     done(reply?.status === STATUS.OK);
   });
+}
+
+/**
+ * Asks the holder to give the lock back if it has no guest, only a copy of a volume that moves under way (S8). What it
+ * answers the map will say.
+ */
+export function askToLetGo(parts: Parts, open: OpenVolume): void {
+  const frame = requestFrame(parts.views.current(), OP.HANDOVER);
+  frame.volume = open.volume.id;
+  parts.ask(open.holder, frame, STANDBY_DEADLINE_MS, () => undefined);
+}
+
+/** At the holder: OK = it lets go, BUSY = it has a guest. */
+export function serveLetGo(
+  parts: Parts,
+  sessionOf: SessionOf,
+  frame: Frame,
+  reply: (frame: Frame) => void,
+): void {
+  const session = sessionOf(frame.volume);
+  const status = session === undefined ? STATUS.NOT_HOLDER : letGoStatus(session);
+  const made = replyTo(frame, status);
+  made.mapIndex = parts.views.current().index;
+  reply(made);
+}
+
+function letGoStatus(session: { letGo(): boolean }): Status {
+  return session.letGo() ? STATUS.OK : STATUS.BUSY;
 }
 
 /** At the holder: serves a STANDBY read or flush through its own session. */

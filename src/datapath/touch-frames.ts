@@ -8,7 +8,7 @@ import { type Frame, STATUS } from '../wire/frame.ts';
 import { decodeRows, type RowImage } from '../wire/payloads.ts';
 import { type Parts, requestFrame } from './context.ts';
 import type { Table } from './equalise-plan.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 
 /** A member answers a SEAL, an ENSURE or a VERSIONS within this. */
 export const SEAL_DEADLINE_MS = 5000;
@@ -39,7 +39,7 @@ export function nextToSeal({ config, tables }: Touch): readonly NodeId[] {
 }
 
 /** A frame under the session's token; of one partition, under the cfg that is being touched. */
-export function touchFrame(parts: Parts, open: OpenVolume, op: number, touch?: Touch): Frame {
+export function touchFrame(parts: Parts, open: PathCell, op: number, touch?: Touch): Frame {
   const frame = requestFrame(parts.views.current(), op);
   frame.volume = open.volume.id;
   frame.token = open.token;
@@ -53,7 +53,7 @@ export function touchFrame(parts: Parts, open: OpenVolume, op: number, touch?: T
 /** The rows of a good reply; undefined after a refusal, which is dealt with here. */
 export function rowsOfReply(
   parts: Parts,
-  open: OpenVolume,
+  open: PathCell,
   node: NodeId,
   reply: Frame | undefined,
 ): readonly RowImage[] | undefined {
@@ -72,13 +72,13 @@ export function rowsOfReply(
 /** A member refused or is silent: what follows from that besides another try. */
 export function touchRefused(
   parts: Parts,
-  open: OpenVolume,
+  open: PathCell,
   node: NodeId,
   reply: Frame | undefined,
 ): void {
   if (reply === undefined) return;
   if (reply.status === STATUS.FENCED) {
-    open.lost('a replica knows a newer token of this volume');
+    open.fenced();
   } else if (reply.status === STATUS.STALE || reply.status === STATUS.NOT_MEMBER) {
     parts.pull(reply.mapIndex as MapIndex, node);
   } else {

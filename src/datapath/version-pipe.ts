@@ -158,6 +158,11 @@ export class PipeTable {
     return pipe;
   }
 
+  /** Pipes of which somebody reads or changes a range. */
+  busy(): readonly ObjectPipe[] {
+    return [...this.#pipes.values()].filter(({ ranges }) => !ranges.isIdle);
+  }
+
   /** Forgets the oldest idle pipe; busy ones move to the young end. Requests in flight bound what is busy. */
   #evict(): void {
     let scanned = 0;

@@ -10,7 +10,7 @@ import { shrink } from '../core/partition.ts';
 import { isAcknowledged, planWrite, type WritePlan, withAnswer } from '../core/write-plan.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import { configOf, isUp, lossOfPart, type Parts, requestFrame } from './context.ts';
-import type { OpenVolume } from './open-volume.ts';
+import type { PathCell } from './path-cell.ts';
 import {
   type Change,
   type Link,
@@ -49,12 +49,12 @@ export interface WriterHooks {
 
 export class ReplicaWriter {
   readonly #parts: Parts;
-  readonly #open: OpenVolume;
+  readonly #open: PathCell;
   readonly #hooks: WriterHooks;
   /** Pipes with something waiting or in flight. Bounded by the session's requests. */
   readonly #active = new Set<ObjectPipe>();
 
-  constructor(parts: Parts, open: OpenVolume, hooks: WriterHooks) {
+  constructor(parts: Parts, open: PathCell, hooks: WriterHooks) {
     this.#parts = parts;
     this.#open = open;
     this.#hooks = hooks;
@@ -269,7 +269,7 @@ export class ReplicaWriter {
     let pauseMs = backoffMs(link.failures, RESEND_MIN_MS, RESEND_MAX_MS);
     switch (reply?.status) {
       case STATUS.FENCED:
-        this.#open.lost('a replica knows a newer token of this volume');
+        this.#open.fenced();
         return;
       case STATUS.STALE:
       case STATUS.NOT_MEMBER:

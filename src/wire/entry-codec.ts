@@ -6,6 +6,7 @@ import type {
   ConfigVersion,
   Epoch,
   FencingToken,
+  GenerationId,
   Incarnation,
   MapIndex,
   NodeId,
@@ -58,6 +59,7 @@ export const volumeId = branded<VolumeId>(u32);
 export const policyId = branded<PolicyId>(u16);
 export const addresses = list(str(MAX_ADDRESS_BYTES), MAX_ADDRESSES);
 export const zoneName = str(MAX_NAME_BYTES);
+export const generation = branded<GenerationId>(u32);
 const sessionId = branded<SessionId>(u32);
 const reason = str(MAX_REASON_BYTES);
 const name = str(MAX_NAME_BYTES);
@@ -152,6 +154,9 @@ export const entryBody: Codec<EntryBody> = union('type', {
   volumeCreate: variant(64, volumeCreate),
   volumeOptions: variant(66, struct({ volume: volumeId, ioTimeoutMs: u32 })),
   volumeDelete: variant(65, struct({ volume: volumeId, token })),
+  moveStart: variant(67, struct({ volume: volumeId, token, policy: policyId, former: generation })),
+  moveCancel: variant(68, struct({ volume: volumeId, token })),
+  volumeMove: variant(69, struct({ volume: volumeId, token, head: generation })),
   lockAcquire: variant(80, struct(lockAcquire)),
   lockRelease: variant(81, struct({ volume: volumeId, token })),
   takeover: variant(82, struct({ ...lockAcquire, reason, force: bool })),

@@ -31,6 +31,7 @@ import {
   addresses,
   clusterId,
   epoch,
+  generation,
   incarnation,
   MAX_NAME_BYTES,
   MAX_SETTING_BYTES,
@@ -145,7 +146,6 @@ function mapped<A, B>(codec: Codec<A>, to: (value: B) => A, from: (value: A) => 
 }
 
 const nodes = list(nodeId, MAX_SET);
-const generation = branded<KeptState['volumes'][number]['head']>(u32);
 const family = branded<KeptState['volumes'][number]['family']>(u32);
 const sessionId = branded<VolumeLock['session']>(u32);
 
@@ -206,6 +206,8 @@ const volume = layout(
   },
   { ioTimeoutMs: 0 },
 );
+
+const move = layout({ volume: volumeId, policy: policyId, family, generation, token });
 
 const explicit: Codec<ReadonlyMap<number, ExplicitSets>> = mapped(
   table(layout({ p: u32, inSync: nodes, joining: nodes, doubtful: nodes }, { doubtful: [] })),
@@ -276,8 +278,9 @@ const state: Codec<KeptState> = growing(
       settings,
       proposals,
       retired: table(retired),
+      moves: table(move),
     },
-    { retired: [] },
+    { retired: [], moves: [] },
   ),
 );
 

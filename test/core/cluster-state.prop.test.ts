@@ -31,7 +31,7 @@ interface Draw {
 }
 
 const draw: fc.Arbitrary<Draw> = fc.record({
-  kind: fc.integer({ min: 0, max: 26 }),
+  kind: fc.integer({ min: 0, max: 29 }),
   a: fc.integer({ min: 1, max: 5 }),
   b: fc.integer({ min: 0, max: P - 1 }),
   c: fc.integer({ min: 0, max: 3 }),
@@ -43,7 +43,7 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
   const partitions = casList(cell, d);
   const known = cell.state.members.get(nodeId(d.a))?.incarnation ?? 0;
   const incarnation = d.wild ? known + 1 : known;
-  if (d.kind > 19) return lifeBody(d, incarnation as Incarnation);
+  if (d.kind > 19) return d.kind > 26 ? moveBody(cell, d) : lifeBody(d, incarnation as Incarnation);
   const volume = 1 + (d.c % 2);
   const lock = [...cell.state.volumes.values()].find((one) => one.id === volume)?.lock;
   const token = (lock?.token ?? 0) + (d.wild ? 1 : 0);
@@ -110,6 +110,19 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
   }
 }
 
+/** A volume that moves between two policies, or does not. */
+function moveBody(cell: StateCell, d: Draw): EntryBody {
+  const volume = 1 + (d.c % 2);
+  const lock = cell.state.volumes.get(volume as never)?.lock;
+  const token = (lock?.token ?? 0) + (d.wild ? 1 : 0);
+  const generation = cell.state.moves.get(volume as never)?.generation ?? 0;
+  if (d.kind === 27) {
+    return make.moveStart({ volume, token, policy: d.b % 3, former: d.wild ? 7 : generation });
+  }
+  if (d.kind === 28) return make.moveCancel({ volume, token });
+  return make.volumeMove({ volume, token, head: generation });
+}
+
 /** What an operator or time may decide of a member. */
 function lifeBody(d: Draw, incarnation: Incarnation): EntryBody {
   const node = nodeId(d.a);
@@ -152,6 +165,7 @@ function checkStep(t: ExecutionContext, cell: StateCell, before: StateCell, body
   const [old, now] = [before.state, cell.state];
   t.true(now.epoch >= old.epoch && now.epoch <= old.epoch + 1);
   t.is(now.epoch > old.epoch, now.members !== old.members, 'A5: each epoch has one content');
+  checkMoves(t, before, cell);
   for (const [id, policy] of now.policies) {
     if (!old.policies.has(id)) continue;
     for (let p = 0; p < P; p += 1)
@@ -166,6 +180,31 @@ function checkStep(t: ExecutionContext, cell: StateCell, before: StateCell, body
     if (isGrant || lock.state === 'free') continue;
     t.deepEqual([lock.node, lock.session], [was.node, was.session], 'A6: one holder per token');
   }
+}
+
+/** S8: a volume moves to what was copied under its present token, and generations are never used again (I11). */
+function checkMoves(
+  t: ExecutionContext,
+  { state: old }: StateCell,
+  { state: now }: StateCell,
+): void {
+  t.true(now.counters.generation >= old.counters.generation, 'I11');
+  for (const { volume: id, generation, token } of now.moves.values()) {
+    const volume = now.volumes.get(id);
+    t.not(volume, undefined);
+    t.is(now.volumeOfHead.get(generation), id);
+    if (volume?.lock.state === 'held') t.is(token, volume.lock.token, 'S8');
+    const was = old.moves.get(id);
+    if (was?.generation !== generation) t.true(generation > old.counters.generation, 'I11');
+    else t.is(was.token, token, 'S8: another token, another generation');
+  }
+  for (const [id, { head, lock }] of now.volumes) {
+    const was = old.volumes.get(id);
+    if (was === undefined || was.head === head) continue;
+    t.is(old.moves.get(id)?.generation, head, 'S8');
+    t.is(old.moves.get(id)?.token, lock.token, 'S8');
+  }
+  t.is(now.volumeOfHead.size, now.volumes.size + now.moves.size);
 }
 
 function checkPartition(

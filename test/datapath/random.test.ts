@@ -28,9 +28,12 @@ class Walk {
   lossPercent = 0;
 
   readonly isWriteback: boolean;
+  /** The volume moves to other numbers of copies meanwhile (S8). */
+  readonly isMoving: boolean;
 
-  constructor(seed: number, durability: 'durable' | 'writeback') {
+  constructor(seed: number, durability: 'durable' | 'writeback', isMoving: boolean) {
     this.isWriteback = durability === 'writeback';
+    this.isMoving = isMoving;
     this.world = new World({ seed, nodes: 5, copies: 3, durability });
     for (const { store } of this.world.nodes) store.keepsOutages = seed % 4 > 0;
     this.world.tamper = () => (this.below(100) < this.lossPercent ? 'lose' : 'pass');
@@ -62,6 +65,7 @@ class Walk {
       [1, () => this.lag()],
       [1, () => this.storeTrouble()],
       ...(this.isWriteback ? this.#cacheActions() : []),
+      ...(this.isMoving ? this.#moveActions() : []),
     ];
     let dice = this.below(actions.reduce((sum, [weight]) => sum + weight, 0));
     for (const [weight, act] of actions) {
@@ -78,6 +82,17 @@ class Walk {
     return [
       [2, () => this.guest?.flush(() => {})],
       [2, () => this.forget()],
+    ];
+  }
+
+  #moveActions(): [number, () => void][] {
+    const cancel = (): void => {
+      const { token } = this.world.volume.lock;
+      this.world.commit({ type: 'moveCancel', volume: this.world.volumeId, token });
+    };
+    return [
+      [3, () => this.world.move(2 + this.below(3))],
+      [1, () => (this.below(3) === 0 ? cancel() : undefined)],
     ];
   }
 
@@ -239,6 +254,15 @@ class Walk {
 
   // ---------------------------------------------------------------------------------- the end
 
+  movesDone = 0;
+
+  #endMove(): void {
+    const { world, oracle } = this;
+    const isOver = (): boolean => world.view.moves.size === 0;
+    if (!world.clock.until(isOver, 120_000)) oracle.violations.push('it moves for ever');
+    if (!world.heal(400)) oracle.violations.push('the sets did not heal');
+  }
+
   /** Everything heals; a new holder reads all. @returns what is wrong */
   finish(): string[] {
     const { world, oracle } = this;
@@ -254,6 +278,7 @@ class Walk {
     world.clock.run(500);
     if (!world.heal(400)) oracle.violations.push('the sets did not heal');
     const last = world.takeOver(1 + this.below(5));
+    if (world.view.moves.size > 0) this.#endMove();
     for (const object of [0, 1]) {
       const floors = oracle.floorsOf(object * 100, SECTORS_PER_OBJECT);
       const bytes = world.read(last, object * OBJECT + START, SECTORS_PER_OBJECT * 4096, 60_000);
@@ -261,12 +286,18 @@ class Walk {
       else oracle.seen(bytes, object * 100, floors, 'at the end');
     }
     world.clock.run(3000);
+    for (let round = 0; this.isMoving && round < 4; round += 1) {
+      for (const { datapath } of world.nodes) datapath.surplus.dropDeleted(() => undefined);
+      world.clock.run(200);
+    }
     for (const object of [0, 1]) {
       const tables = world.tables(object);
-      if (tables.length !== 3) oracle.violations.push('not all copies are there');
+      const copies = world.view.policies.get(world.volume.policy)?.copies;
+      if (tables.length !== copies) oracle.violations.push('not all copies are there');
       if (new Set(tables).size !== 1)
         oracle.violations.push(`replicas differ:\n${tables.join('\n')}`);
     }
+    this.movesDone = world.volume.head > 1 ? 1 : 0;
     const alarms = world.warnings.filter((line) => /behind|diverged/.test(line));
     return [...oracle.violations, ...alarms];
   }
@@ -276,17 +307,20 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-function walkAll(t: ExecutionContext, durability: 'durable' | 'writeback'): void {
+function walkAll(t: ExecutionContext, durability: 'durable' | 'writeback', isMoving = false): void {
   let acknowledged = 0;
+  let moved = 0;
   for (const seed of SEEDS) {
-    const walk = new Walk(seed, durability);
+    const walk = new Walk(seed, durability, isMoving);
     walk.attach();
     for (let i = 0; i < STEPS; i += 1) walk.step();
     const wrong = walk.finish();
     t.deepEqual(wrong.slice(0, 3), [], `seed ${seed}`);
     acknowledged += walk.oracle.acknowledged;
+    moved += walk.movesDone;
   }
   t.log(`${SEEDS.length} seeds, ${acknowledged} writes acknowledged`);
+  if (isMoving && SEEDS.length > 1) t.true(moved > SEEDS.length / 2, `${moved} of them moved`);
   if (SEEDS.length > 1) t.true(acknowledged > SEEDS.length * 5, 'the walks did some work');
 }
 
@@ -296,4 +330,12 @@ test('random walks: acknowledged writes are readable, replicas identical, old to
 
 test('random walks, writeback: the same while members forget what they confirmed, one at a time (R8)', (t) => {
   walkAll(t, 'writeback');
+});
+
+test('random walks of a volume that moves: the same, whichever copies are the volume by then (S8)', (t) => {
+  walkAll(t, 'durable', true);
+});
+
+test('random walks of a volume that moves, writeback', (t) => {
+  walkAll(t, 'writeback', true);
 });

@@ -1,0 +1,86 @@
+// One generation of a volume as its session works on it: the head, or what a move copies the head into (S8). All paths of a
+// session share its lock and its token; each may end by itself: the head's when the volume has moved, the copy's when the
+// move was given up. What works on blocks sees this cell, never the session.
+
+import { OperatingError } from '../core/errors.ts';
+import type { FencingToken } from '../core/ids.ts';
+import type { Volume } from '../core/view.ts';
+import type { Parts } from './context.ts';
+import type { OpenVolume } from './open-volume.ts';
+
+/** This path is over and the session goes on: whoever gets it asks the session again, which knows the way. */
+export const PATH_OVER = new OperatingError('changed', 'the volume has moved', { advice: 'retry' });
+
+export class PathCell {
+  /** The record as it was when the path began, with the head, family and policy that the path works on. */
+  readonly volume: Volume;
+  readonly #parts: Pick<Parts, 'lock'>;
+  readonly #open: OpenVolume;
+  /** Told of what ends this path alone, while it is not the head's. */
+  #onTrouble: ((error: OperatingError) => void) | undefined;
+  #isOver = false;
+
+  constructor(
+    parts: Pick<Parts, 'lock'>,
+    open: OpenVolume,
+    volume: Volume,
+    onTrouble?: (error: OperatingError) => void,
+  ) {
+    this.#parts = parts;
+    this.#open = open;
+    this.volume = volume;
+    this.#onTrouble = onTrouble;
+  }
+
+  get isHeld(): boolean {
+    return this.#open.isHeld && !this.#isOver;
+  }
+
+  /** Of the session's present grant; 0 unless held. */
+  get token(): FencingToken {
+    return this.#open.token;
+  }
+
+  get tookOver(): boolean {
+    return this.#open.tookOver;
+  }
+
+  /** Why nothing goes on here. */
+  get error(): OperatingError | undefined {
+    return this.#open.error ?? (this.#isOver ? PATH_OVER : undefined);
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** A replica knows a newer token: the session is over, with all its paths. */
+  fenced(): void {
+    this.#open.lost('a replica knows a newer token of this volume');
+  }
+
+  /** What this path works on can not be used any more. The lock goes back, so that the next session has a new token. */
+  giveUp(error: OperatingError): void {
+    if (this.#onTrouble !== undefined) {
+      this.#onTrouble(error);
+      return;
+    }
+    this.#parts.lock.drained(this.#open);
+    this.#open.lost(error);
+  }
+
+  /** From here on this is the head's path. */
+  becomeHead(): void {
+    this.#onTrouble = undefined;
+  }
+
+  /** The path is over. Its parts are told by `VolumePath.retire`. */
+  end(): void {
+    this.#isOver = true;
+  }
+}
+
+/** Why nothing of this path goes on. */
+export function lossOfPath(cell: Pick<PathCell, 'error'>): OperatingError {
+  return cell.error ?? new OperatingError('fenced', 'the lock is not held');
+}
