@@ -2,6 +2,7 @@
 // copies are equal and where the ring says. Each throws a RunFailure that names the check.
 
 import type { NodeId } from '../src/core/ids.ts';
+import { MAX_SLOW_HOLD_MS } from '../src/core/slow.ts';
 import { MIB, OBJECT_BYTES } from '../src/core/units.ts';
 import type { ClusterView } from '../src/core/view.ts';
 import { checkBounds } from './checkers/bounds.ts';
@@ -48,9 +49,16 @@ export class Checks {
     this.#stage = stage;
   }
 
-  /** C-conv within this much simulated time. */
+  /** C-conv within this much simulated time, counted from when nobody is kept away as slow any more (C1.7). */
   async converges(limit: { readonly seconds: number }): Promise<void> {
+    const hold = { seconds: MAX_SLOW_HOLD_MS / 1000 };
+    await this.#stage.until('slow replicas may join again', () => this.#slow(), hold);
     await this.#stage.until('C-conv', () => this.#missing(), limit);
+  }
+
+  #slow(): string | undefined {
+    const slow = this.#stage.running.flatMap((node) => node.running().handle.status().slowNodes);
+    return slow.length === 0 ? undefined : `node ${slow[0]} is kept away`;
   }
 
   #missing(): string | undefined {
