@@ -57,6 +57,8 @@ import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
 import { twoAtOnce } from './scenarios/two-at-once.ts';
 import { twoOut } from './scenarios/two-out.ts';
+import { volumeMoves } from './scenarios/volume-moves.ts';
+import { volumeMovesWriteback } from './scenarios/volume-moves-writeback.ts';
 import { voterByLoad } from './scenarios/voter-by-load.ts';
 import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
@@ -133,6 +135,8 @@ export const SCENARIOS: readonly Scenario[] = [
   lostForGood,
   lostAndStale,
   copiesChange,
+  volumeMoves,
+  volumeMovesWriteback,
 ];
 
 /** Finds a story by name. */

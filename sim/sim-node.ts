@@ -3,6 +3,7 @@
 import type { NodeConfig } from '../src/config.ts';
 import type { NodeCondition } from '../src/core/condition.ts';
 import type { PeerKey } from '../src/core/ids.ts';
+import type { MoveStatus } from '../src/core/move-progress.ts';
 import type { NodeRecovery } from '../src/core/recovery-progress.ts';
 import type { ClusterView } from '../src/core/view.ts';
 import type { NodeHandle } from '../src/node-handle.ts';
@@ -26,6 +27,7 @@ export interface Inspection {
   readonly stateHash: string;
   readonly condition: NodeCondition | undefined;
   readonly recovery: NodeRecovery | undefined;
+  readonly moves: readonly MoveStatus[] | undefined;
 }
 
 export type NodeUnderTest = NodeHandle & { inspect(): Inspection };

@@ -6,9 +6,12 @@ import { OperatingError } from './core/errors.ts';
 import type { PolicyId, VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
-import type { ClusterView, Volume } from './core/view.ts';
+import type { ClusterView, Policy, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
 import type { AlterVolumeOptions, CreateVolumeOptions } from './node-handle.ts';
+
+/** What answers is the log. */
+export type Asking = Pick<Agreement, 'propose' | 'readCurrent'>;
 
 /** Entries that one delete proposes, each because others changed the volume since this node looked. */
 export const MAX_DELETE_TRIES = 8;
@@ -18,7 +21,7 @@ export const MAX_DELETE_TRIES = 8;
  * @throws OperatingError 'usage', 'exists', 'no-quorum'
  */
 export async function createVolume(
-  agreement: Agreement,
+  agreement: Asking,
   view: ClusterView,
   options: CreateVolumeOptions,
 ): Promise<VolumeId> {
@@ -35,11 +38,11 @@ export async function createVolume(
     attachMode: 'handover',
   });
   if (result.code === 'exists') throw exists(name);
-  const volume = done(result, `create ${name}`) as VolumeId;
+  const volume = proposed(result, `create ${name}`) as VolumeId;
   const { ioTimeoutMs = 0 } = options;
   if (ioTimeoutMs > 0) {
     const body = { type: 'volumeOptions', volume, ioTimeoutMs } as const;
-    done(await agreement.propose(body), `set the io-timeout of ${name}, which is made`);
+    proposed(await agreement.propose(body), `set the io-timeout of ${name}, which is made`);
   }
   return volume;
 }
@@ -49,7 +52,7 @@ export async function createVolume(
  * @throws OperatingError 'missing', 'usage', 'no-quorum'
  */
 export async function alterVolume(
-  agreement: Agreement,
+  agreement: Asking,
   viewNow: () => ClusterView,
   name: string,
   options: AlterVolumeOptions,
@@ -57,20 +60,25 @@ export async function alterVolume(
   const { id } = await volumeNow(agreement, viewNow, name);
   const result = await agreement.propose({ type: 'volumeOptions', volume: id, ...options });
   if (result.code === 'missing') throw missing(name);
-  done(result, `alter ${name}`);
+  proposed(result, `alter ${name}`);
 }
 
 /**
  * Deletes what the name stands for. Others may delete it first, and make it anew: then the name stands for that.
+ * @param letGo asks a holder that only copies the volume to give the lock back
  * @throws OperatingError 'missing', 'held', 'busy', 'no-quorum'
  */
 export async function deleteVolume(
-  agreement: Agreement,
+  agreement: Asking,
   viewNow: () => ClusterView,
   name: string,
+  letGo: (volume: Volume) => Promise<boolean> = async () => false,
 ): Promise<void> {
   for (let tries = 0; tries < MAX_DELETE_TRIES; tries += 1) {
-    const { id, lock } = await volumeNow(agreement, viewNow, name);
+    const volume = await volumeNow(agreement, viewNow, name);
+    const { id, lock } = volume;
+    // Held for nothing but its move: whoever copies it makes room (S8). Refused below while a guest has it.
+    if (lock.state === 'held' && viewNow().moves.has(id) && (await letGo(volume))) continue;
     // Answered once this node has applied the entry: the next look at the view knows why it was refused.
     const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
     if (result.code === 'held') {
@@ -79,7 +87,7 @@ export async function deleteVolume(
       });
     }
     if (result.code === 'missing' || result.code === 'stale') continue;
-    done(result, `delete ${name}`);
+    proposed(result, `delete ${name}`);
     return;
   }
   throw new OperatingError('busy', `${name} is in use by others again and again`, {
@@ -92,7 +100,7 @@ export async function deleteVolume(
  * @throws OperatingError 'missing', 'no-quorum'
  */
 export async function volumeNow(
-  agreement: Pick<Agreement, 'readCurrent'>,
+  agreement: Pick<Asking, 'readCurrent'>,
   viewNow: () => ClusterView,
   name: string,
 ): Promise<Volume> {
@@ -112,7 +120,7 @@ export function missing(name: string): OperatingError {
 }
 
 async function policyFor(
-  agreement: Agreement,
+  agreement: Asking,
   view: ClusterView,
   options: CreateVolumeOptions,
 ): Promise<PolicyId> {
@@ -124,16 +132,26 @@ async function policyFor(
     options.minCopies ?? (isStandard ? standard.minCopies : Math.floor(copies / 2) + 1);
   const strict = options.strict ?? standard.strict;
   checkCopies(copies, minCopies);
+  return policyWith(agreement, view, { copies, minCopies, strict });
+}
+
+/** The policy with these numbers, made on first use. */
+export async function policyWith(
+  agreement: Asking,
+  view: ClusterView,
+  { copies, minCopies, strict }: Omit<Policy, 'id'>,
+): Promise<PolicyId> {
   for (const policy of view.policies.values()) {
     const isSame =
       policy.copies === copies && policy.minCopies === minCopies && policy.strict === strict;
     if (isSame) return policy.id;
   }
   const result = await agreement.propose({ type: 'policyCreate', copies, minCopies, strict });
-  return done(result, 'make the redundancy policy') as PolicyId;
+  return proposed(result, 'make the redundancy policy') as PolicyId;
 }
 
-function checkCopies(copies: number, minCopies: number): void {
+/** @throws OperatingError 'usage' */
+export function checkCopies(copies: number, minCopies: number): void {
   const isFine =
     Number.isInteger(copies) &&
     Number.isInteger(minCopies) &&
@@ -148,7 +166,7 @@ function checkCopies(copies: number, minCopies: number): void {
 }
 
 /** The value of an entry that did what it should; a repeated proposal answers as its first one did. */
-function done(result: ApplyResult, what: string): number {
+export function proposed(result: ApplyResult, what: string): number {
   if (result.code === 'ok' || result.code === 'duplicate') return result.value;
   const code = result.code === 'full' ? 'too-large' : 'refused';
   throw new OperatingError(code, `the cluster refused to ${what}: ${result.detail}`);

@@ -10,10 +10,11 @@ import { hashOf } from './core/cluster-state.ts';
 import type { NodeCondition } from './core/condition.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { VolumeId } from './core/ids.ts';
+import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import { decodeToken } from './core/token.ts';
-import type { ClusterView } from './core/view.ts';
+import type { ClusterView, Volume } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import {
   type Admission,
@@ -29,11 +30,14 @@ import {
   writeFirstEntries,
 } from './formation.ts';
 import { FormedNode } from './formed-node.ts';
+import { cancelMove, moveVolume } from './move-admin.ts';
 import type {
   AlterVolumeOptions,
   ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
+  MoveAnswer,
+  MoveVolumeOptions,
   NodeHandle,
   NodeStatus,
 } from './node-handle.ts';
@@ -57,6 +61,8 @@ export interface Inspection {
   readonly stateHash: string;
   readonly condition: NodeCondition | undefined;
   readonly recovery: NodeRecovery | undefined;
+  /** Of volumes that this node moves. */
+  readonly moves: readonly MoveStatus[] | undefined;
 }
 
 /** Wires a node on these ports. Nothing happens before `start`. */
@@ -166,6 +172,7 @@ class SheepNode implements NodeHandle {
       store: formed?.store,
       condition: formed?.care.condition(),
       recovery: formed?.progress.own(),
+      moves: formed?.progress.moves.own(),
       view,
       stateHash:
         formed === undefined || view === undefined ? '' : hashOf(formed.agreement.learner.state),
@@ -376,7 +383,21 @@ class SheepNode implements NodeHandle {
   }
 
   async deleteVolume(name: string): Promise<void> {
-    return deleteVolume(this.#serving().agreement, () => this.#serving().view, name);
+    const { agreement, formed } = this.#serving();
+    const letGo = (volume: Volume) => formed.progress.moves.letGo(volume);
+    return deleteVolume(agreement, () => this.#serving().view, name, letGo);
+  }
+
+  async moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer> {
+    return moveVolume(this.#serving().agreement, () => this.#serving().view, name, options);
+  }
+
+  async cancelMove(name: string): Promise<MoveAnswer> {
+    return cancelMove(this.#serving().agreement, () => this.#serving().view, name);
+  }
+
+  async moves(): Promise<readonly MoveStatus[]> {
+    return this.#serving().formed.progress.moves.all();
   }
 
   async lookUpVolume(name: string): Promise<void> {

@@ -10,7 +10,7 @@ import { Prober } from './agreement/prober.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
 import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
-import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
+import type { ApplyResult, EntryBody, LogEntry, PartitionCas } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
 import type { ScrubSettings } from './core/scrub.ts';
 import type { ClusterView } from './core/view.ts';
@@ -39,8 +39,8 @@ import { type Frame, OP, replyTo, STATUS } from './wire/frame.ts';
 
 /** How long an orderly end may spend on giving locks back. */
 export const RELEASE_ALL_MS = 2000;
-/** A proposal that dead members are doubtful is given up after this. */
-export const DOUBT_PROPOSE_MS = 2000;
+/** A proposal of the data path is given up after this: that dead members are doubtful, a step of a move. */
+export const ASIDE_PROPOSE_MS = 2000;
 /** How long a node that can not go on tries to say why. */
 export const LAST_WORDS_MS = 1000;
 
@@ -391,11 +391,11 @@ export class FormedNode {
     }
   }
 
-  /** A read-only touch waits for it, and asks again. */
-  #doubt(partitions: readonly PartitionCas[]): void {
+  /** Whoever asks for this looks at the view, and asks again. */
+  #propose(body: EntryBody): void {
     this.agreement
-      .propose({ type: 'isrDoubt', partitions }, DOUBT_PROPOSE_MS)
-      .catch(() => this.#options.ports.trace.count('doubt.failed'));
+      .propose(body, ASIDE_PROPOSE_MS)
+      .catch(() => this.#options.ports.trace.count('aside.failed'));
   }
 
   #handle(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void {
@@ -406,6 +406,7 @@ export class FormedNode {
       reply(pong);
     } else if (frame.op === OP.CONDITION) this.care.answer(frame, reply);
     else if (frame.op === OP.RECOVERY) this.progress.answer(frame, reply);
+    else if (frame.op === OP.MOVES) this.progress.moves.answer(frame, reply);
     else if (this.#datapath === undefined || this.#life.isForgetful) {
       reply(replyTo(frame, STATUS.BUSY));
     } else this.#datapath.handleFrame(from, frame, reply);
@@ -476,7 +477,8 @@ export class FormedNode {
       pull: (index, from) => this.agreement.learner.pull(index, from),
       readCurrent: (done) => this.agreement.whenCurrent(done),
       noRoom: (where) => this.#space.noRoom(where),
-      doubt: (partitions) => this.#doubt(partitions),
+      doubt: (partitions) => this.#propose({ type: 'isrDoubt', partitions }),
+      propose: (body) => this.#propose(body),
       lock: {
         wanted: (open) => {
           this.#locks.add(open);

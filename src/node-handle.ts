@@ -3,6 +3,7 @@
 import type { NodeCondition } from './core/condition.ts';
 import type { ClusterId, NodeId, VolumeId } from './core/ids.ts';
 import type { VolumeLoss } from './core/lost.ts';
+import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
 import type { ClusterView, Durability } from './core/view.ts';
@@ -71,6 +72,18 @@ export interface CreateVolumeOptions {
 export interface AlterVolumeOptions {
   readonly ioTimeoutMs: number;
 }
+
+/** To how many copies a volume moves. */
+export interface MoveVolumeOptions {
+  readonly copies: number;
+  /** As it is, or floor(copies / 2) + 1 where `copies` is another number. */
+  readonly minCopies?: number;
+  /** As it is unless given. */
+  readonly strict?: boolean;
+}
+
+/** `moving`: it moves there already; `same`: it is there, and does not move; `cancelled`: it stays where it is. */
+export type MoveAnswer = 'begun' | 'moving' | 'same' | 'cancelled';
 
 /** What moving a member's copies away means, before it is done. */
 export interface MovePlan {
@@ -210,6 +223,12 @@ export interface NodeHandle {
   createVolume(options: CreateVolumeOptions): Promise<VolumeId>;
   /** Throws 'missing', 'no-quorum'. */
   alterVolume(name: string, options: AlterVolumeOptions): Promise<void>;
+  /** Begins to move it to another number of copies; `moves` tells how far it is. Throws 'missing', 'usage', 'no-quorum'. */
+  moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer>;
+  /** It stays where it is: what was copied is deleted. Throws 'missing', 'no-quorum'. */
+  cancelMove(name: string): Promise<MoveAnswer>;
+  /** How all volumes are that move, as their holders say, asked now. Throws 'not-formatted'. */
+  moves(): Promise<readonly MoveStatus[]>;
   /** Throws 'missing', 'held' (names the holder), 'no-quorum'; 'busy' when others use it again and again. */
   deleteVolume(name: string): Promise<void>;
   /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */

@@ -6,6 +6,7 @@
 // is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
 import { COPY_MUTANTS } from './copy-mutants.ts';
+import { MOVE_MUTANTS } from './move-mutants.ts';
 import { OUTAGE_MUTANTS } from './outage-mutants.ts';
 
 export interface SourceMutant {
@@ -327,6 +328,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   },
   ...OUTAGE_MUTANTS,
   ...COPY_MUTANTS,
+  ...MOVE_MUTANTS,
   {
     name: 'copies-ignored',
     breaks: 'decision 16: another number of copies is another choice of the ring',

@@ -3,14 +3,13 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Warning } from '../core/admin-shapes.ts';
-import { OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
-import type { ClusterView, Volume } from '../core/view.ts';
 import type { FormatOptions, NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
 import { addMemberRoutes } from './member-routes.ts';
+import { addMoveRoutes, moveWarnings } from './move-routes.ts';
 import { addRecoveryRoutes, recoveryWarnings, sumOf } from './recovery-routes.ts';
 import {
   clusterData,
@@ -19,6 +18,7 @@ import {
   statusData,
   volumeData,
   volumeDetail,
+  volumeNamed,
 } from './report.ts';
 import { parseAlter, parseCreate, parseFormat, parseScrub } from './requests.ts';
 
@@ -55,6 +55,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   });
   addMemberRoutes(app, handle);
   addRecoveryRoutes(app, handle);
+  addMoveRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));
@@ -74,10 +75,10 @@ function addVolumeRoutes(app: FastifyInstance, handle: NodeHandle): void {
   });
   app.get('/v1/volumes/:name', async (request: Named) => {
     volumeNamed(viewOf(handle), request.params.name);
-    const conditions = await handle.conditions();
+    const [conditions, moves] = await Promise.all([handle.conditions(), handle.moves()]);
     const view = viewOf(handle);
     const volume = volumeNamed(view, request.params.name);
-    return answer(handle, 'volume', volumeDetail(view, volume, conditions));
+    return answer(handle, 'volume', volumeDetail(view, volume, conditions, moves));
   });
   app.post('/v1/volumes', async (request, reply) => {
     const options = parseCreate(request.body);
@@ -125,16 +126,13 @@ function warningsOf(handle: NodeHandle): readonly Warning[] {
 
 /** With what the members say of their copies, errors first. */
 async function allWarnings(handle: NodeHandle): Promise<readonly Warning[]> {
-  const copies = copyWarnings(viewOf(handle), await handle.conditions(), Date.now());
+  const [conditions, moves] = await Promise.all([handle.conditions(), handle.moves()]);
+  const view = viewOf(handle);
+  const copies = [
+    ...copyWarnings(view, conditions, Date.now()),
+    ...moveWarnings(view, moves, Date.now()),
+  ];
   const all = [...warningsOf(handle), ...copies, ...recoveryWarnings(viewOf(handle))];
   const isError = ({ severity }: Warning): boolean => severity === 'error';
   return [...all.filter(isError), ...all.filter((warning) => !isError(warning))];
-}
-
-function volumeNamed(view: ClusterView, name: string): Volume {
-  const volume = view.volumeByName(name);
-  if (volume !== undefined) return volume;
-  throw new OperatingError('missing', `there is no volume "${name}"`, {
-    remedy: 'list them with "dog vdi list"',
-  });
 }

@@ -4,6 +4,7 @@
 import type {
   ClusterData,
   HolderData,
+  MoveData,
   NodeData,
   PartitionCounts,
   ScrubData,
@@ -12,8 +13,10 @@ import type {
   VolumeDetail,
 } from '../core/admin-shapes.ts';
 import type { NodeCondition } from '../core/condition.ts';
+import { OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
 import { isLostIn, lossesOf, lostPartitions } from '../core/lost.ts';
+import type { MoveStatus } from '../core/move-progress.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ScrubStatus } from '../core/scrub.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
@@ -172,11 +175,15 @@ export function volumeData(view: ClusterView, volume: Volume): VolumeData {
   };
 }
 
-/** @param conditions what the members say of their copies; none where nobody asked */
+/**
+ * @param conditions what the members say of their copies; none where nobody asked
+ * @param moves what holders say of the volumes that they move
+ */
 export function volumeDetail(
   view: ClusterView,
   volume: Volume,
   conditions: readonly NodeCondition[] = [],
+  moves: readonly MoveStatus[] = [],
 ): VolumeDetail {
   const data = volumeData(view, volume);
   const ranges = unreadable(view, conditions).get(volume.name) ?? [];
@@ -191,7 +198,40 @@ export function volumeDetail(
     partitions: volumePartitions(view, volume),
     lost: lossesOf(view, lostPartitions(view)).find((one) => one.volume === volume)?.ranges ?? [],
     unreadable: ranges.map(([from, last]) => ({ from, to: last + 1 })),
+    move: moveData(view, volume, moves),
   };
+}
+
+/** Where the volume is on its way to; null where it stays. */
+export function moveData(
+  view: ClusterView,
+  volume: Volume,
+  moves: readonly MoveStatus[],
+): MoveData | null {
+  const move = view.moves.get(volume.id);
+  if (move === undefined) return null;
+  const { copies, minCopies, strict } = policyOf(view, move);
+  const said = moves.find((one) => one.volume === volume.id && one.generation === move.generation);
+  const isBegun = said !== undefined && said.startedMs > 0;
+  return {
+    ...{ copies, minCopies, strict },
+    stage: said?.stage ?? 'waiting',
+    reason: said?.reason ?? '',
+    startedAt: isBegun ? dateText(said.startedMs) : null,
+    totalBytes: said?.totalBytes ?? 0,
+    doneBytes: said?.doneBytes ?? 0,
+    bytesPerSecond: said?.bytesPerSecond ?? 0,
+    leftMs: said?.leftMs ?? 0,
+  };
+}
+
+/** @throws OperatingError 'missing' */
+export function volumeNamed(view: ClusterView, name: string): Volume {
+  const volume = view.volumeByName(name);
+  if (volume !== undefined) return volume;
+  throw new OperatingError('missing', `there is no volume "${name}"`, {
+    remedy: 'list them with "dog vdi list"',
+  });
 }
 
 /** Partitions of the default policy and of each policy that a volume uses. */
@@ -264,9 +304,9 @@ function holderData(view: ClusterView, volume: Volume): HolderData | null {
   };
 }
 
-function policyOf(view: ClusterView, volume: Volume): Policy {
-  const none = { id: volume.policy, copies: 0, minCopies: 0, strict: false };
-  return view.policies.get(volume.policy) ?? none;
+function policyOf(view: ClusterView, of: Pick<Volume, 'policy'>): Policy {
+  const none = { id: of.policy, copies: 0, minCopies: 0, strict: false };
+  return view.policies.get(of.policy) ?? none;
 }
 
 function spaceData(status: NodeStatus): ClusterData['space'] {

@@ -5,6 +5,7 @@ import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
 import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { checkName, MODES, parseSize } from '../core/volume.ts';
+import { addAlterCopy, moveFacts } from './alter-copy.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
@@ -37,6 +38,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   const vdi = program.command('vdi').description('volumes (virtual disk images)');
   addCreate(vdi, io);
   addAlter(vdi, io);
+  addAlterCopy(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -203,6 +205,7 @@ function detailText(data: VolumeDetail): string {
       `${partitions.total}: ${partitions.clean} in sync, ${partitions.joining} joining, ` +
         `${partitions.degraded} degraded, ${partitions.halted} halted, ${partitions.lost} lost`,
     ],
+    ...moveFacts(data.move),
     ...lostFacts(data),
   ]);
 }
@@ -243,5 +246,9 @@ function detailRaw(data: VolumeDetail): string {
     ['degraded', data.partitions.degraded],
     ['halted', data.partitions.halted],
     ['lost', data.partitions.lost],
+    ['moveCopies', data.move?.copies ?? ''],
+    ['moveStage', data.move?.stage ?? ''],
+    ['moveTotalBytes', data.move?.totalBytes ?? 0],
+    ['moveDoneBytes', data.move?.doneBytes ?? 0],
   ]);
 }

@@ -313,6 +313,36 @@ export interface VolumeDetail extends VolumeData {
   readonly lost: readonly RangeData[];
   /** Bytes that fail their checksums on every copy, as far as the members that answer know. */
   readonly unreadable: readonly RangeData[];
+  /** On its way to another number of copies; null = it stays. */
+  readonly move: MoveData | null;
+}
+
+/** How far a volume is on its way to another redundancy policy, as its holder says. */
+export interface MoveData {
+  readonly copies: number;
+  readonly minCopies: number;
+  readonly strict: boolean;
+  readonly stage: 'waiting' | 'counting' | 'copying' | 'finishing';
+  /** What it waits for; empty where it does not. */
+  readonly reason: string;
+  /** Of the present copy; null = not begun. */
+  readonly startedAt: string | null;
+  /** Fixed when this copy was counted; 0 = not counted yet. */
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  readonly bytesPerSecond: number;
+  /** 0 = not known. */
+  readonly leftMs: number;
+}
+
+/** What came of a wish for another number of copies: see MoveAnswer of node-handle.ts. */
+export interface AlterCopyData {
+  readonly name: string;
+  readonly answer: 'begun' | 'moving' | 'same' | 'cancelled';
+  readonly copies: number;
+  readonly minCopies: number;
+  readonly strict: boolean;
+  readonly move: MoveData | null;
 }
 
 /** Bytes, `to` not included. */

@@ -1,6 +1,7 @@
 // A NodeHandle that behaves, without agreement, disk or network: it feeds the real state machine by itself. Several of
 // them may share one cell and are then nodes of one cluster.
 
+import type { Asking } from '../../src/admin.ts';
 import { viewOf } from '../../src/core/cluster-state.ts';
 import type { NodeCondition } from '../../src/core/condition.ts';
 import { OperatingError } from '../../src/core/errors.ts';
@@ -8,16 +9,20 @@ import type { NodeId, PolicyId, VolumeId } from '../../src/core/ids.ts';
 import { INVITE_PREFIX, inviteValue } from '../../src/core/invite.ts';
 import { DownTimes } from '../../src/core/life-plan.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
+import type { MoveStatus } from '../../src/core/move-progress.ts';
 import type { NodeRecovery } from '../../src/core/recovery-progress.ts';
 import { freshMemo, type ScrubCommand, type ScrubStatus } from '../../src/core/scrub.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 import { checkName, checkSize } from '../../src/core/volume.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
 import { memberAdmin } from '../../src/member-admin.ts';
+import { cancelMove, moveVolume } from '../../src/move-admin.ts';
 import type {
   ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
+  MoveAnswer,
+  MoveVolumeOptions,
   NodeHandle,
   NodeStatus,
 } from '../../src/node-handle.ts';
@@ -58,6 +63,7 @@ export class FakeNode implements NodeHandle {
     lastError: undefined,
   };
   readonly scrubCommands: ScrubCommand[] = [];
+  movesNow: readonly MoveStatus[] = [];
   /** Set to make calls hang until it resolves. */
   gate: Promise<void> | undefined;
 
@@ -210,6 +216,23 @@ export class FakeNode implements NodeHandle {
     const { id, lock } = volume;
     const result = this.#apply({ type: 'volumeDelete', volume: id, token: lock.token });
     if (result.code === 'held') throw new OperatingError('held', `${name} is ${result.detail}`);
+  }
+
+  /** The real one, on this cell. */
+  async moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer> {
+    return moveVolume(this.#log, () => viewOf(this.cell.state), name, options);
+  }
+
+  async cancelMove(name: string): Promise<MoveAnswer> {
+    return cancelMove(this.#log, () => viewOf(this.cell.state), name);
+  }
+
+  async moves(): Promise<readonly MoveStatus[]> {
+    return this.movesNow;
+  }
+
+  get #log(): Asking {
+    return { propose: async (body) => this.#apply(body), readCurrent: async () => undefined };
   }
 
   async lookUpVolume(): Promise<void> {
