@@ -8,6 +8,7 @@ import { type Slice, slicesOf } from '../core/extent.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import type { ClusterView } from '../core/view.ts';
+import { lookUpAllocation } from './allocation.ts';
 import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
@@ -19,7 +20,7 @@ import type { SliceData } from './slice-writer.ts';
 import { flushAtHolder, readFromHolder } from './standby.ts';
 import { VolumeMover } from './volume-mover.ts';
 import { VolumePath } from './volume-path.ts';
-import type { Done, VolumeSession } from './volume-session.ts';
+import type { AllocationDone, AllocationExtent, Done, VolumeSession } from './volume-session.ts';
 import type { ZeroRange } from './zero-range.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
@@ -141,6 +142,21 @@ export class Gateway implements VolumeSession {
       else this.#readStandby(offset, length, own.target, own.at, finish);
     };
     this.#lock.whenJudged(go, finish);
+  }
+
+  allocation(offset: number, length: number, done: AllocationDone): void {
+    let found: readonly AllocationExtent[] = [{ length, isAllocated: true }];
+    // Counted as a request without bytes: none travel.
+    const finish = this.#admit(offset, 0, (error) => done(error, error === undefined ? found : []));
+    if (finish === undefined) return;
+    this.#lock.whenJudged(() => {
+      const path = this.#path;
+      if (this.open.state !== 'held' || path === undefined) return finish(undefined);
+      lookUpAllocation(this.#parts, path, { offset, length }, (extents) => {
+        found = extents;
+        finish(this.open.error);
+      });
+    }, finish);
   }
 
   write(offset: number, data: Uint8Array, done: Done, isForced = false): void {

@@ -7,6 +7,19 @@ import type { Volume } from '../core/view.ts';
 /** Called exactly once per request; may be called before the request call returns. */
 export type Done = (error: OperatingError | undefined) => void;
 
+/** A run of bytes that are all of one kind. */
+export interface AllocationExtent {
+  readonly length: number;
+  /** False: reads as zeroes and takes no space. True says nothing: it may read as zeroes, too. */
+  readonly isAllocated: boolean;
+}
+
+/** Extents from the start of the range that was asked about, at least one, perhaps of its first part only; none with an error. */
+export type AllocationDone = (
+  error: OperatingError | undefined,
+  extents: readonly AllocationExtent[],
+) => void;
+
 export interface VolumeSession {
   readonly volume: Pick<Volume, 'id' | 'name' | 'sizeBytes'>;
   /** Requests in flight, all kinds; the front stops reading its socket at MAX_SESSION_REQUESTS. */
@@ -34,6 +47,8 @@ export interface VolumeSession {
   writeZeroes(offset: number, length: number, done: Done, isForced?: boolean): void;
   /** Whole sectors inside the range read as zeroes afterwards; edges are left alone. */
   trim(offset: number, length: number, done: Done, isForced?: boolean): void;
+  /** Where the volume holds data. Like a read it waits for the first touch; beside a live holder all is called allocated. */
+  allocation(offset: number, length: number, done: AllocationDone): void;
   /** All writes already answered, by any connection of the volume, are durable. A writeback volume takes the lock for it. */
   flush(done: Done): void;
 }

@@ -7,6 +7,7 @@ import { concat } from 'uint8arrays/concat';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { ByteChannel } from './byte-channel.ts';
 import type { Attachment, ExportInfo, Exports } from './exports.ts';
+import { chosenContexts, listedContexts, type MetaContext } from './meta-contexts.ts';
 import { encodeText, MAX_STRING_BYTES, readU32 } from './nbd-codec.ts';
 import {
   type BadOption,
@@ -19,6 +20,7 @@ import {
   encodeExportNameAnswer,
   encodeGreeting,
   encodeListEntry,
+  encodeMetaContext,
   encodeOptionReply,
   encodeTextInfo,
   FIXED_NEWSTYLE,
@@ -45,6 +47,8 @@ const NOTHING = new Uint8Array(0);
 export interface Agreement {
   readonly attachment: Attachment;
   readonly structuredReplies: boolean;
+  /** What BLOCK_STATUS answers; empty: it is not served. */
+  readonly contexts: readonly MetaContext[];
 }
 
 export interface HandshakeEnd {
@@ -70,6 +74,9 @@ export class Handshake {
   #optionCount = 0;
   #noZeroes = false;
   #structuredReplies = false;
+  /** Of the latest SET_META_CONTEXT, and the export that they were chosen for. */
+  #contexts: readonly MetaContext[] = [];
+  #contextsOf = '';
   #shuttingDown = false;
   /** What came while a name was looked up. */
   #held = NOTHING;
@@ -161,6 +168,8 @@ export class Handshake {
       return;
     }
     this.#option = header.option;
+    // It replaces what was chosen before, also when it fails.
+    if (header.option === OPTION.setMetaContext) this.#contexts = [];
     this.#expect('option', OPTION_HEADER_BYTES);
     if (header.length > MAX_OPTION_BYTES) {
       // EXPORT_NAME has no error reply: its only refusal is the end.
@@ -270,8 +279,8 @@ export class Handshake {
     this.#reply(REPLY.ack);
   }
 
-  /** No contexts yet: the honest answer to any query is an ACK without one. */
   #metaContext(data: Uint8Array): void {
+    const isSet = this.#option === OPTION.setMetaContext;
     if (!this.#structuredReplies) {
       this.#refuse(REPLY.errInvalid, 'structured replies must be negotiated first');
       return;
@@ -281,7 +290,17 @@ export class Handshake {
       this.#refuseBad(request);
       return;
     }
-    if (this.#find(request.name) !== undefined) this.#reply(REPLY.ack);
+    const found = this.#find(request.name);
+    if (found === undefined) return;
+    const { queries } = request;
+    const contexts = isSet ? chosenContexts(queries) : listedContexts(queries);
+    if (isSet) {
+      this.#contexts = contexts;
+      this.#contextsOf = found.name;
+    }
+    for (const { id, name } of contexts)
+      this.#reply(REPLY.metaContext, encodeMetaContext(id, name));
+    this.#reply(REPLY.ack);
   }
 
   #infoOrGo(data: Uint8Array, rest: Uint8Array): void {
@@ -330,7 +349,10 @@ export class Handshake {
 
   #finish(attachment: Attachment, rest: Uint8Array): void {
     this.#expecting = 'nothing';
-    this.#end.attached({ attachment, structuredReplies: this.#structuredReplies }, rest);
+    const isOfThis = this.#contextsOf === attachment.session.volume.name;
+    const contexts = isOfThis ? this.#contexts : [];
+    const structuredReplies = this.#structuredReplies;
+    this.#end.attached({ attachment, structuredReplies, contexts }, rest);
   }
 
   /** The export, or undefined when the client was told why not. */
@@ -364,8 +386,9 @@ function nameIn(option: number, data: Uint8Array): string | undefined {
   if (option === OPTION.exportName) {
     return data.length <= MAX_STRING_BYTES ? decodeText(data) : undefined;
   }
-  if (option !== OPTION.info && option !== OPTION.go) return undefined;
-  const request = decodeInfoRequest(data);
+  const isMeta = option === OPTION.listMetaContext || option === OPTION.setMetaContext;
+  if (!isMeta && option !== OPTION.info && option !== OPTION.go) return undefined;
+  const request = isMeta ? decodeMetaRequest(data) : decodeInfoRequest(data);
   return typeof request === 'string' ? undefined : request.name;
 }
 

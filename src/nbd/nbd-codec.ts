@@ -12,9 +12,10 @@ export const COMMAND = {
   trim: 4,
   cache: 5,
   writeZeroes: 6,
+  blockStatus: 7,
 } as const;
 
-export const COMMAND_FLAG = { fua: 1, noHole: 2, df: 4 } as const;
+export const COMMAND_FLAG = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const;
 
 export const ERRNO = {
   EPERM: 1,
@@ -28,10 +29,10 @@ export const ERRNO = {
 
 /**
  * What an export can do: HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, SEND_DF, CAN_MULTI_CONN (all
- * connections of an export on one node are one session).
+ * connections of an export on one node are one session), SEND_CACHE, SEND_FAST_ZERO.
  */
 export const TRANSMISSION_FLAGS =
-  1 | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8);
+  1 | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 11);
 
 /** Block sizes told to clients: any alignment works, whole sectors are quickest. Bytes. */
 export const MIN_BLOCK_BYTES = 1;
@@ -45,12 +46,16 @@ export const REQUEST_BYTES = 28;
 export const SIMPLE_REPLY_BYTES = 16;
 /** A structured reply of a READ: chunk header and offset, before the data. */
 export const READ_CHUNK_BYTES = 28;
+/** A hole in a structured reply of a READ: chunk header, offset, length. */
+export const HOLE_CHUNK_BYTES = 32;
 
 const REQUEST_MAGIC = 0x25609513;
 const SIMPLE_REPLY_MAGIC = 0x67446698;
 const CHUNK_MAGIC = 0x668e33ef;
 const CHUNK_DONE = 1;
 const CHUNK_OFFSET_DATA = 1;
+const CHUNK_OFFSET_HOLE = 2;
+const CHUNK_BLOCK_STATUS = 5;
 const CHUNK_ERROR = 0x8001;
 const CHUNK_HEADER_BYTES = 20;
 
@@ -135,22 +140,67 @@ export function putSimpleReply(out: Uint8Array, at: number, cookie: Cookie, errn
   writeU32(out, at + 12, cookie.cookieLow);
 }
 
-/** 28 bytes at `at`; `length` bytes of data follow. One chunk answers the whole READ: right with and without DF. */
+/** A part of what a READ asked for. */
+interface ReadPart {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** 28 bytes at `at`; `length` bytes of data follow. */
 export function putReadChunk(
   out: Uint8Array,
   at: number,
   cookie: Cookie,
-  data: { readonly offset: number; readonly length: number },
+  data: ReadPart,
+  isLast = true,
 ): void {
-  putChunkHeader(out, at, cookie, { type: CHUNK_OFFSET_DATA, length: data.length + 8 });
+  putChunkHeader(out, at, cookie, CHUNK_OFFSET_DATA, data.length + 8, isLast);
   writeU64(out, at + CHUNK_HEADER_BYTES, data.offset);
+}
+
+/** 32 bytes at `at`: this part is zeroes. */
+export function putHoleChunk(
+  out: Uint8Array,
+  at: number,
+  cookie: Cookie,
+  hole: ReadPart,
+  isLast = true,
+): void {
+  putChunkHeader(out, at, cookie, CHUNK_OFFSET_HOLE, 12, isLast);
+  writeU64(out, at + CHUNK_HEADER_BYTES, hole.offset);
+  writeU32(out, at + CHUNK_HEADER_BYTES + 8, hole.length);
+}
+
+/** An extent of a BLOCK_STATUS reply. */
+export interface StatusExtent {
+  readonly length: number;
+  readonly flags: number;
+}
+
+/** The answer of one context; `isLast` of the last context. */
+export function encodeStatusChunk(
+  cookie: Cookie,
+  contextId: number,
+  extents: readonly StatusExtent[],
+  isLast: boolean,
+): Uint8Array {
+  const length = 4 + 8 * extents.length;
+  const bytes = new Uint8Array(CHUNK_HEADER_BYTES + length);
+  putChunkHeader(bytes, 0, cookie, CHUNK_BLOCK_STATUS, length, isLast);
+  writeU32(bytes, CHUNK_HEADER_BYTES, contextId);
+  extents.forEach((extent, i) => {
+    const at = CHUNK_HEADER_BYTES + 4 + 8 * i;
+    writeU32(bytes, at, extent.length);
+    writeU32(bytes, at + 4, extent.flags);
+  });
+  return bytes;
 }
 
 /** A structured error with a text for people, cut to what the protocol allows. */
 export function encodeErrorChunk(cookie: Cookie, errno: number, text: string): Uint8Array {
   const message = encodeText(text);
   const bytes = new Uint8Array(CHUNK_HEADER_BYTES + 6 + message.length);
-  putChunkHeader(bytes, 0, cookie, { type: CHUNK_ERROR, length: 6 + message.length });
+  putChunkHeader(bytes, 0, cookie, CHUNK_ERROR, 6 + message.length, true);
   writeU32(bytes, CHUNK_HEADER_BYTES, errno);
   writeU16(bytes, CHUNK_HEADER_BYTES + 4, message.length);
   bytes.set(message, CHUNK_HEADER_BYTES + 6);
@@ -161,14 +211,16 @@ function putChunkHeader(
   out: Uint8Array,
   at: number,
   cookie: Cookie,
-  chunk: { readonly type: number; readonly length: number },
+  type: number,
+  length: number,
+  isLast: boolean,
 ): void {
   writeU32(out, at, CHUNK_MAGIC);
-  writeU16(out, at + 4, CHUNK_DONE);
-  writeU16(out, at + 6, chunk.type);
+  writeU16(out, at + 4, isLast ? CHUNK_DONE : 0);
+  writeU16(out, at + 6, type);
   writeU32(out, at + 8, cookie.cookieHigh);
   writeU32(out, at + 12, cookie.cookieLow);
-  writeU32(out, at + 16, chunk.length);
+  writeU32(out, at + 16, length);
 }
 
 /** The error number a guest sees for an operating error. Whatever has no better word is EIO. */

@@ -1,6 +1,7 @@
 // NBD bytes of the handshake (fixed newstyle): options, their data and their answers. Decoders take whatever a client
 // sends and say what is wrong with it; they never throw and never read beyond what they were given.
 
+import { concat } from 'uint8arrays/concat';
 import {
   encodeText,
   MAX_REQUEST_BYTES,
@@ -35,9 +36,11 @@ export const REPLY = {
   ack: 1,
   server: 2,
   info: 3,
+  metaContext: 4,
   errUnsup: 0x80000001,
   errPolicy: 0x80000002,
   errInvalid: 0x80000003,
+  errTlsReqd: 0x80000005,
   errUnknown: 0x80000006,
   errShutdown: 0x80000007,
   errTooBig: 0x80000009,
@@ -167,19 +170,39 @@ export function encodeInfoRequest(name: string, infos: readonly number[]): Uint8
   return bytes;
 }
 
-/** Data of LIST_META_CONTEXT and SET_META_CONTEXT: the export's name, and queries (checked, then not kept). */
-export function decodeMetaRequest(data: Uint8Array): { name: string } | BadOption {
+/** One context of an answer to LIST_META_CONTEXT or SET_META_CONTEXT. */
+export function encodeMetaContext(id: number, name: string): Uint8Array {
+  const text = encodeText(name);
+  const bytes = new Uint8Array(4 + text.length);
+  writeU32(bytes, 0, id);
+  bytes.set(text, 4);
+  return bytes;
+}
+
+/** Packs the data of LIST_META_CONTEXT and SET_META_CONTEXT, as a client does. */
+export function encodeMetaRequest(name: string, queries: readonly string[]): Uint8Array {
+  const pieces = [encodeListEntry(name), new Uint8Array(4), ...queries.map(encodeListEntry)];
+  writeU32(pieces[1] as Uint8Array, 0, queries.length);
+  return concat(pieces);
+}
+
+/** Data of LIST_META_CONTEXT and SET_META_CONTEXT: the export's name, and the contexts asked for. */
+export function decodeMetaRequest(
+  data: Uint8Array,
+): { name: string; queries: string[] } | BadOption {
   const name = decodeString(data, 0);
   if (typeof name === 'string') return name;
   if (data.length < name.end + 4) return 'invalid';
   const count = readU32(data, name.end);
   let at = name.end + 4;
+  const queries: string[] = [];
   for (let i = 0; i < count; i += 1) {
     const query = decodeString(data, at);
     if (typeof query === 'string') return query;
+    queries.push(query.text);
     at = query.end;
   }
-  return at === data.length ? { name: name.text } : 'invalid';
+  return at === data.length ? { name: name.text, queries } : 'invalid';
 }
 
 /** UTF-8 bytes as text, undefined when they are none. */

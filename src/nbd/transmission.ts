@@ -12,6 +12,7 @@ import type { Clock } from '../ports/ports.ts';
 import type { ByteChannel } from './byte-channel.ts';
 import { type Attachment, MAX_EXPORT_REQUESTS } from './exports.ts';
 import type { Agreement } from './handshake.ts';
+import type { MetaContext } from './meta-contexts.ts';
 import {
   COMMAND,
   COMMAND_FLAG,
@@ -20,14 +21,20 @@ import {
   emptyRequest,
   encodeErrorChunk,
   errnoOf,
+  HOLE_CHUNK_BYTES,
+  putHoleChunk,
   putReadChunk,
   putSimpleReply,
   READ_CHUNK_BYTES,
   REQUEST_BYTES,
+  type RequestHeader,
   SIMPLE_REPLY_BYTES,
 } from './nbd-codec.ts';
+import { prefetch } from './prefetch.ts';
 import { ReplyBatch } from './reply-batch.ts';
 import { judgeRequest, type Refusal, type RequestRules, SHUTTING_DOWN } from './request-rules.ts';
+import { isZero, sparsePieces } from './sparse-reply.ts';
+import { statusChunks } from './status-reply.ts';
 
 /** Requests in flight of one connection; QEMU sends 16, nbdcopy 64. */
 export const MAX_CONNECTION_REQUESTS = 128;
@@ -54,6 +61,7 @@ export class Transmission {
   readonly #session: VolumeSession;
   readonly #attachment: Attachment;
   readonly #isStructured: boolean;
+  readonly #contexts: readonly MetaContext[];
   readonly #readHeadBytes: number;
   readonly #rules: RequestRules;
   readonly #replies: ReplyBatch;
@@ -89,9 +97,11 @@ export class Transmission {
     this.#attachment = agreement.attachment;
     this.#session = agreement.attachment.session;
     this.#isStructured = agreement.structuredReplies;
+    this.#contexts = agreement.contexts;
     this.#rules = {
       sizeBytes: this.#session.volume.sizeBytes,
       isStructured: this.#isStructured,
+      hasContexts: this.#contexts.length > 0,
     };
     this.#readHeadBytes = this.#isStructured ? READ_CHUNK_BYTES : SIMPLE_REPLY_BYTES;
     this.#channel = options.channel;
@@ -226,34 +236,55 @@ export class Transmission {
     if (length <= MAX_INLINE_READ_BYTES) {
       const at = this.#replies.reserve(head + length);
       if (this.#session.tryRead(offset, length, this.#replies.buffer, at + head)) {
-        this.#putReadHead(this.#replies.buffer, at, this.#request);
+        this.#readInline(at);
         return;
       }
       this.#replies.giveBack(head + length);
     }
     const reply: Uint8Array = Buffer.allocUnsafeSlow(head + length);
     if (length > MAX_INLINE_READ_BYTES && this.#session.tryRead(offset, length, reply, head)) {
-      this.#putReadHead(reply, 0, this.#request);
-      this.#replies.add(reply);
+      this.#addRead(reply, this.#request);
       return;
     }
     const request = { ...this.#request };
     this.#begin(reply.length);
     this.#session.read(offset, length, reply, head, (error) => {
       this.#ended(reply.length);
-      if (error !== undefined) return this.#failBy(request, error);
-      this.#putReadHead(reply, 0, request);
-      this.#replies.add(reply);
+      if (error !== undefined) this.#failBy(request, error);
+      else this.#addRead(reply, request);
     });
   }
 
-  #putReadHead(
-    out: Uint8Array,
-    at: number,
-    request: Cookie & { readonly offset: number; readonly length: number },
-  ): void {
-    if (this.#isStructured) putReadChunk(out, at, request, request);
-    else putSimpleReply(out, at, request, 0);
+  /** The reply lies in the shared buffer. Zeroes are not sent but named. */
+  #readInline(at: number): void {
+    const request = this.#request;
+    const { buffer } = this.#replies;
+    if (!this.#isStructured) {
+      putSimpleReply(buffer, at, request, 0);
+    } else if (isZero(buffer, at + READ_CHUNK_BYTES, request.length)) {
+      this.#replies.giveBack(READ_CHUNK_BYTES + request.length);
+      const place = this.#replies.reserve(HOLE_CHUNK_BYTES);
+      putHoleChunk(this.#replies.buffer, place, request, request);
+    } else putReadChunk(buffer, at, request, request);
+  }
+
+  /** The reply lies in a buffer of its own. DF: in one chunk. */
+  #addRead(reply: Uint8Array, request: RequestHeader): void {
+    if (!this.#isStructured) putSimpleReply(reply, 0, request, 0);
+    else if ((request.flags & COMMAND_FLAG.df) !== 0) putReadChunk(reply, 0, request, request);
+    else {
+      this.#addSparse(reply, request);
+      return;
+    }
+    this.#replies.add(reply);
+  }
+
+  #addSparse(reply: Uint8Array, request: RequestHeader): void {
+    const pieces = sparsePieces(reply, request);
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    // A few bytes must not keep a long buffer alive that the bounds do not know of.
+    const isMostlyHoles = bytes < reply.length / 2;
+    for (const piece of pieces) this.#replies.add(isMostlyHoles ? new Uint8Array(piece) : piece);
   }
 
   /** A write's payload follows its header, refused or not. */
@@ -294,12 +325,33 @@ export class Transmission {
       this.#ended(0);
       this.#answer({ cookieHigh, cookieLow }, error);
     };
-    if (type === COMMAND.flush) {
-      session.flush(finish);
-      return;
+    switch (type) {
+      case COMMAND.flush:
+        session.flush(finish);
+        return;
+      case COMMAND.trim:
+        session.trim(offset, length, finish, isForced(flags));
+        return;
+      case COMMAND.cache:
+        prefetch(session, offset, length, finish);
+        return;
+      case COMMAND.blockStatus:
+        this.#startStatus({ ...this.#request });
+        return;
+      default:
+        session.writeZeroes(offset, length, finish, isForced(flags));
     }
-    if (type === COMMAND.trim) session.trim(offset, length, finish, isForced(flags));
-    else session.writeZeroes(offset, length, finish, isForced(flags));
+  }
+
+  #startStatus(request: RequestHeader): void {
+    this.#session.allocation(request.offset, request.length, (error, extents) => {
+      this.#ended(0);
+      if (error !== undefined) {
+        this.#failBy(request, error);
+        return;
+      }
+      for (const chunk of statusChunks(request, this.#contexts, extents)) this.#replies.add(chunk);
+    });
   }
 
   // ------------------------------------------------------------------------------------------- answers

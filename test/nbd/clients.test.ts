@@ -46,7 +46,7 @@ toolOrSkip('nbdinfo')(
     const { 'export-size': size, can_fast_zero, can_df, can_fua, can_multi_conn } = info;
     t.deepEqual(
       [size, can_fast_zero, can_df, can_fua, can_multi_conn],
-      [8 * MIB, false, true, true, true],
+      [8 * MIB, true, true, true, true],
     );
     t.deepEqual([info.block_size_minimum, info.block_size_preferred], [1, 4096]);
     const list = await succeed(t, 'nbdinfo', ['--json', '--list', served.uri('')]);
@@ -60,6 +60,49 @@ toolOrSkip('nbdinfo')(
     t.is((await run('nbdinfo', ['--is=read-only', served.uri('vol')])).code, 2);
     const unknown = await run('nbdinfo', [served.uri('nobody')]);
     t.not(unknown.code, 0);
+  }),
+);
+
+const META = ['base:allocation', 'x-sheepdog:allocation-depth'];
+
+toolOrSkip(
+  'nbdinfo',
+  'qemu-img',
+  'nbdcopy',
+)(
+  'where a volume holds data is seen by nbdinfo and qemu-img, and nbdcopy leaves holes out',
+  withVolume(8, async (t, served, volume) => {
+    volume.bytes.fill(3, 1 * MIB, 2 * MIB);
+    volume.bytes.fill(4, 5 * MIB, 5 * MIB + 65536);
+    const uri = served.uri('vol');
+    const [info] = JSON.parse((await succeed(t, 'nbdinfo', ['--json', uri])).stdout).exports;
+    t.deepEqual(info.contexts, META);
+    const map = JSON.parse((await succeed(t, 'nbdinfo', ['--map', '--json', uri])).stdout);
+    t.deepEqual(
+      map.map((one: { length: number; type: number }) => [one.length / 65536, one.type]),
+      [
+        [16, 3],
+        [16, 0],
+        [48, 3],
+        [1, 0],
+        [47, 3],
+      ],
+    );
+    const depth = await succeed(t, 'nbdinfo', [`--map=${META[1]}`, '--totals', uri]);
+    t.regex(depth.stdout, /1114112 +13\.3% +1\b/);
+    const seen = await succeed(t, 'qemu-img', ['map', '--output=json', '-f', 'raw', uri]);
+    const data = JSON.parse(seen.stdout).filter((one: { data: boolean }) => one.data);
+    t.deepEqual(
+      data.map((one: { start: number; length: number }) => [one.start, one.length]),
+      [
+        [1 * MIB, 1 * MIB],
+        [5 * MIB, 65536],
+      ],
+    );
+    const back = path.join(served.dir, 'back.img');
+    await succeed(t, 'nbdcopy', [uri, back]);
+    t.true(fs.readFileSync(back).equals(volume.bytes));
+    t.true(fs.statSync(back).blocks * 512 < 2 * MIB, 'sparse');
   }),
 );
 
@@ -206,8 +249,11 @@ def judge(structured):
     expect(E, "trim of nothing", lambda: h.trim(0, 0))
     expect(E, "zeroes of nothing", lambda: h.zero(0, 0))
     expect(E, "long write", lambda: h.pwrite(b"x" * big, 0))
-    expect(E, "cache", lambda: h.cache(4096, 0))
-    expect(E, "fast zero", lambda: h.zero(4096, 0, nbd.CMD_FLAG_FAST_ZERO))
+    expect(E, "cache past the end", lambda: h.cache(4096, size))
+    expect(errno.ENOTSUP, "fast zero of a part", lambda: h.zero(4095, 0, nbd.CMD_FLAG_FAST_ZERO))
+    expect(E, "fast zero on a trim", lambda: h.trim(4096, 0, nbd.CMD_FLAG_FAST_ZERO))
+    h.cache(size, 0)
+    h.zero(8192, 4096, nbd.CMD_FLAG_FAST_ZERO)
     expect(E, "unknown flag", lambda: h.zero(4096, 0, 0x80))
     expect(E, "df on a write", lambda: h.pwrite(b"x", 0, nbd.CMD_FLAG_DF))
     h.zero(33554432, 0)

@@ -101,6 +101,12 @@ export class MemoryChannel implements ByteChannel {
     this.isDestroyed = true;
   }
 
+  /** What the buffers that were given to `write` and not taken yet keep in memory. */
+  get heldBytes(): number {
+    const buffers = new Set(this.#sent.map((one) => one.buffer));
+    return [...buffers].reduce((sum, one) => sum + one.byteLength, 0);
+  }
+
   /** All bytes sent since the last call. */
   take(): Uint8Array {
     const all = Buffer.concat(this.#sent);
@@ -110,6 +116,10 @@ export class MemoryChannel implements ByteChannel {
 }
 
 export interface Reply {
+  /** Of a chunk; 0 = a simple reply. */
+  readonly type: number;
+  /** The last chunk of its request. */
+  readonly isLast: boolean;
   readonly cookie: number;
   readonly errno: number;
   readonly text: string;
@@ -126,6 +136,8 @@ export function simpleReplies(bytes: Uint8Array, dataBytes: (cookie: number) => 
     const cookie = readU32(bytes, at + 12);
     const length = errno === 0 ? dataBytes(cookie) : 0;
     replies.push({
+      type: 0,
+      isLast: true,
       cookie,
       errno,
       text: '',
@@ -152,15 +164,23 @@ export function structuredReplies(bytes: Uint8Array): Reply[] {
     const length = readU32(bytes, at + 16);
     const body = bytes.subarray(at + 20, at + 20 + length);
     replies.push({
+      type: readU16(bytes, at + 6),
+      isLast: (readU16(bytes, at + 4) & 1) === 1,
       cookie: readU32(bytes, at + 12),
       errno: isError ? readU32(body, 0) : 0,
       text: isError ? new TextDecoder().decode(body.subarray(6)) : '',
-      data: isError ? new Uint8Array(0) : body.subarray(8),
+      data: isError ? new Uint8Array(0) : dataOf(readU16(bytes, at + 6), body),
       offset: isError ? 0 : readU32(body, 0) * 2 ** 32 + readU32(body, 4),
     });
     at += 20 + length;
   }
   return replies;
+}
+
+/** Of a hole the zeroes, of a status the context and the extents as they came. */
+function dataOf(type: number, body: Uint8Array): Uint8Array {
+  if (type === 5) return body;
+  return type === 2 ? new Uint8Array(readU32(body, 8)) : body.subarray(8);
 }
 
 export interface OptionReply {

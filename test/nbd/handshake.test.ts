@@ -6,6 +6,7 @@ import { MAX_HANDSHAKE_QUEUE_BYTES, MAX_HELD_BYTES, MAX_OPTIONS } from '../../sr
 import { readU16, readU32, TRANSMISSION_FLAGS } from '../../src/nbd/nbd-codec.ts';
 import {
   encodeInfoRequest,
+  encodeMetaRequest,
   encodeOption,
   INFO,
   OPTION,
@@ -192,17 +193,19 @@ test('a name above 4096 bytes is TOO_BIG', (t) => {
   t.is(rig.options()[0]?.reply, REPLY.errTooBig);
 });
 
-test('meta contexts: none, and only after structured replies', (t) => {
+test('meta contexts come only after structured replies', (t) => {
   const rig = rigOf([disk()]);
-  const data = joined(encodeInfoRequest('disk', []).subarray(0, 8), new Uint8Array(4));
+  const data = encodeMetaRequest('disk', []);
   rig.send(encodeOption(OPTION.setMetaContext, data));
   t.is(rig.options()[0]?.reply, REPLY.errInvalid);
   rig.send(encodeOption(OPTION.structuredReply, NOTHING));
-  rig.send(encodeOption(OPTION.setMetaContext, data), encodeOption(OPTION.listMetaContext, data));
+  rig.send(encodeOption(OPTION.setMetaContext, data));
   t.deepEqual(
     rig.options().map((one) => one.reply),
-    [REPLY.ack, REPLY.ack, REPLY.ack],
+    [REPLY.ack, REPLY.ack],
   );
+  rig.send(encodeOption(OPTION.setMetaContext, encodeMetaRequest('nobody', [])));
+  t.is(rig.options()[0]?.reply, REPLY.errUnknown);
 });
 
 test('EXPORT_NAME answers with 124 zeroes unless both sides do without, and closes on an unknown name', (t) => {

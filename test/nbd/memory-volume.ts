@@ -4,13 +4,13 @@
 import type { OperatingError } from '../../src/core/errors.ts';
 import { OperatingError as Failure } from '../../src/core/errors.ts';
 import type { VolumeId } from '../../src/core/ids.ts';
-import { SECTOR_BYTES } from '../../src/core/units.ts';
-import type { Done, VolumeSession } from '../../src/datapath/volume-session.ts';
+import { REGION_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import type { AllocationDone, Done, VolumeSession } from '../../src/datapath/volume-session.ts';
 import type { ExportSource } from '../../src/nbd/exports.ts';
 
 /** A request whose completion the test decides. */
 export interface Waiting {
-  readonly kind: 'read' | 'write' | 'zeroes' | 'trim' | 'flush';
+  readonly kind: 'read' | 'write' | 'zeroes' | 'trim' | 'flush' | 'allocation';
   readonly offset: number;
   readonly finish: (error?: OperatingError) => void;
 }
@@ -76,6 +76,25 @@ export class MemoryVolume implements VolumeSession {
     const to = end === this.bytes.length ? end : end - (end % SECTOR_BYTES);
     this.#run('trim', offset, done, () => {
       if (to > from) this.bytes.fill(0, from, to);
+    });
+  }
+
+  /** Regions with a byte that is not zero are allocated. */
+  allocation(offset: number, length: number, done: AllocationDone): void {
+    const end = offset + length;
+    const extents: { length: number; isAllocated: boolean }[] = [];
+    const look = (error?: OperatingError): void => done(error, error === undefined ? extents : []);
+    this.#run('allocation', offset, look, () => {
+      for (let at = offset; at < end; ) {
+        const from = at - (at % REGION_BYTES);
+        const to = Math.min(end, from + REGION_BYTES);
+        const region = this.bytes.subarray(from, from + REGION_BYTES);
+        const isAllocated = region.some((byte) => byte !== 0);
+        const last = extents.at(-1);
+        if (last?.isAllocated === isAllocated) last.length += to - at;
+        else extents.push({ length: to - at, isAllocated });
+        at = to;
+      }
     });
   }
 

@@ -5,6 +5,7 @@ import { MIB } from '../../src/core/units.ts';
 import { LINGER_MS } from '../../src/nbd/connection.ts';
 import { MAX_EXPORT_REQUESTS } from '../../src/nbd/exports.ts';
 import { COMMAND_FLAG, ERRNO, MAX_REQUEST_BYTES } from '../../src/nbd/nbd-codec.ts';
+import { MAX_PREFETCH_BYTES } from '../../src/nbd/prefetch.ts';
 import {
   MAX_CONNECTION_BYTES,
   MAX_CONNECTION_REQUESTS,
@@ -21,6 +22,7 @@ import {
 import { MemoryVolume } from './memory-volume.ts';
 
 const SIZE = 4 * MIB;
+const NOTHING = new Uint8Array(0);
 const disk = (sizeBytes = SIZE) => new MemoryVolume('disk', sizeBytes);
 const simple = (rig: Rig, dataBytes = 0) => simpleReplies(rig.channel.take(), () => dataBytes);
 const structured = (rig: Rig) => structuredReplies(rig.channel.take());
@@ -31,7 +33,7 @@ test('what was written is read, with simple and with structured replies', (t) =>
     const data = Uint8Array.from({ length: 5000 }, (_, i) => i % 251);
     rig.send(request('write', { cookieLow: 1, offset: 1001, length: 5000 }), data);
     t.deepEqual(simple(rig), [
-      { cookie: 1, errno: 0, text: '', data: new Uint8Array(0), offset: 0 },
+      { type: 0, isLast: true, cookie: 1, errno: 0, text: '', data: NOTHING, offset: 0 },
     ]);
     rig.send(request('read', { cookieLow: 2, offset: 1001, length: 5000 }));
     const [read] = kind === 'simple' ? simple(rig, 5000) : structured(rig);
@@ -128,10 +130,11 @@ function badRequests(): Bad[] {
     bad('zeroes of nothing', request('writeZeroes', {}), EINVAL),
     bad('a read above 32 MiB', request('read', { length: MAX_REQUEST_BYTES + 1 }), EINVAL),
     bad('a write above 32 MiB', write(0, MAX_REQUEST_BYTES + 1), EINVAL),
-    bad('CACHE', request('cache', { length: 1 }), EINVAL),
-    bad('BLOCK_STATUS', request(7, { length: 1 }), EINVAL),
+    bad('CACHE past the end', request('cache', { offset: SIZE, length: 1 }), EINVAL),
+    bad('status without a context', request('blockStatus', { length: 1 }), EINVAL),
     bad('unknown command', request(1000, { length: 1 }), EINVAL),
-    bad('FAST_ZERO', request('writeZeroes', { flags: 16, length: 1 }), EINVAL),
+    bad('FAST_ZERO of a part', request('writeZeroes', { flags: 16, length: 1 }), ERRNO.ENOTSUP),
+    bad('FAST_ZERO of a trim', request('trim', { flags: 16, length: 4096 }), EINVAL),
     bad('unknown flag', request('read', { flags: 0x8000, length: 1 }), EINVAL),
     bad(
       'DF on a write',
@@ -141,6 +144,31 @@ function badRequests(): Bad[] {
     bad('flush with a length', request('flush', { length: 1 }), EINVAL),
   ];
 }
+
+test('whole sectors are zeroed with FAST_ZERO and with NO_HOLE', (t) => {
+  const volume = disk();
+  volume.bytes.fill(1);
+  const rig = attachedRig(volume, 'simple');
+  const flags = COMMAND_FLAG.fastZero | COMMAND_FLAG.noHole | COMMAND_FLAG.fua;
+  rig.send(request('writeZeroes', { offset: 4096, length: 8192, flags }));
+  t.is(simple(rig)[0]?.errno, 0);
+  t.deepEqual([volume.bytes[4095], volume.bytes[4096], volume.bytes[12_288]], [1, 0, 1]);
+});
+
+test('CACHE reads the beginning of its range, once, and tells what goes wrong', (t) => {
+  const volume = new MemoryVolume('disk', 2 * MAX_PREFETCH_BYTES);
+  const rig = attachedRig(volume, 'structured');
+  rig.send(request('cache', { cookieLow: 1, offset: 5, length: 600 * 1024 }));
+  t.deepEqual(volume.log.splice(0), ['read', 'read', 'read']);
+  rig.send(request('cache', { cookieLow: 2, length: 2 * MAX_PREFETCH_BYTES }));
+  t.is(volume.log.length, MAX_PREFETCH_BYTES / (256 * 1024));
+  volume.failure = new OperatingError('fenced', 'taken over');
+  rig.send(request('cache', { cookieLow: 3, length: MIB }));
+  t.deepEqual(
+    structured(rig).map((one) => one.errno),
+    [0, 0, ERRNO.EIO],
+  );
+});
 
 test('requests out of order get their error number, do nothing, and the connection lives on', (t) => {
   const volume = disk();

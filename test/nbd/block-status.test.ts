@@ -1,0 +1,110 @@
+import test from 'ava';
+import { OperatingError } from '../../src/core/errors.ts';
+import { KIB, MIB } from '../../src/core/units.ts';
+import { COMMAND_FLAG, ERRNO, readU32 } from '../../src/nbd/nbd-codec.ts';
+import {
+  encodeInfoRequest,
+  encodeMetaRequest,
+  encodeOption,
+  OPTION,
+  REPLY,
+} from '../../src/nbd/option-codec.ts';
+import { type Rig, request, rigOf, structuredReplies } from './duplex.ts';
+import { MemoryVolume } from './memory-volume.ts';
+
+const NOTHING = new Uint8Array(0);
+const ALLOCATION = 'base:allocation';
+const DEPTH = 'x-sheepdog:allocation-depth';
+const BLOCK_STATUS = 5;
+
+const ask = (option: number, name: string, queries: readonly string[]) =>
+  encodeOption(option, encodeMetaRequest(name, queries));
+const structured = encodeOption(OPTION.structuredReply, NOTHING);
+const go = (name: string) => encodeOption(OPTION.go, encodeInfoRequest(name, []));
+
+/** Data in the second and third region of 64 KiB. */
+function disk(): MemoryVolume {
+  const volume = new MemoryVolume('disk', 4 * MIB);
+  volume.bytes.fill(1, 64 * KIB, 192 * KIB);
+  return volume;
+}
+
+function contexts(rig: Rig): string[] {
+  return rig
+    .options()
+    .filter((one) => one.reply === REPLY.metaContext)
+    .map((one) => `${readU32(one.data, 0)} ${new TextDecoder().decode(one.data.subarray(4))}`);
+}
+
+function attachedWith(volume: MemoryVolume, queries: readonly string[], of = 'disk'): Rig {
+  const rig = rigOf([volume, new MemoryVolume('other', MIB)]);
+  rig.send(structured, ask(OPTION.setMetaContext, of, queries), go('disk'));
+  rig.channel.take();
+  return rig;
+}
+
+/** Each chunk as `context: length flags, ...` */
+function status(rig: Rig, fields: Parameters<typeof request>[1]): string[] {
+  rig.send(request('blockStatus', { cookieLow: 9, ...fields }));
+  return structuredReplies(rig.channel.take()).map((one) => {
+    if (one.type !== BLOCK_STATUS) return `error ${one.errno}`;
+    const extents: string[] = [];
+    for (let at = 4; at < one.data.length; at += 8) {
+      extents.push(`${readU32(one.data, at) / KIB} ${readU32(one.data, at + 4)}`);
+    }
+    return `${readU32(one.data, 0)}: ${extents.join(', ')}${one.isLast ? '.' : ''}`;
+  });
+}
+
+test('contexts are listed: all, by name, by namespace', (t) => {
+  const rig = rigOf([disk()]);
+  rig.send(structured);
+  rig.options();
+  const listed = (...queries: string[]) => {
+    rig.send(ask(OPTION.listMetaContext, 'disk', queries));
+    return contexts(rig);
+  };
+  t.deepEqual(listed(), [`1 ${ALLOCATION}`, `2 ${DEPTH}`]);
+  t.deepEqual(listed(DEPTH), [`2 ${DEPTH}`]);
+  t.deepEqual(listed('base:'), [`1 ${ALLOCATION}`]);
+  t.deepEqual(listed('qemu:', 'base:nothing', ''), []);
+});
+
+test('the allocation of a range is told in the words of each context, the last chunk is marked', (t) => {
+  const rig = attachedWith(disk(), [DEPTH, ALLOCATION, 'qemu:dirty-bitmap:x']);
+  t.deepEqual(status(rig, { length: MIB }), ['1: 64 3, 128 0, 832 3', '2: 64 0, 128 1, 832 0.']);
+  t.deepEqual(status(rig, { offset: 96 * KIB, length: 32 * KIB }), ['1: 32 0', '2: 32 1.']);
+});
+
+test('REQ_ONE gets one extent, within the request', (t) => {
+  const rig = attachedWith(disk(), [ALLOCATION]);
+  t.deepEqual(status(rig, { length: MIB, flags: COMMAND_FLAG.reqOne }), ['1: 64 3.']);
+  const inside = { offset: 64 * KIB, length: 4 * KIB, flags: COMMAND_FLAG.reqOne };
+  t.deepEqual(status(rig, inside), ['1: 4 0.']);
+});
+
+test('without a context, for another export, or after a later choice, BLOCK_STATUS is EINVAL', (t) => {
+  const refused = [`error ${ERRNO.EINVAL}`];
+  t.deepEqual(status(attachedWith(disk(), []), { length: MIB }), refused);
+  t.deepEqual(status(attachedWith(disk(), [ALLOCATION], 'other'), { length: MIB }), refused);
+  t.deepEqual(status(attachedWith(disk(), ['base:']), { length: MIB }), refused);
+  const rig = rigOf([disk()]);
+  const wrong = encodeOption(OPTION.setMetaContext, Uint8Array.of(1));
+  rig.send(structured, ask(OPTION.setMetaContext, 'disk', [ALLOCATION]), wrong, go('disk'));
+  rig.channel.take();
+  t.deepEqual(status(rig, { length: MIB }), refused, 'a choice that failed is none');
+  const fine = attachedWith(disk(), [ALLOCATION]);
+  t.deepEqual(status(fine, { length: 0 }), refused);
+  t.deepEqual(status(fine, { offset: 4 * MIB - 1, length: 2 }), refused, 'past the end');
+});
+
+test('an error of the session is told with its text', (t) => {
+  const volume = disk();
+  const rig = attachedWith(volume, [ALLOCATION]);
+  volume.failure = new OperatingError('fenced', 'taken over by n2');
+  rig.send(request('blockStatus', { length: MIB }));
+  const [error] = structuredReplies(rig.channel.take());
+  t.is(error?.errno, ERRNO.EIO);
+  t.is(error?.text, 'taken over by n2');
+  t.is(volume.inFlight, 0);
+});
