@@ -14,7 +14,7 @@ export interface AllocationExtent {
   readonly isAllocated: boolean;
 }
 
-/** Extents from the start of the range that was asked about, at least one, perhaps of its first part only; none with an error. */
+/** Extents from the start of the range, at least one, perhaps of its first part only; none with an error. */
 export type AllocationDone = (
   error: OperatingError | undefined,
   extents: readonly AllocationExtent[],
