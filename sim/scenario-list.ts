@@ -27,6 +27,7 @@ import { gossipSilent } from './scenarios/gossip-silent.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
 import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
+import { identityTwice } from './scenarios/identity-twice.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
 import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
@@ -114,6 +115,7 @@ export const SCENARIOS: readonly Scenario[] = [
   voterByLoad,
   twoAndWitness,
   strangerKnocks,
+  identityTwice,
   awayTooLong,
   damagedLog,
   damagedSnapshot,

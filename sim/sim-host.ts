@@ -12,8 +12,11 @@ export interface Listener {
   readonly self: PeerKey;
   readonly host: Host;
   readonly process: SimProcess;
+  readonly startedMs: number;
   /** Whether this peer is let in. */
   knows(peer: PeerKey): boolean;
+  /** Whether another process with that host's key came before it, and answers. */
+  isSecond(from: Host): boolean;
   receiveControl(from: PeerKey, message: Uint8Array): void;
   receiveGossip(from: PeerKey, topic: GossipTopic, payload: Uint8Array): void;
   answerKnock(from: Listener, request: Uint8Array, answer: (bytes: Uint8Array) => void): void;

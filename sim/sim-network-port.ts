@@ -3,7 +3,14 @@
 import { OperatingError } from '../src/core/errors.ts';
 import type { PeerKey } from '../src/core/ids.ts';
 import { invariant } from '../src/core/invariant.ts';
-import type { DataChannel, GossipTopic, Network, PeerAddress } from '../src/ports/ports.ts';
+import type {
+  DataChannel,
+  GossipTopic,
+  Knocker,
+  MixUp,
+  Network,
+  PeerAddress,
+} from '../src/ports/ports.ts';
 import { MAX_GOSSIP_BYTES, MAX_MESSAGE_BYTES } from '../src/ports/ports.ts';
 import type { ChannelEnd } from './sim-channel.ts';
 import { openPair } from './sim-channel.ts';
@@ -21,11 +28,16 @@ export class SimNetwork implements Network, Listener {
   readonly process: SimProcess;
   readonly host: Host;
   readonly #cable: Cable;
+  startedMs = 0;
   #isStarted = false;
   #peers = new Map<PeerKey, PeerAddress>();
+  #barred: ReadonlySet<PeerKey> = new Set();
   readonly #channels = new Set<ChannelEnd>();
   #onMessage: (peer: PeerKey, message: Uint8Array) => void = () => {};
-  #onKnock: ((peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>) | undefined;
+  #onKnock: ((from: Knocker, request: Uint8Array) => Promise<Uint8Array>) | undefined;
+  #onMixUp: (mixUp: MixUp) => void = () => {};
+  /** Who came first under each key; looked at only where hosts are copies of each other. */
+  readonly #firsts = new Map<PeerKey, Listener>();
   #onChannel: (channel: DataChannel) => void = () => {};
   #onGossip: (topic: GossipTopic, payload: Uint8Array) => void = () => {};
 
@@ -43,6 +55,7 @@ export class SimNetwork implements Network, Listener {
   start(): Promise<void> {
     if (this.process.isAlive) {
       this.#isStarted = true;
+      this.startedMs = this.#cable.world.nowMs;
       this.host.network = this;
     }
     return Promise.resolve();
@@ -71,7 +84,9 @@ export class SimNetwork implements Network, Listener {
 
   setPeers(peers: readonly PeerAddress[]): void {
     if (!this.process.isAlive) return;
-    this.#peers = new Map(peers.map((peer) => [peer.peer, peer]));
+    this.#barred = new Set(peers.filter((one) => one.isBarred === true).map(({ peer }) => peer));
+    const others = peers.filter((one) => one.isBarred !== true);
+    this.#peers = new Map(others.map((peer) => [peer.peer, peer]));
     for (const end of [...this.#channels]) if (!this.#peers.has(end.peer)) end.close();
   }
 
@@ -97,7 +112,9 @@ export class SimNetwork implements Network, Listener {
   }
 
   receiveControl(from: PeerKey, message: Uint8Array): void {
-    if (!this.isListening || !this.knows(from)) return;
+    if (!this.isListening) return;
+    if (this.#barred.has(from)) this.#tell({ kind: 'barred-came', peer: from, address: '' });
+    if (!this.knows(from)) return;
     this.#cable.world.schedule(0, this.process, () => this.#onMessage(from, message));
   }
 
@@ -126,8 +143,34 @@ export class SimNetwork implements Network, Listener {
     });
   }
 
-  onKnock(fn: (peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>): void {
+  onKnock(fn: (from: Knocker, request: Uint8Array) => Promise<Uint8Array>): void {
     this.#onKnock = fn;
+  }
+
+  onMixUp(fn: (mixUp: MixUp) => void): void {
+    this.#onMixUp = fn;
+  }
+
+  /** As the real one judges (p2p/second-process.ts): the first one stays as long as it answers. */
+  isSecond(from: Host): boolean {
+    const now = from.network;
+    if (!this.#cable.hasCopies || now === undefined || !this.knows(from.peer)) return false;
+    const first = this.#firsts.get(from.peer) ?? this.#cable.earliestOf(from.peer);
+    const isAlive =
+      first !== undefined &&
+      first.host.network === first &&
+      this.#cable.isReachable(this.host, first.host, 'control');
+    if (first === now || !isAlive) {
+      this.#firsts.set(from.peer, now);
+      return false;
+    }
+    const { peer, address } = from;
+    this.#tell({ kind: 'identity-twice', peer, address });
+    return true;
+  }
+
+  #tell(mixUp: MixUp): void {
+    this.#cable.world.schedule(0, this.process, () => this.#onMixUp(mixUp));
   }
 
   answerKnock(from: Listener, request: Uint8Array, answer: (bytes: Uint8Array) => void): void {
@@ -135,7 +178,8 @@ export class SimNetwork implements Network, Listener {
     this.#cable.world.schedule(0, this.process, () => {
       const handler = this.#onKnock;
       if (handler === undefined) return;
-      handler(from.self, request).then(
+      const { peer, address } = from.host;
+      handler({ peer, address, isSecond: this.isSecond(from.host) }, request).then(
         (bytes) => {
           if (this.#cable.isReachable(this.host, from.host, 'control')) answer(bytes.slice());
         },
@@ -162,8 +206,9 @@ export class SimNetwork implements Network, Listener {
       world.schedule(this.#cable.roundTripMs(this.host, to), this.process, () => {
         if (!this.#cable.isReachable(this.host, to, 'data')) fail('unreachable', DIAL_TIMEOUT_MS);
         else if (to.network === undefined) fail('refused', 0);
-        else if (!to.network.knows(this.self)) fail('unreachable', 0);
-        else resolve(this.#pairWith(to.network));
+        else if (!to.network.knows(this.self) || to.network.isSecond(this.host)) {
+          fail('unreachable', 0);
+        } else resolve(this.#pairWith(to.network));
       });
     });
   }
@@ -198,9 +243,11 @@ export class SimNetwork implements Network, Listener {
     invariant(payload.length <= MAX_GOSSIP_BYTES, 'a gossip payload is at most MAX_GOSSIP_BYTES');
     if (!this.isListening) return;
     const copy = payload.slice();
-    this.#cable.gossip(this.host, copy.length, (to) =>
-      to.network?.receiveGossip(this.self, topic, copy),
-    );
+    this.#cable.gossip(this.host, copy.length, (to) => {
+      if (to.network?.isSecond(this.host) === false) {
+        to.network.receiveGossip(this.self, topic, copy);
+      }
+    });
   }
 
   onGossip(fn: (topic: GossipTopic, payload: Uint8Array) => void): void {

@@ -4,13 +4,15 @@
 // power, or behind a cut, is silent. See SIMULATOR.md, section 2.
 
 import type { PeerKey } from '../src/core/ids.ts';
-import type { Host } from './sim-host.ts';
+import type { Host, Listener } from './sim-host.ts';
 import { SimPaths } from './sim-paths.ts';
 import { SimPipe } from './sim-pipe.ts';
 import type { SimRandom } from './sim-random.ts';
 import { GOSSIP_DELIVERIES, type Traffic } from './traffic.ts';
 import type { World } from './world.ts';
 
+/** Processes that start within this time of each other race for their peers. */
+const SAME_START_MS = 1000;
 /** Mean delay of one gossip delivery. */
 const GOSSIP_MEAN_MS = 10;
 
@@ -35,6 +37,8 @@ export class Cable {
   readonly #gossipRandom: SimRandom;
   /** Counts what goes over the cable, when set. */
   traffic: Traffic | undefined;
+  /** Some hosts have the same key: the disk of one is a copy of that of another. */
+  hasCopies = false;
   /** Data channels that were opened, all together. */
   channelCount = 0;
   readonly #hosts = new Map<string, Host>();
@@ -56,7 +60,8 @@ export class Cable {
 
   addHost(host: Host): void {
     this.#hosts.set(host.name, host);
-    this.#hostOfPeer.set(host.peer, host);
+    if (this.#hostOfPeer.has(host.peer)) this.hasCopies = true;
+    else this.#hostOfPeer.set(host.peer, host);
     this.#hostOfAddress.set(host.address, host);
   }
 
@@ -66,6 +71,15 @@ export class Cable {
 
   hostOfPeer(peer: PeerKey): Host | undefined {
     return this.#hostOfPeer.get(peer);
+  }
+
+  /** Whom the others are in touch with; of two that started at about the same time each of them draws one. */
+  earliestOf(peer: PeerKey): Listener | undefined {
+    const living = this.hosts.flatMap((host) => (host.peer === peer ? (host.network ?? []) : []));
+    const [first, second] = living.sort((a, b) => a.startedMs - b.startedMs);
+    if (first === undefined || second === undefined) return first;
+    const isClose = second.startedMs - first.startedMs < SAME_START_MS;
+    return isClose && this.#random.chance(0.5) ? second : first;
   }
 
   hostOfAddress(address: string): Host | undefined {
@@ -114,7 +128,9 @@ export class Cable {
     if (link === undefined || link.isBroken) {
       link = this.makePipe(
         { plane: 'control', from: from.name, to: to.name },
-        (message) => to.network?.receiveControl(from.peer, message),
+        (message) => {
+          if (to.network?.isSecond(from) === false) to.network.receiveControl(from.peer, message);
+        },
         () => this.#links.delete(key),
       );
       this.#links.set(key, link);

@@ -65,7 +65,8 @@ export class SimNode {
   readonly #plan: NodePlan;
   #life: Life | undefined;
 
-  constructor(cable: Cable, number: number, plan: NodePlan) {
+  /** @param original whose key this host has: its disk is to be a copy of that one's */
+  constructor(cable: Cable, number: number, plan: NodePlan, original?: SimNode) {
     this.name = `node-${number}`;
     this.#cable = cable;
     this.#world = cable.world;
@@ -76,7 +77,7 @@ export class SimNode {
     this.disk = new SimDisk(this.#world, this.name);
     this.host = {
       name: this.name,
-      peer: `sim-peer-${number}` as PeerKey,
+      peer: original?.host.peer ?? (`sim-peer-${number}` as PeerKey),
       address: `/ip4/10.0.0.${number}/tcp/7000`,
       isPowered: true,
       network: undefined,

@@ -49,6 +49,8 @@ export class Stage {
   readonly #wrapPorts: WrapPorts;
   #clusterId: string | undefined;
   readonly viewChecker = new ViewChecker();
+  /** Nodes that a forced recovery left behind: what they know is no matter of this cluster any more. */
+  readonly leftBehind = new Set<SimNode>();
   readonly traceChecker = new TraceChecker();
   readonly #numberChecker = new NumberChecker();
   readonly volumes: GuestVolume[] = [];
@@ -75,6 +77,16 @@ export class Stage {
     return node;
   }
 
+  /** A host whose disk is a copy of that one's as it is now: the same identity, another address. Not started. */
+  addCopyOf(original: SimNode): SimNode {
+    const number = this.nodes.length + 1;
+    const zone = `z${this.nodes.indexOf(original) + 1}`;
+    const copy = new SimNode(this.cable, number, this.#plan(zone), original);
+    copy.disk.restore(original.disk.image());
+    this.nodes.push(copy);
+    return copy;
+  }
+
   #plan(zone: string): NodePlan {
     return {
       build: this.#build,
@@ -83,7 +95,7 @@ export class Stage {
       onView: (node, view, stateHash) => {
         // A node of another cluster is a stranger in this story: its log is its own.
         this.#clusterId ??= view.clusterId;
-        if (view.clusterId !== this.#clusterId) return;
+        if (view.clusterId !== this.#clusterId || this.leftBehind.has(node)) return;
         this.views.set(node.name, view);
         this.world.note(node.name, 'view', `e${view.epoch} i${view.index} ${stateHash}`);
         const wrong = this.viewChecker.note(node.name, view, stateHash);

@@ -103,9 +103,10 @@ class SheepNode implements NodeHandle {
       if (this.#formed === undefined) channel.close();
       else this.#formed.serve(channel);
     });
-    network.onKnock((peer, bytes) =>
-      answerKnock({ ...this.#door(), view: this.view() }, peer, bytes),
+    network.onKnock((from, bytes) =>
+      answerKnock({ ...this.#door(), view: this.view() }, from, bytes),
     );
+    network.onMixUp((mixUp) => this.#formed?.noteMixUp(mixUp));
     if (superblock.node !== undefined) {
       const known = loadMemberBook(this.#ports.disk, this.#ports.trace);
       this.#formed = await this.#form(superblock, known);

@@ -1,9 +1,15 @@
 // A node's care for its copies, as its fronts see it: scrubs on command, and how the copies of all members are, asked of
 // each of them when a person wants to know. Nothing is sent while nobody asks.
 
-import { MAX_TOLD_OBJECTS, MAX_TOLD_SECTORS, type NodeCondition } from './core/condition.ts';
+import {
+  MAX_TOLD_OBJECTS,
+  MAX_TOLD_SECTORS,
+  type NodeCondition,
+  type NodeSpace,
+} from './core/condition.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
+import type { KnownMixUp } from './core/mix-up.ts';
 import type { ScrubSettings } from './core/scrub.ts';
 import type { ClusterView } from './core/view.ts';
 import { type PeerRequests, requestFrame } from './datapath/context.ts';
@@ -24,6 +30,8 @@ export interface CareContext {
   readonly scrub: ScrubDuties;
   readonly view: () => ClusterView | undefined;
   readonly datapath: () => Datapath | undefined;
+  readonly mixUps: () => readonly KnownMixUp[];
+  readonly space: () => NodeSpace;
 }
 
 export class CopyCare {
@@ -37,7 +45,7 @@ export class CopyCare {
 
   /** How this node's copies are. */
   condition(): NodeCondition {
-    const { self, datapath, scrub } = this.#context;
+    const { self, datapath, scrub, mixUps, space } = this.#context;
     const { repairer, scrubber, cacheLosses } = datapath() ?? {};
     const { repairs } = scrub;
     const unhealed = repairer?.unhealed(MAX_TOLD_OBJECTS) ?? [];
@@ -57,6 +65,8 @@ export class CopyCare {
       differences: scrubber?.differences(MAX_TOLD_OBJECTS) ?? [],
       scrubLate: scrub.status().late,
       cacheLosses: cacheLosses?.all ?? [],
+      mixUps: mixUps(),
+      space: space(),
     };
   }
 
@@ -104,15 +114,16 @@ export class CopyCare {
 export function makeCopyCare(options: {
   readonly self: NodeId;
   readonly ports: Ports;
-  readonly store: ObjectStore;
+  readonly store: ObjectStore & { readonly usedBytes: number; readonly objectCount: number };
   readonly settings: ScrubSettings;
   readonly peers: PeerRequests;
   readonly view: () => ClusterView | undefined;
   readonly datapath: () => Datapath | undefined;
+  readonly mixUps: () => readonly KnownMixUp[];
   readonly isFree: () => boolean;
   readonly changed: () => void;
 }): CopyCare {
-  const { self, ports, settings, peers, view, store, datapath, isFree, changed } = options;
+  const { self, ports, settings, peers, view, store, datapath, isFree, changed, mixUps } = options;
   const { disk, clock, trace } = ports;
   const scrub = new ScrubDuties({
     disk,
@@ -124,5 +135,10 @@ export function makeCopyCare(options: {
     isFree,
     changed,
   });
-  return new CopyCare({ self, trace, peers, view, datapath, scrub });
+  const space = (): NodeSpace => {
+    const { totalBytes, freeBytes } = disk.space();
+    const { usedBytes, objectCount: objects } = store;
+    return { totalBytes, freeBytes, usedBytes, objects, appliedIndex: view()?.index ?? 0 };
+  };
+  return new CopyCare({ self, trace, peers, view, datapath, scrub, mixUps, space });
 }

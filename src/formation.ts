@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Agreement } from './agreement/agreement.ts';
+import { isGivenUp } from './core/cluster-settings.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import type { ClusterId, Incarnation, MapIndex, NodeId, PeerKey } from './core/ids.ts';
 import {
@@ -17,9 +18,9 @@ import type { EntryBody, LogEntry } from './core/log-entry.ts';
 import { decodeToken, encodeToken, type JoinToken } from './core/token.ts';
 import { OBJECT_BYTES } from './core/units.ts';
 import type { ClusterView } from './core/view.ts';
-import { whyRetired } from './formed-errors.ts';
+import { identityTaken, whyGivenUp, whyRetired } from './formed-errors.ts';
 import type { FormatOptions } from './node-handle.ts';
-import type { Clock, Network, PeerAddress, Random, Trace } from './ports/ports.ts';
+import type { Clock, Knocker, Network, PeerAddress, Random, Trace } from './ports/ports.ts';
 import type { RaftLog } from './storage/raft-log.ts';
 import {
   decodeJoinReply,
@@ -183,6 +184,7 @@ export async function knockAt(
   address: string,
   token: JoinToken,
   place: Place,
+  timeoutMs = KNOCK_TIMEOUT_MS,
 ): Promise<JoinReply> {
   const { clusterId, inviteId, secret } = token;
   const addresses = network.addresses();
@@ -191,7 +193,7 @@ export async function knockAt(
     ...{ zone: place.zone, weight: place.weight, isWitness: place.isWitness ?? false },
     ...PROTOCOL,
   });
-  return decodeJoinReply(await network.knock(address, request, KNOCK_TIMEOUT_MS));
+  return decodeJoinReply(await network.knock(address, request, timeoutMs));
 }
 
 /** What a member needs to answer a knock. */
@@ -205,16 +207,17 @@ export interface Doorkeeper {
 /** The member's side: a stranger with a good token becomes a member of the log. Refusals are told on both sides. */
 export async function answerKnock(
   door: Doorkeeper,
-  peer: PeerKey,
+  from: Knocker,
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
   try {
-    return encodeJoinReply(await admit(door, peer, bytes));
+    return encodeJoinReply(await admit(door, from, bytes));
   } catch (error) {
     const code = error instanceof OperatingError ? error.code : 'refused';
     const text = hasCode(error, 'bad-frame') ? unreadable(bytes) : messageOf(error);
     const short = text.slice(0, MAX_REFUSAL_CHARS).toWellFormed();
-    door.trace.warn('knock.refused', { peer, code, reason: short });
+    const { peer, address } = from;
+    door.trace.warn('knock.refused', { peer, address, code, reason: short });
     return encodeJoinReply({ type: 'refused', code, text: short });
   }
 }
@@ -224,19 +227,16 @@ function unreadable(bytes: Uint8Array): string {
   return `the versions do not fit: a knock of format ${bytes[0] ?? 0}, here ${KNOCK_VERSION}; protocol ${oldest} to ${newest}`;
 }
 
-async function admit(door: Doorkeeper, peerKey: PeerKey, bytes: Uint8Array): Promise<JoinReply> {
+async function admit(door: Doorkeeper, from: Knocker, bytes: Uint8Array): Promise<JoinReply> {
   const { view, agreement, clock } = door;
+  const { peer: peerKey } = from;
   if (view === undefined || agreement === undefined) {
     throw new OperatingError('not-formatted', 'this node has no cluster yet');
   }
   const knock = decodeJoinRequest(bytes);
   checkKnock(view, knock);
   const { inviteId, secret, addresses, zone, weight, isWitness } = knock;
-  const former = [...view.retired.values()].find((one) => one.peerKey === peerKey);
-  if (former !== undefined) {
-    const why = whyRetired(former.node, former.how);
-    throw new OperatingError('gone', `${why}; an empty data directory joins as a new node`);
-  }
+  refuseUnwanted(view, from);
   const secretHash = hashOfSecret(secret);
   const dateMs = clock.date();
   const invite = parseInvite(view.settings.get(INVITE_PREFIX + inviteId));
@@ -258,6 +258,21 @@ async function admit(door: Doorkeeper, peerKey: PeerKey, bytes: Uint8Array): Pro
   const result = await agreement.propose(body, JOIN_PROPOSE_MS);
   if (result.value === 0) throw new OperatingError('refused', result.detail);
   return { type: 'joined', node: result.value as NodeId, clusterId: view.clusterId, members };
+}
+
+/** Whose identity never comes back, and whose identity is another process's. */
+function refuseUnwanted(view: ClusterView, { peer, isSecond }: Knocker): void {
+  const former = [...view.retired.values()].find(({ peerKey }) => peerKey === peer);
+  const known = view.memberByKey(peer);
+  if (known !== undefined && isSecond) throw identityTaken(known);
+  const why =
+    former !== undefined
+      ? whyRetired(former.node, former.how)
+      : known !== undefined && isGivenUp(view, known.node)
+        ? whyGivenUp(known.node)
+        : undefined;
+  if (why === undefined) return;
+  throw new OperatingError('gone', `${why}; an empty data directory joins as a new node`);
 }
 
 function checkKnock(view: ClusterView, knock: JoinRequest): void {

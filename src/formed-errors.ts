@@ -2,8 +2,8 @@
 
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
-import { NEW_IDENTITY, REPLACE_OR_FIND } from './core/remedies.ts';
-import type { Retired } from './core/view.ts';
+import { NEW_IDENTITY, ONE_OF_TWO, OTHER_HISTORY, REPLACE_OR_FIND } from './core/remedies.ts';
+import type { Member, Retired } from './core/view.ts';
 
 /** The disk is not the one that the map knows. */
 export function refusedDisk(detail: string): OperatingError {
@@ -24,6 +24,33 @@ export function retired(node: NodeId, how: Retired['how']): OperatingError {
   return new OperatingError('gone', whyRetired(node, how), {
     remedy: NEW_IDENTITY,
   });
+}
+
+/** A forced recovery went on without this voter (section 6): its disk knows another history. */
+export function whyGivenUp(node: NodeId): string {
+  return `n${node} was given up by a forced recovery: its disk knows another history of this cluster`;
+}
+
+/** What is decided by the log here is decided otherwise there: one of the two was forced (section 6). */
+export function otherHistory(self: NodeId, other: NodeId): OperatingError {
+  return new OperatingError(
+    'diverged',
+    `n${self} and n${other} have different histories of this cluster: one of them went on by a forced recovery without what the other one knows`,
+    { remedy: OTHER_HISTORY },
+  );
+}
+
+/** Two data directories with one key, both in use. */
+export function identityTaken({
+  node,
+  addresses,
+}: Pick<Member, 'node' | 'addresses'>): OperatingError {
+  const where = addresses[0] === undefined ? '' : ` at ${addresses[0]}`;
+  return new OperatingError(
+    'locked',
+    `another process has the identity of n${node}${where}: one data directory is a copy of the other`,
+    { remedy: ONE_OF_TWO },
+  );
 }
 
 /** Not an end: it tries again. */

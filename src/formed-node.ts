@@ -21,11 +21,12 @@ import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
 import { retired } from './formed-errors.ts';
 import { LockDuties } from './lock-duties.ts';
 import { MemberDesk } from './member-desk.ts';
+import { peersOf } from './mix-up-duties.ts';
 import { OwnLife } from './own-life.ts';
 import type { ControlRpc } from './p2p/control-rpc.ts';
 import { PeerClients } from './p2p/rpc-client.ts';
 import { serveChannel } from './p2p/rpc-server.ts';
-import type { DataChannel, PeerAddress, Ports } from './ports/ports.ts';
+import type { DataChannel, MixUp, PeerAddress, Ports } from './ports/ports.ts';
 import { RecoveryDuties } from './recovery-duties.ts';
 import { RecoveryWatch } from './recovery-watch.ts';
 import { SideDuties } from './side-duties.ts';
@@ -245,7 +246,8 @@ export class FormedNode {
 
   #makeCare({ ports, store, scrub: settings, send }: FormedOptions): CopyCare {
     const isFree = (): boolean => this.isUp && this.recovery.isAtRest;
-    const look = { view: () => this.view, datapath: () => this.#datapath, isFree };
+    const mixUps = () => this.#side.mixUps.current;
+    const look = { view: () => this.view, datapath: () => this.#datapath, isFree, mixUps };
     const told = { settings, changed: () => send({ type: 'scrub.changed' }) };
     return makeCopyCare({ ...look, ...told, self: this.self, ports, store, peers: this.#peers });
   }
@@ -261,6 +263,11 @@ export class FormedNode {
   /** Replicas that writers say are slow (C1.7), as this node heard: voters are told. */
   get slowNodes(): readonly NodeId[] {
     return this.#side.slow.nodes;
+  }
+
+  /** The network met something that should not be. */
+  noteMixUp(mixUp: MixUp): void {
+    this.#side.mixUps.note(mixUp);
   }
 
   /** By catch-up, since this start. */
@@ -339,7 +346,8 @@ export class FormedNode {
     this.#space.stop();
     this.#side.stop();
     this.#peers.stop();
-    await this.agreement.sayFailing(reason, LAST_WORDS_MS);
+    const words = this.#life.maySayLast ? reason : undefined;
+    await this.agreement.sayFailing(words, LAST_WORDS_MS);
   }
 
   /** A member's own word is an alert that needs no second one. */
@@ -432,11 +440,8 @@ export class FormedNode {
   #adopt(view: ClusterView): void {
     const { network } = this.#options.ports;
     const areNew = view.members !== this.view?.members;
-    if (areNew) {
-      const others = [...view.members.values()].filter((member) => member.node !== this.self);
-      network.setPeers(others.map(({ peerKey, addresses }) => ({ peer: peerKey, addresses })));
-      this.#forgetFormerLives(view);
-    }
+    if (areNew || view.settings !== this.view?.settings) network.setPeers(peersOf(view, this.self));
+    if (areNew) this.#forgetFormerLives(view);
     if (this.#views === undefined) this.#serveFrom(view);
     else this.#views.set(view);
     const former = view.retired.get(this.self);

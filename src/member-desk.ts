@@ -3,7 +3,7 @@
 
 import type { Agreement } from './agreement/agreement.ts';
 import { MAX_REACH_ASKED, upMembers } from './agreement/ask-members.ts';
-import { OperatingError } from './core/errors.ts';
+import type { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
 import { DownTimes } from './core/life-plan.ts';
 import type { PartitionCas } from './core/log-entry.ts';
@@ -27,7 +27,7 @@ export interface MemberDeskOptions {
   /** Drops what this node has of lost partitions, durably. */
   readonly dropLost: (partitions: readonly PartitionCas[]) => Promise<void>;
   readonly onExitAsked: () => void;
-  /** This node is a member no more: it can not go on. */
+  /** This node is a member no more, or not alone: it can not go on. */
   readonly onRetired: (error: Error) => void;
 }
 
@@ -77,11 +77,17 @@ export class MemberDesk {
     this.#missing = bounded.filter((node) => !reached.has(node));
   }
 
-  /** Nobody answers: was this node retired while it was away? */
+  /** Nobody answers: was this node retired while it was away, or is another process it by now? */
   async endIfRetired(): Promise<void> {
     const { view, self, onRetired } = this.#options;
-    const reason = await this.#retirement.ask(view(), self);
-    if (reason !== undefined) onRetired(new OperatingError('gone', reason));
+    const refusal = await this.#retirement.ask(view(), self);
+    if (refusal !== undefined) onRetired(refusal);
+  }
+
+  /** The same at a start, of several members: two histories, or two processes, must not run side by side. */
+  refusalAtStart(): Promise<OperatingError | undefined> {
+    const { view, self } = this.#options;
+    return this.#retirement.askAll(view(), self);
   }
 
   /** What an operator decides of the members. */
@@ -97,6 +103,8 @@ export class MemberDesk {
       propose: (body) => agreement.propose(body),
       askToExit: (node) => (node === self ? exitSoon() : agreement.askToExit(node)),
       reachOf: (nodes) => agreement.reachOf(nodes),
+      leaderAmong: (nodes) => agreement.leaderAmong(nodes),
+      learn: () => agreement.catchUp(),
       lookForVoters: () => this.lookForVoters('all'),
       catchUp: () => agreement.readCurrent(),
       hasLeader: () => this.#hasLeader,

@@ -32,7 +32,7 @@ export function statusOf(source: StatusSource): NodeStatus {
       used: formed?.store.usedBytes ?? 0,
     },
     objects: formed?.store.objectCount ?? 0,
-    disputedIndex: formed?.agreement.disputedIndex ?? 0,
+    disputedIndex: formed?.agreement.auditor.disputedIndex ?? 0,
     splitFrom: formed?.agreement.driver.splitFrom ?? [],
     slowNodes: formed?.slowNodes ?? [],
     catchUp: {

@@ -4,13 +4,14 @@
 import type { Agreement } from './agreement/agreement.ts';
 import type { Prober } from './agreement/prober.ts';
 import { wouldStay } from './agreement/return-check.ts';
+import type { OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import type { ApplyResult } from './core/log-entry.ts';
 import { heldKey } from './core/recovery-settings.ts';
 import { isOlderImage, witnessesOf } from './core/sightings.ts';
 import type { ClusterView, Member } from './core/view.ts';
-import { refusedDisk, waitingFor } from './formed-errors.ts';
+import { identityTaken, otherHistory, refusedDisk, waitingFor } from './formed-errors.ts';
 import type { MemberDesk } from './member-desk.ts';
 import { DEFAULT_CREDITS_BYTES } from './p2p/channel-rules.ts';
 import type { Ports } from './ports/ports.ts';
@@ -44,8 +45,13 @@ export class OwnLife {
   readonly #parts: OwnLifeParts;
   /** The incarnation that this process started with; later ones go on from it (C4.2). */
   readonly #firstLife: Incarnation;
+  /** Where this process said that it is: one list unless the host's addresses changed between two tries. */
+  readonly #saidAddresses = new Set<string>();
+  /** Members were asked whether this node is wanted. */
+  #hasRung = false;
   /** This process asked to be called up. A map that knows its life before that knows it of another image of this disk. */
   #hasAsked = false;
+  #isTwice = false;
   /** The life that the map declined last, from which it was to go on, and when it may be proposed again. */
   #declined: { incarnation: number; continues: number; untilMs: number } | undefined;
 
@@ -67,6 +73,11 @@ export class OwnLife {
     );
   }
 
+  /** Last words end whoever is up in this life: it must not be another process, of a copy of this disk. */
+  get maySayLast(): boolean {
+    return this.#me?.state === 'down' || (this.#hasAsked && !this.#isTwice);
+  }
+
   /** True once this node has applied that its present process is up, also while a later life of it is announced. */
   get isAnnounced(): boolean {
     return this.#hasAsked && (this.#me?.incarnation ?? 0) >= this.#firstLife;
@@ -75,7 +86,11 @@ export class OwnLife {
   /** C4.2, C4.3: gets this life called up by the map. */
   async announce(): Promise<void> {
     const { self, superblock, ports, agreement, desk, store } = this.#parts;
+    await this.#askWhetherWanted();
     const isCaughtUp = await agreement.catchUp();
+    // Again, for who had no view before it heard of the log.
+    await this.#askWhetherWanted();
+    await this.#compareHistories();
     await desk.lookForVoters();
     if (!isCaughtUp && !this.#isSoleVoter()) {
       await desk.endIfRetired();
@@ -93,12 +108,14 @@ export class OwnLife {
     await this.#tellHold();
     if (this.#wasDeclined(continues)) throw waitingFor('the map to call this node up');
     this.#hasAsked = true;
+    const addresses = ports.network.addresses();
+    this.#saidAddresses.add(addresses.join());
     const result = await agreement.propose(
       {
         type: 'nodeUp',
         node: self,
         incarnation: superblock.incarnation,
-        addresses: ports.network.addresses(),
+        addresses,
         storeGeneration: superblock.storeGeneration,
         journalSeq: store.journalSequence,
         continues,
@@ -107,7 +124,39 @@ export class OwnLife {
       ANNOUNCE_PROPOSE_MS,
     );
     this.#noteAnswer(result, continues);
+    this.#endIfTwice();
     if (this.isDisowned) throw waitingFor('the map to call this node up');
+  }
+
+  /** Once, and only of what was a member before: a joiner was let in just now. */
+  async #askWhetherWanted(): Promise<void> {
+    const me = this.#me;
+    if (this.#hasRung || me === undefined || me.state === 'joined') return;
+    this.#hasRung = true;
+    const refusal = await this.#parts.desk.refusalAtStart();
+    if (refusal !== undefined) this.#end(refusal);
+  }
+
+  /** For good: whoever announces waits from now on, until the process has ended. */
+  #end(reason: OperatingError): never {
+    this.#parts.onFatal(reason);
+    throw reason;
+  }
+
+  /** Before this life is announced: what it brings with it must be of this history (section 6). */
+  async #compareHistories(): Promise<void> {
+    const { agreement, self } = this.#parts;
+    if (this.#hasAsked) return;
+    const by = await agreement.contradictedBy();
+    if (by !== undefined) this.#end(otherHistory(self, by));
+  }
+
+  /** This life is up by the map, and somewhere else: two copies of one disk began the same life at once. */
+  #endIfTwice(): void {
+    const me = this.#me;
+    if (me === undefined || this.isDisowned || this.#saidAddresses.has(me.addresses.join())) return;
+    this.#isTwice = true;
+    this.#end(identityTaken(me));
   }
 
   /** Before the map calls this node up, and gives it partitions to join: whether it was started with recovery held. */

@@ -57,14 +57,20 @@ export async function unsafeRecover(args: readonly string[], terminal: Terminal)
   }
 }
 
-function warningText({ node, view, plan, others }: ForcedRecovery): string {
+function warningText({ node, view, plan, others, bystanders }: ForcedRecovery): string {
   const voters = view.voters.map((voter) => {
     if (voter === node) return `  n${voter}  this directory\n`;
     return `  n${voter}  ${others.includes(voter) ? 'there' : 'NOT THERE'}\n`;
   });
+  const names = bystanders.map((one) => `n${one}`).join(', ');
+  const ask =
+    names === ''
+      ? ''
+      : `${names} ${bystanders.length === 1 ? 'is' : 'are'} there and did not vote when this log ended. If the voters were replaced\n` +
+        'since, the cluster lives: ask there first (dog cluster info).\n\n';
   const losses = plan.mayLose.map((one) => `  - ${one}\n`);
   return (
-    `Cluster ${view.name}, node n${node}. Voters (${plan.needed} are needed):\n${voters.join('')}\n` +
+    `Cluster ${view.name}, node n${node}. Voters (${plan.needed} are needed):\n${voters.join('')}\n${ask}` +
     `This makes n${node} the only voter. IT CAN NOT BE UNDONE. What may be lost:\n${losses.join('')}\n` +
     'A lost voter that ever starts again on its old disk would be of another history:\n' +
     'see to it that it never does.\n\n'

@@ -1,5 +1,5 @@
 // The small cares of a formed node, each in a file of its own, started and stopped together: older images of disks, the
-// book of members, load, slow replicas. None of them serves a block.
+// book of members, load, slow replicas, mix-ups. None of them serves a block.
 
 import type { Agreement } from './agreement/agreement.ts';
 import { BookDuties } from './book-duties.ts';
@@ -7,6 +7,7 @@ import type { Incarnation, NodeId } from './core/ids.ts';
 import type { ClusterView } from './core/view.ts';
 import { ImageDuties } from './image-duties.ts';
 import { LoadDuties } from './load-duties.ts';
+import { MixUpDuties } from './mix-up-duties.ts';
 import type { Ports } from './ports/ports.ts';
 import { SlowDuties } from './slow-duties.ts';
 
@@ -27,10 +28,12 @@ export class SideDuties {
   readonly book: BookDuties;
   readonly load: LoadDuties;
   readonly slow: SlowDuties;
+  readonly mixUps: MixUpDuties;
 
   constructor(context: SideContext) {
     const { clock, trace, disk } = context.ports;
     const { self, view, agreement, incarnation, isUp, lagMs, isDistrustful } = context;
+    this.mixUps = new MixUpDuties({ clock, agreement, view });
     this.book = new BookDuties({ self, clock, trace, disk, view });
     this.images = new ImageDuties({ self, clock, trace, disk, isUp, view, agreement });
     this.slow = new SlowDuties({ clock, trace, view, agreement, isDistrustful });

@@ -5,6 +5,7 @@
 import { givenUpKey } from './core/cluster-settings.ts';
 import { applyEntry, emptyState, viewOf } from './core/cluster-state.ts';
 import { OperatingError } from './core/errors.ts';
+import { historyKey } from './core/history.ts';
 import type { Incarnation, MapIndex, NodeId } from './core/ids.ts';
 import type { LogEntry } from './core/log-entry.ts';
 import type { ClusterState } from './core/state.ts';
@@ -17,6 +18,14 @@ import { openRaftLog } from './storage/raft-log-open.ts';
 import { openSuperblock } from './storage/superblock.ts';
 
 const SUPERBLOCK_PATH = 'superblock';
+/**
+ * The forced history begins this many terms later, and up to as many more by a draw: the lost voters, or another forced
+ * recovery, never get an entry with its index and its term. That is how two histories are told apart.
+ */
+export const FORCED_TERMS = 2 ** 20;
+
+/** Members beside the voters that are looked for. */
+const MAX_BYSTANDERS = 64;
 
 /** A data directory, opened for this and for nothing else. */
 export interface ForcedRecovery {
@@ -25,6 +34,8 @@ export interface ForcedRecovery {
   readonly plan: RecoverPlan;
   /** Voters that are there, this node not counted. */
   readonly others: readonly NodeId[];
+  /** Members that are there and do not vote by this node's log. If the voters were replaced since, they know. */
+  readonly bystanders: readonly NodeId[];
   /** Voters that are not there: what the cluster goes on without. */
   readonly lost: readonly NodeId[];
   /** Makes this node the only voter; durable when it resolves. */
@@ -57,13 +68,16 @@ export async function openForRecovery(
   try {
     const view = viewOf(stateOf(log));
     const last = log.base.index + log.entries.length;
-    const others = await reachable(view, node, isThere);
+    const others = await reachable(view, node, view.voters, isThere);
+    const rest = [...view.members.keys()].filter((member) => !view.voters.includes(member));
+    const bystanders = await reachable(view, node, rest.slice(0, MAX_BYSTANDERS), isThere);
     const reached = new Map([[node, last], ...others.map((one) => [one, 0] as const)]);
     const plan = planOfRecovery(view, node, reached);
     checkMinority(view, node, others);
     const lost = view.voters.filter((voter) => voter !== node && !others.includes(voter));
-    const force = () => forceVoters(log, view, node, lost);
-    return { node, view, plan, others, lost, force, close };
+    const term = log.hardState.term + FORCED_TERMS + (random.u32() % FORCED_TERMS);
+    const force = () => forceVoters(log, view, { node, term, lost });
+    return { node, view, plan, others, bystanders, lost, force, close };
   } catch (error) {
     await close();
     throw error;
@@ -93,9 +107,10 @@ function stateOf(log: RaftLog): ClusterState {
 async function reachable(
   view: ClusterView,
   self: NodeId,
+  nodes: readonly NodeId[],
   isThere: (addresses: readonly string[]) => Promise<boolean>,
 ): Promise<readonly NodeId[]> {
-  const asked = view.voters
+  const asked = nodes
     .filter((node) => node !== self)
     .map(async (node) => {
       const isUp = await isThere(view.members.get(node)?.addresses ?? []);
@@ -115,22 +130,21 @@ function checkMinority(view: ClusterView, self: NodeId, others: readonly NodeId[
   });
 }
 
-/** The new set of voters, and a mark for each voter that was given up, which `dog cluster health` reads. */
+/** The new set of voters, a mark for each voter that was given up, and one that tells this history from others. */
 async function forceVoters(
   log: RaftLog,
   view: ClusterView,
-  node: NodeId,
-  lost: readonly NodeId[],
+  { node, term, lost }: { node: NodeId; term: number; lost: readonly NodeId[] },
 ): Promise<void> {
   const first = log.base.index + log.entries.length + 1;
-  const term = log.hardState.term + 1;
   const origin = { node: 0 as NodeId, incarnation: 0 as Incarnation, counter: 0 };
   const body = { type: 'votersForced', old: view.voters, next: [node], by: `n${node}` } as const;
   const marks = lost.map((voter) => {
     const value = `${view.members.get(voter)?.incarnation ?? 0}`;
     return { type: 'setting', key: givenUpKey(voter), value } as const;
   });
-  const entries = [body, ...marks].map((one, at): LogEntry => {
+  const history = { type: 'setting', key: historyKey(term), value: `${log.commit}` } as const;
+  const entries = [body, ...marks, history].map((one, at): LogEntry => {
     return { index: (first + at) as MapIndex, term, origin, body: one };
   });
   await new Promise<void>((resolve) => {
@@ -138,7 +152,7 @@ async function forceVoters(
       {
         hardState: { term, vote: 0 },
         entries,
-        commit: first + marks.length,
+        commit: first + entries.length - 1,
         ...(log.isMuted ? { unmutes: true } : {}),
       },
       resolve,

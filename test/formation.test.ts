@@ -10,7 +10,7 @@ import type { NodeId, PeerKey } from '../src/core/ids.ts';
 import type { EntryBody } from '../src/core/log-entry.ts';
 import { decodeToken, encodeToken } from '../src/core/token.ts';
 import { answerKnock, formatEntry, knockWith, makeInvite } from '../src/formation.ts';
-import type { Network } from '../src/ports/ports.ts';
+import type { Knocker, Network } from '../src/ports/ports.ts';
 import { Retirement } from '../src/retirement.ts';
 import { decodeJoinReply, encodeJoinRequest, MAX_REFUSAL_CHARS } from '../src/wire/messages.ts';
 import { SeededRandom } from './datapath/fake-clock.ts';
@@ -77,8 +77,13 @@ function member() {
   const clock = { date: () => 1000 };
   const world = { random: new SeededRandom(1), clock };
   const door = () => ({ agreement, view: view(), clock, trace });
-  const answer = async (bytes: Uint8Array) =>
-    decodeJoinReply(await answerKnock(door(), 'stranger' as PeerKey, bytes));
+  const stranger = {
+    peer: 'stranger' as PeerKey,
+    address: '/ip4/10.0.0.9/tcp/4000',
+    isSecond: false,
+  };
+  const answer = async (bytes: Uint8Array, from: Partial<Knocker> = {}) =>
+    decodeJoinReply(await answerKnock(door(), { ...stranger, ...from }, bytes));
   const invite = (wishes = {}) => makeInvite(agreement, view(), world, wishes);
   /** What a joiner's knock looks like on the network, answered by this member. */
   const network = (asked: string[] = [], isDead: (address: string) => boolean = () => false) =>
@@ -87,7 +92,7 @@ function member() {
       knock: async (address: string, request: Uint8Array) => {
         asked.push(address);
         if (isDead(address)) throw new OperatingError('unreachable', 'silence');
-        return answerKnock(door(), 'stranger' as PeerKey, request);
+        return answerKnock(door(), stranger, request);
       },
     }) as unknown as Network;
   return { state, proposed, answer, invite, network, view, refusals, clock, cell };
@@ -179,7 +184,8 @@ test('formation: versions that do not overlap are refused, and both sides are to
   const newer = encodeJoinRequest({ ...knock, oldest: 2, newest: 3 });
   const text = 'the versions do not fit: this cluster speaks protocol 1 to 1, the joiner 2 to 3';
   t.deepEqual(await answer(newer), { type: 'refused', code: 'unsupported', text });
-  t.deepEqual(refusals, [{ peer: 'stranger', code: 'unsupported', reason: text }]);
+  const address = '/ip4/10.0.0.9/tcp/4000';
+  t.deepEqual(refusals, [{ peer: 'stranger', address, code: 'unsupported', reason: text }]);
   const unknown = await answer(new Uint8Array([9, ...newer.subarray(1)]));
   t.regex(unknown.type === 'refused' ? unknown.text : '', /a knock of format 9, here 2/);
   t.is((await answer(encodeJoinRequest({ ...knock, oldest: 1, newest: 3 }))).type, 'joined');
@@ -212,7 +218,10 @@ test('formation: who was retired hears it, whatever it has in its hand; a member
   t.is(await ask(), undefined);
   t.is(proposed.length, 0, 'nothing is proposed for a member that only asks');
   cell.apply({ type: 'nodeLost', node: 4 as NodeId, by: 'test' });
-  t.regex((await ask()) ?? '', /n4 was forgotten by an operator/);
+  const refusal = await ask();
+  t.true(hasCode(refusal, 'gone'));
+  t.regex(refusal?.message ?? '', /n4 was forgotten by an operator/);
+  t.regex(refusal?.remedy ?? '', /empty data directory/);
 });
 
 test('formation: an invite that has ended opens nothing', async (t) => {
@@ -243,7 +252,7 @@ test('formation: a knock is always answered, whatever its bytes and however long
       clock: { date: () => 1 },
       trace: { warn: () => {} },
     },
-    'stranger' as PeerKey,
+    { peer: 'stranger' as PeerKey, address: '', isSecond: false },
     new Uint8Array(0),
   );
   t.like(decodeJoinReply(blank), { type: 'refused', code: 'not-formatted' });

@@ -107,6 +107,76 @@ test('unsafe-recover: one of three goes on when the others are lost with their d
   }
 });
 
+test('unsafe-recover: who comes back with the older history is refused and told why; nothing of it is mixed in', async (t) => {
+  const story = scenario('older-history', { nodes: 4, copies: 4 }, async (stage) => {
+    stage.viewChecker.mayForceVoters = true;
+    for (const warning of ['raft.violation', 'map.audit.differs']) {
+      stage.traceChecker.expected.add(`warn ${warning}`);
+    }
+    await stage.form();
+    const [one, two, three, four] = stage.nodes as [SimNode, SimNode, SimNode, SimNode];
+    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: one });
+    guest.writeForever();
+    await stage.run({ seconds: 1 });
+    await guest.stop();
+    const others = [two, three, four];
+    const numbers = others.map((node) => stage.numberOf(node));
+    stage.partition([one]);
+    const goOn = () => stage.leader !== undefined && stage.leader !== one;
+    await stage.until('the others go on', goOn, { seconds: 60 });
+    await stage.createVolume({ name: 'later', sizeMiB: 16, at: two });
+    for (let i = 0; i < 5; i += 1) {
+      await stage.operate(two, 'set', (admin) => admin.set('out-after', `${700 + i}s`));
+    }
+    const knows = (node: SimNode) => node.running().handle.view()?.volumeByName('later');
+    const know = () => others.every((node) => knows(node) !== undefined);
+    await stage.until('all others know it', know, { seconds: 10 });
+    for (const node of others) {
+      node.losePower();
+      node.mayFail = true;
+      stage.leftBehind.add(node);
+    }
+    stage.heal();
+    await one.stop();
+    await onDisk(stage, one, NOBODY, (recovery) => recovery.force());
+    stage.viewChecker.startAnew();
+    await one.start();
+    const isUp = () => one.running().handle.status().phase === 'up';
+    await stage.until('it goes on alone', isUp, { seconds: 60 });
+    const view = () => one.running().handle.view();
+    t.is(view()?.volumeByName('later'), undefined);
+
+    for (const node of others) await node.start();
+    const haveEnded = () => {
+      const left = others.filter((node) => node.isRunning);
+      const told = left.map((node) => {
+        const { phase, waitingFor, appliedIndex } = node.running().handle.status();
+        return `${node.name} is ${phase} at ${appliedIndex}, waits for ${waitingFor}`;
+      });
+      return left.length === 0 || told.join('; ');
+    };
+    await stage.until('they end', haveEnded, { seconds: 30 });
+    t.is(view()?.volumeByName('later'), undefined, 'nothing of theirs is known here');
+    const met = one.running().handle.inspect().condition?.mixUps ?? [];
+    const named = met.filter(({ kind }) => kind === 'other-history').map(({ node }) => node);
+    t.true(named.includes(numbers[0] as NodeId) && named.includes(numbers[1] as NodeId));
+
+    const areDown = () => others.every((node) => stage.memberOf(node)?.state === 'down');
+    await stage.until('they are down', areDown, { seconds: 60 });
+    for (const node of numbers) await stage.operate(one, 'forget', (admin) => admin.forget(node));
+    await stage.join(stage.addNode());
+    await stage.join(stage.addNode());
+    await stage.check.converges({ seconds: 120 });
+    guest.attach(one);
+    await stage.check.everyAcknowledgedWriteIsReadable(guest);
+    await stage.check.replicasAreIdentical();
+  });
+  const { buildNode } = await import('../src/build-node.ts');
+  for (const seed of [1, 2, 3]) {
+    t.is((await play(story, { build: buildNode, seed })).failure, undefined, `seed ${seed}`);
+  }
+});
+
 test('unsafe-recover: a directory of no cluster is left as it was', async (t) => {
   const story = scenario('nothing', { nodes: 1, copies: 1 }, async (stage) => {
     const [one] = stage.nodes as [SimNode];

@@ -36,6 +36,13 @@ export class ViewChecker {
     );
   }
 
+  /** A forced recovery goes on without what was said after it: another history, with indices of its own (section 6). */
+  startAnew(): void {
+    for (const said of [this.#hashAt, this.#epochs, this.#tokens, this.#configs, this.#lastView]) {
+      said.clear();
+    }
+  }
+
   /** A wiped disk is another node: what it said before counts no more. */
   forget(node: string): void {
     this.#lastView.delete(node);

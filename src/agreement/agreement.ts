@@ -3,6 +3,7 @@
 
 import { viewOf } from '../core/cluster-state.ts';
 import { OperatingError } from '../core/errors.ts';
+import { areOtherHistories } from '../core/history.ts';
 import type { Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, EntryBody, LogEntry } from '../core/log-entry.ts';
 import type { DiskWord } from '../core/sightings.ts';
@@ -21,6 +22,7 @@ import {
 import {
   CONTACT_TIMEOUT_MS,
   type Known,
+  leaderAmong,
   likelySources,
   NOTHING_SEEN,
   reachOf,
@@ -31,6 +33,7 @@ import {
 import { Auditor } from './audit.ts';
 import { Contact } from './contact.ts';
 import { readCurrent } from './current-read.ts';
+import { contradictedBy } from './history-check.ts';
 import { Learner } from './learner.ts';
 import { catchUpLog } from './log-catch-up.ts';
 import { MapNews } from './map-news.ts';
@@ -59,10 +62,12 @@ export class Agreement {
   readonly #news: MapNews;
   readonly #contact: Contact;
   readonly #snapshots: SnapshotDuties;
-  readonly #auditor: Auditor;
+  readonly auditor: Auditor;
   #view: ClusterView | undefined;
   #bootstrap: readonly PeerKey[];
   #digestTimer: TimerHandle | undefined;
+  /** Who gave this node entries, or a state, of another history. */
+  #contradictor: NodeId | undefined;
 
   constructor(options: AgreementOptions) {
     this.#options = options;
@@ -83,8 +88,10 @@ export class Agreement {
       pace: options.pace ?? NORMAL_PACE,
       ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
       expect: (snapshot) => this.learner.expect(snapshot),
+      isOtherHistory: (state) => areOtherHistories(this.learner.state, state),
+      onContradicted: (peer) => this.#noteSplit(peer),
     });
-    this.#auditor = new Auditor({
+    this.auditor = new Auditor({
       self,
       trace,
       voters: () => this.#view?.voters ?? [],
@@ -105,6 +112,7 @@ export class Agreement {
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#noteView(view),
       fetchSnapshot: (peer) => this.#snapshots.fetch(peer),
+      onContradicted: (peer) => this.#noteSplit(peer),
       onInstalled: (state) => {
         this.#proposer.noteInstalled(state);
         options.onJumped();
@@ -113,11 +121,7 @@ export class Agreement {
       ...(options.auditEvery === undefined ? {} : { auditEvery: options.auditEvery }),
     });
     this.#gossip = this.#makeGossip(options);
-    this.#news = new MapNews({
-      clock,
-      entries: (first, last) => log.entriesBetween(first, last),
-      publish: (delta) => this.#gossip.publishMap(delta),
-    });
+    this.#news = this.#makeNews(options);
     this.#contact = new Contact({
       self,
       clock,
@@ -203,11 +207,6 @@ export class Agreement {
       await pause(clock, HAND_OVER_LOOK_MS);
   }
 
-  /** See Auditor. */
-  get disputedIndex(): number {
-    return this.#auditor.disputedIndex;
-  }
-
   /** Tells everybody how loaded this node is. */
   publishStats(stats: Omit<Stats, 'counter'>): number {
     return this.#gossip.publishStats(stats);
@@ -226,6 +225,34 @@ export class Agreement {
       random,
       ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
       reach: (index, source) => this.learner.reach(index, source),
+    });
+  }
+
+  #makeNews({ clock, log }: AgreementOptions): MapNews {
+    return new MapNews({
+      clock,
+      entries: (first, last) => log.entriesBetween(first, last),
+      publish: (delta) => this.#gossip.publishMap(delta),
+    });
+  }
+
+  #noteSplit(peer: PeerKey): void {
+    const node = this.#view?.memberByKey(peer)?.node;
+    if (node === undefined) return;
+    this.#contradictor = node;
+    this.driver.noteSplit(node);
+  }
+
+  /** A member whose log is of another history than this node's; undefined: none that answers. See contradictedBy. */
+  async contradictedBy(): Promise<NodeId | undefined> {
+    const { self } = this.#options;
+    if (this.#contradictor !== undefined) return this.#contradictor;
+    const members = new Set([...this.#otherVoters(), ...upMembers(this.#view)]);
+    members.delete(self);
+    return contradictedBy({
+      last: this.driver.lastCommitted,
+      members: [...members],
+      ask: (...question) => this.#ask(...question),
     });
   }
 
@@ -265,13 +292,15 @@ export class Agreement {
   /**
    * Last words of a node that can not go on, to every other voter: whoever leads, or leads next, makes them known.
    * Resolves when all have heard, or after `timeoutMs`; never rejects. Nothing else is said or answered any more.
+   * @param reason undefined: it ends without a word
    */
-  async sayFailing(reason: string, timeoutMs: number): Promise<void> {
+  async sayFailing(reason: string | undefined, timeoutMs: number): Promise<void> {
     const { rpc, incarnation } = this.#options;
-    const said = reason.slice(0, MAX_REFUSAL_CHARS).toWellFormed();
+    const said = reason?.slice(0, MAX_REFUSAL_CHARS).toWellFormed();
     this.stop();
     rpc.onRequest(() => Promise.reject(new OperatingError('shutting-down', 'the node failed')));
     rpc.onNote(() => {});
+    if (said === undefined) return;
     const words = { type: 'failing', incarnation: incarnation(), reason: said } as const;
     await Promise.allSettled(
       this.#otherVoters().map((voter) => this.#ask(voter, words, timeoutMs)),
@@ -290,6 +319,11 @@ export class Agreement {
     const reached = await reachOf((...question) => this.#ask(...question), others);
     if (nodes.includes(self)) reached.set(self, log.commit);
     return reached;
+  }
+
+  /** Who of these members leads now. Never rejects. */
+  leaderAmong(nodes: readonly NodeId[]): Promise<NodeId | undefined> {
+    return leaderAmong((...question) => this.#ask(...question), nodes);
   }
 
   /** What these members saw of this node's disk (C1.9). Never rejects. */
@@ -393,7 +427,7 @@ export class Agreement {
     const { learner } = this;
     if (digest.applied > learner.applied) learner.pull(digest.applied, from);
     else if (digest.applied < learner.applied) this.#sendDigest(from);
-    this.#auditor.compare(from, digest.auditIndex, digest.auditHash);
+    this.auditor.compare(from, digest.auditIndex, digest.auditHash);
   }
 
   // ------------------------------------------------------------------------------------------- to the others

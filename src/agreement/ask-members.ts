@@ -15,6 +15,9 @@ export const MAX_REACH_ASKED = 64;
 /** How long a member may take to answer "are you there" (C1.3). */
 export const CONTACT_TIMEOUT_MS = 500;
 
+/** How long a leader may take to hear from its voters. */
+export const LEADER_TIMEOUT_MS = 1500;
+
 /** The answer of who saw nothing of a disk (C1.9). */
 export const NOTHING_SEEN: DiskWord = {
   storeGeneration: 0,
@@ -62,6 +65,18 @@ export async function reachOf(ask: Ask, nodes: readonly NodeId[]): Promise<Map<N
   };
   await Promise.allSettled(nodes.slice(0, MAX_REACH_ASKED).map(one));
   return reached;
+}
+
+/** Who of these members leads now, by the word of a majority of its voters (C2.3). */
+export async function leaderAmong(ask: Ask, nodes: readonly NodeId[]): Promise<NodeId | undefined> {
+  const asked = nodes.slice(0, MAX_REACH_ASKED).map(async (node) => {
+    const reply = await ask(node, { type: 'readIndex' }, LEADER_TIMEOUT_MS);
+    return reply.type === 'readIndex' ? node : undefined;
+  });
+  const answers = await Promise.allSettled(asked);
+  return answers
+    .flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    .find((node) => node !== undefined);
 }
 
 /** What these members saw of this node's disk (C1.9). */

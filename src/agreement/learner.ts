@@ -43,6 +43,8 @@ export interface LearnerOptions {
   readonly onView: (view: ClusterView) => void;
   /** Gets the newest snapshot of that node, which no longer has the entries; installs it where that helps. */
   readonly fetchSnapshot: (peer: PeerKey) => Promise<void>;
+  /** That node has otherwise what is committed here. */
+  readonly onContradicted: (peer: PeerKey) => void;
   /** The state jumped to that of a snapshot, before the view changes. */
   readonly onInstalled: (state: ClusterState) => void;
   /** At each audit point, with the state of that index. */
@@ -185,19 +187,30 @@ export class Learner {
     return this.#pulling;
   }
 
-  /** One question to one node: what is committed beyond what I have? Returns its commit index. */
+  /**
+   * One question to one node: what is committed beyond what I have? Returns its commit index. The last entry that both
+   * should have is asked for, too: of another history nothing is taken (A3).
+   */
   async pullOnce(source: PeerKey): Promise<number> {
-    const { ask, driver } = this.#options;
-    const from = (driver().commit + 1) as MapIndex;
-    const reply = await ask(source, { type: 'pull', from, maxBytes: PULL_BYTES }, PULL_TIMEOUT_MS);
+    const { driver, onContradicted } = this.#options;
+    const { commit, firstIndex } = driver();
+    const isKept = commit >= firstIndex;
+    let reply = await this.#askFrom(source, isKept ? commit : commit + 1);
+    if (isKept && reply.type === 'compacted') reply = await this.#askFrom(source, commit + 1);
     if (this.#isStopped) return 0;
     if (reply.type === 'compacted') {
       await this.#options.fetchSnapshot(source);
       return reply.commit;
     }
     if (reply.type !== 'entries') return 0;
-    driver().learn(reply.entries, reply.commit);
-    return reply.commit;
+    if (driver().learn(reply.entries, reply.commit)) return reply.commit;
+    onContradicted(source);
+    return 0;
+  }
+
+  #askFrom(source: PeerKey, index: number): Promise<ReplyBody> {
+    const body = { type: 'pull', from: index as MapIndex, maxBytes: PULL_BYTES } as const;
+    return this.#options.ask(source, body, PULL_TIMEOUT_MS);
   }
 
   async #run(first: PeerKey | undefined): Promise<void> {

@@ -176,9 +176,15 @@ export class RaftDriver {
     return this.#outcome;
   }
 
-  /** Entries that somebody knows to be committed, by gossip or pull. */
-  learn(entries: readonly LogEntry[], commit: number): void {
-    this.#feed({ type: 'commitLearned', entries, commit });
+  /** Entries that somebody knows to be committed, by gossip or pull. False: they contradict what is committed here. */
+  learn(entries: readonly LogEntry[], commit: number): boolean {
+    return this.#feed({ type: 'commitLearned', entries, commit });
+  }
+
+  /** The last entry that is committed here. */
+  get lastCommitted(): { readonly index: number; readonly term: number | undefined } {
+    const { commit } = this.#state;
+    return { index: commit, term: termAt(this.#state, commit) };
   }
 
   leaderGone(node: NodeId): void {
@@ -219,12 +225,14 @@ export class RaftDriver {
     this.#feed({ type: 'setLearners', nodes });
   }
 
-  #feed(event: RaftEvent): void {
-    if (this.#isStopped) return;
+  /** False where the event breaks a rule of Raft. */
+  #feed(event: RaftEvent): boolean {
+    if (this.#isStopped) return true;
     const { effects } = step(this.#state, event, { randomMs: (min, max) => this.#draw(min, max) });
     const isSplit = effects.some((effect) => effect.type === 'violation');
     if (isSplit && event.type === 'message') this.noteSplit(event.from);
     for (const effect of effects) this.#perform(effect);
+    return !isSplit;
   }
 
   #draw(min: number, max: number): number {

@@ -56,6 +56,9 @@ export interface SnapshotDutiesOptions {
   readonly driver: () => RaftDriver;
   readonly pace: SnapshotPace;
   readonly ask: (peer: PeerKey, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
+  /** Of another history than what is applied here: it must not be installed. */
+  readonly isOtherHistory: (state: ClusterState) => boolean;
+  readonly onContradicted: (peer: PeerKey) => void;
   /** It is on disk: the learner adopts it once the log says that it is committed. */
   readonly expect: (snapshot: MapSnapshot) => void;
 }
@@ -152,7 +155,7 @@ export class SnapshotDuties {
     this.#isFetching = true;
     try {
       const contents = await this.#fetchAll(peer);
-      if (contents !== undefined) await this.#install(contents);
+      if (contents !== undefined) await this.#install(contents, peer);
     } finally {
       this.#isFetching = false;
     }
@@ -202,10 +205,15 @@ export class SnapshotDuties {
   }
 
   /** Checked, durable, then told to the log, which says when it counts. */
-  async #install(contents: Uint8Array): Promise<void> {
-    const { driver, trace, expect } = this.#options;
+  async #install(contents: Uint8Array, peer: PeerKey): Promise<void> {
+    const { driver, trace, expect, isOtherHistory, onContradicted } = this.#options;
     const snapshot = decodeSnapshot(contents);
     const { base } = snapshot;
+    if (isOtherHistory(snapshot.state)) {
+      trace.warn('map.snapshot.refused', { peer, reason: 'it is of another history' });
+      onContradicted(peer);
+      return;
+    }
     if (base.index <= driver().commit || this.#snapshots.isWriting) return;
     await this.#snapshots.write(base.index, contents);
     if (this.#isStopped || base.index <= driver().commit) return;

@@ -9,6 +9,7 @@ import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
 import { addMemberRoutes } from './member-routes.ts';
+import { mixUpWarnings } from './mix-up-health.ts';
 import { addMoveRoutes, moveWarnings } from './move-routes.ts';
 import { addRecoveryRoutes, recoveryWarnings, sumOf } from './recovery-routes.ts';
 import {
@@ -117,11 +118,22 @@ async function lookForVoters(handle: NodeHandle): Promise<void> {
   await handle.admin().lookForVoters();
 }
 
+/** What this node knows without asking anybody. */
 function warningsOf(handle: NodeHandle): readonly Warning[] {
+  const mixUps = mixUpWarnings(viewOf(handle), [], handle.status().splitFrom);
+  return errorsFirst([...mixUps, ...ownWarnings(handle)]);
+}
+
+function ownWarnings(handle: NodeHandle): readonly Warning[] {
   const view = viewOf(handle);
   const admin = handle.admin();
   const fateOf = (node: NodeId) => admin.fate(node);
   return healthWarnings(view, handle.status(), clusterPartitions(view), fateOf);
+}
+
+function errorsFirst(all: readonly Warning[]): readonly Warning[] {
+  const isError = ({ severity }: Warning): boolean => severity === 'error';
+  return [...all.filter(isError), ...all.filter((warning) => !isError(warning))];
 }
 
 /** With what the members say of their copies, errors first. */
@@ -132,7 +144,7 @@ async function allWarnings(handle: NodeHandle): Promise<readonly Warning[]> {
     ...copyWarnings(view, conditions, Date.now()),
     ...moveWarnings(view, moves, Date.now()),
   ];
-  const all = [...warningsOf(handle), ...copies, ...recoveryWarnings(viewOf(handle))];
-  const isError = ({ severity }: Warning): boolean => severity === 'error';
-  return [...all.filter(isError), ...all.filter((warning) => !isError(warning))];
+  const mixUps = mixUpWarnings(view, conditions, handle.status().splitFrom);
+  const all = [...mixUps, ...ownWarnings(handle), ...copies, ...recoveryWarnings(view)];
+  return errorsFirst(all);
 }

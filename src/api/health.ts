@@ -3,6 +3,7 @@
 
 import type { PartitionCounts, Warning } from '../core/admin-shapes.ts';
 import { isGivenUp } from '../core/cluster-settings.ts';
+import { copiesText, counted } from '../core/count-text.ts';
 import { formatDuration } from '../core/duration.ts';
 import type { NodeId } from '../core/ids.ts';
 import { lossesOf, lostPartitions } from '../core/lost.ts';
@@ -40,13 +41,12 @@ export function healthWarnings(
   const found = [
     quorumLost(view, status),
     mapDiffers(status),
-    ...status.splitFrom.filter((node) => view.members.has(node)).map(mapSplit),
     lost(view),
     halted(partitions, missed, cure),
     degraded(view, partitions, missed, cure),
     ...givenUp.map(nodeGivenUp),
     ...down.filter((member) => member.failure === '').map((one) => nodeDown(one, fateOf(one.node))),
-    nodesOut(members.filter((member) => !givenUp.includes(member))),
+    ...members.filter((member) => !givenUp.includes(member)).map(nodeOut),
     ...down.map(failed),
     ...members.map(diskSpace),
     recoveryNoSpace(view, partitions),
@@ -67,12 +67,12 @@ export function policyWarnings(view: ClusterView, policy: Policy): readonly Warn
   if (up >= policy.copies) return [];
   const missing = policy.copies - up;
   const add = `start or add ${missing} more ${missing === 1 ? 'node' : 'nodes'}, or use fewer copies (-c ${up})`;
+  const live = `${up} of ${copiesText(policy.copies)} live`;
   if (up < policy.minCopies) {
-    const message = `halted: ${up} of ${policy.copies} copies live, writes need ${policy.minCopies}`;
+    const message = `halted: ${live}, writes need ${policy.minCopies}`;
     return [warn('HALTED', 'error', message, add)];
   }
-  const message = `degraded: ${up} of ${policy.copies} copies live`;
-  return [warn('DEGRADED', 'warning', message, add)];
+  return [warn('DEGRADED', 'warning', `degraded: ${live}`, add)];
 }
 
 /** One sentence each, for the end of `dog cluster info`. */
@@ -118,18 +118,21 @@ function quorumLost(view: ClusterView, status: NodeStatus): Warning | undefined 
   const missing = status.missingVoters.map(nodeLabel);
   if (missing.length === 0) {
     const message = 'no leader is known to this node: nothing can be decided';
-    const remedy = 'wait a few seconds, then look whether the voters are up';
-    return warn('QUORUM_LOST', 'error', message, remedy, view.voters.map(nodeLabel));
+    const voters = view.voters.map(nodeLabel);
+    const remedy = `wait a few seconds; if it stays so, look into the logs of the voters: ${voters.join(', ')}`;
+    return warn('QUORUM_LOST', 'error', message, remedy, voters);
   }
   const names = missing.join(', ');
   const { length } = view.voters;
-  const message = `${missing.length} of ${length} voters do not answer (${names}): nothing can be decided`;
+  const message = `${missing.length} of ${counted(length, 'voter')} ${missing.length === 1 ? 'does' : 'do'} not answer (${names}): nothing can be decided`;
   const remedy = `start ${names}; if they are lost for good: dog cluster recover force`;
   return warn('QUORUM_LOST', 'error', message, remedy, missing);
 }
 
 /** Ranges named in one message; the rest is counted. */
 const MAX_RANGES = 4;
+/** Names in one message; the rest is counted. */
+const MAX_NAMED = 10;
 
 function lost(view: ClusterView): Warning | undefined {
   const partitions = lostPartitions(view);
@@ -142,7 +145,7 @@ function lost(view: ClusterView): Warning | undefined {
   });
   const more = losses.length > MAX_RANGES ? ` and ${losses.length - MAX_RANGES} more volumes` : '';
   const what = losses.length === 0 ? 'no volume has a part in them' : texts.join('; ') + more;
-  const message = `no copy is left of ${partitions.length} partitions: ${what}; reads and writes there fail`;
+  const message = `no copy is left of ${counted(partitions.length, 'partition')}: ${what}; reads and writes there fail`;
   const remedy =
     'their nodes were retired for good; go on without: dog cluster recover accept-loss';
   return warn(
@@ -171,21 +174,14 @@ function mapDiffers({ disputedIndex }: NodeStatus): Warning | undefined {
   );
 }
 
-/** Two histories of one cluster run at once: after a forced recovery, or where a disk was copied. */
-function mapSplit(node: NodeId): Warning {
-  const name = nodeLabel(node);
-  const message = `${name} contradicts what is decided here: it runs another history of this cluster`;
-  const remedy = `stop the process of ${name} at once (after a forced recovery: the voter that was given up), then dog node forget ${name}; its host joins anew with an empty directory`;
-  return warn('MAP_SPLIT', 'error', message, remedy, [name]);
-}
-
 function halted(
   partitions: PartitionCounts,
   missed: readonly Member[],
   cure: string,
 ): Warning | undefined {
   if (partitions.halted === 0) return undefined;
-  const message = `${partitions.halted} of ${partitions.total} partitions have fewer live copies than writes need`;
+  const have = partitions.halted === 1 ? 'has' : 'have';
+  const message = `${partitions.halted} of ${partitions.total} partitions ${have} fewer live copies than writes need`;
   return warn('HALTED', 'error', message, cure, missed.map(nameOf));
 }
 
@@ -196,9 +192,12 @@ function degraded(
   cure: string,
 ): Warning | undefined {
   if (partitions.degraded === 0) return undefined;
-  const message = `${partitions.degraded} of ${partitions.total} partitions have fewer copies than asked for`;
+  const have = partitions.degraded === 1 ? 'has' : 'have';
+  const message = `${partitions.degraded} of ${partitions.total} partitions ${have} fewer copies than asked for`;
   const isCatchingUp = missed.length === 0 && view.members.size > 1;
-  const remedy = isCatchingUp ? 'wait for the catch-up, or add nodes' : cure;
+  const remedy = isCatchingUp
+    ? 'wait for the catch-up (dog node recovery tells how long), or add nodes'
+    : cure;
   return warn('DEGRADED', 'warning', message, remedy, missed.map(nameOf));
 }
 
@@ -229,12 +228,14 @@ function nextOf({ outInMs, maintenanceUntilMs, staysBecause }: MemberFate): stri
   return staysBecause === '' ? '' : `it is not called out: ${staysBecause}`;
 }
 
-function nodesOut(members: readonly Member[]): Warning | undefined {
-  const names = members.filter(({ standing }) => standing === 'out').map(nameOf);
-  if (names.length === 0) return undefined;
-  const message = `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} out: others hold the data`;
-  const remedy = `start it (and dog node in NODE where an operator called it out), or: dog node forget ${names[0]}`;
-  return warn('NODE_OUT', 'warning', message, remedy, names);
+function nodeOut(member: Member): Warning | undefined {
+  if (member.standing !== 'out') return undefined;
+  const name = nameOf(member);
+  const takeBack = member.outBy === 'operator' ? `take it back: dog node in ${name}` : '';
+  const start = member.state === 'down' ? `start ${name}` : '';
+  const ways = [start, takeBack].filter((way) => way !== '').join(', and ');
+  const remedy = `${ways === '' ? '' : `${ways}; or, `}if its disk is lost: dog node forget ${name}`;
+  return warn('NODE_OUT', 'warning', `${name} is out: others hold the data`, remedy, [name]);
 }
 
 /** It said itself why it ends. */
@@ -278,7 +279,8 @@ function recoveryNoSpace(view: ClusterView, partitions: PartitionCounts): Warnin
   const waiting = partitionsWithoutRoom(view);
   if (waiting.count === 0) return undefined;
   const names = [...waiting.nodes].sort((a, b) => a - b).map(nodeLabel);
-  const message = `${waiting.count} partitions wait for a copy: no room on ${names.join(', ')}`;
+  const wait = `${counted(waiting.count, 'partition')} ${waiting.count === 1 ? 'waits' : 'wait'}`;
+  const message = `${wait} for a copy: no room on ${names.join(', ')}`;
   const remedy = `free space on ${names.join(', ')}, make the disk larger, delete volumes, or add nodes`;
   return warn('RECOVERY_NO_SPACE', 'error', message, remedy, names);
 }
@@ -290,25 +292,32 @@ function quorumThin(view: ClusterView): Warning | undefined {
   const needed = Math.floor(view.voters.length / 2) + 1;
   if (up > needed) return undefined;
   const names = absent.map(nodeLabel);
-  const message = `${up} of ${view.voters.length} voters are up: one more lost stops decisions`;
+  const message = `${up} of ${view.voters.length} voters ${up === 1 ? 'is' : 'are'} up: one more lost stops decisions`;
   const remedy = `bring ${names.join(', ')} back, or add nodes: they are replaced in time`;
   return warn('QUORUM_THIN', 'warning', message, remedy, names);
 }
 
 function zonesFew(view: ClusterView, members: readonly Member[]): Warning | undefined {
-  const zones = new Set(members.map((member) => member.zone)).size;
+  const zones = [...new Set(members.map((member) => member.zone))].sort();
   const copies = mostCopies(view);
-  if (zones >= copies || members.length < copies) return undefined;
-  const message = `${zones} zones for ${copies} copies: some copies share a zone, or are missing where strict`;
-  return warn('ZONES_FEW', 'warning', message, 'add hosts or zones, or use fewer copies');
+  if (zones.length >= copies || members.length < copies) return undefined;
+  const there = `${counted(zones.length, 'zone')} (${zones.slice(0, MAX_NAMED).join(', ')})`;
+  const message = `${there} for ${copiesText(copies)}: some share a zone, or are missing where strict`;
+  const remedy = 'add hosts in other zones (sheep --zone), or use fewer copies';
+  return warn('ZONES_FEW', 'warning', message, remedy);
 }
 
 function deadLocks(view: ClusterView): Warning | undefined {
-  const names = [...view.volumes.values()]
-    .filter(({ lock }) => lock.state === 'held' && view.members.get(lock.node)?.state !== 'up')
-    .map((volume) => volume.name);
-  if (names.length === 0) return undefined;
-  const message = `held by a node that is down: ${names.slice(0, 10).join(', ')}`;
+  const dead = [...view.volumes.values()].filter(
+    ({ lock }) => lock.state === 'held' && view.members.get(lock.node)?.state !== 'up',
+  );
+  if (dead.length === 0) return undefined;
+  const named = dead.slice(0, MAX_NAMED).map(({ name, lock }) => {
+    return lock.state === 'held' ? `${name} (${nodeLabel(lock.node)})` : name;
+  });
+  const more = dead.length > MAX_NAMED ? ` and ${dead.length - MAX_NAMED} more` : '';
+  const message = `held by a node that is down: ${named.join(', ')}${more}`;
+  const names = dead.map(({ name }) => name);
   return warn('LOCK_DEAD', 'warning', message, 'attach it elsewhere: that takes it over', names);
 }
 

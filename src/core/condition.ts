@@ -1,7 +1,9 @@
-// What a node says of its copies when it is asked: what was repaired, what is not, what differs, how its scrubs are.
+// What a node says of itself when it is asked: of its copies what was repaired, what is not, what differs, how its scrubs
+// are; its space; and whom it met that should not be there.
 // Health (api/health.ts) is made of it.
 
 import type { NodeId, ObjectId, VolumeId } from './ids.ts';
+import type { KnownMixUp } from './mix-up.ts';
 import type { ScrubKind } from './scrub.ts';
 
 /** Objects named by one node at most; the counts tell of all. */
@@ -32,6 +34,17 @@ export interface CacheLoss {
   readonly dateMs: number;
 }
 
+/** What a node has room for, holds and knows. */
+export interface NodeSpace {
+  /** Of the file system that its data directory lies on. */
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** Of its copies. */
+  readonly usedBytes: number;
+  readonly objects: number;
+  readonly appliedIndex: number;
+}
+
 export interface NodeCondition {
   readonly node: NodeId;
   /** In the last day, also before the node's start. */
@@ -47,4 +60,8 @@ export interface NodeCondition {
   readonly scrubLate: readonly ScrubKind[];
   /** Since the node's start, the newest per volume. */
   readonly cacheLosses: readonly CacheLoss[];
+  /** Members that this one met where, or as, they should not be. */
+  readonly mixUps: readonly KnownMixUp[];
+  /** Undefined from a program that did not tell yet. */
+  readonly space: NodeSpace | undefined;
 }

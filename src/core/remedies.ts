@@ -14,5 +14,12 @@ export const REPLACE_OR_RESTORE = `${OTHERS}: ${REPLACE}; ${KEEP}, and restore w
 /** The cluster knows another disk of this node, or more of this one. */
 export const REPLACE_OR_FIND = `put back the disk that this node had last; or, ${OTHERS}: ${REPLACE}; ${KEEP}`;
 
+/** The same identity in two data directories. */
+export const ONE_OF_TWO =
+  'keep the data directory that the other process uses, and remove this one; a further host joins with an empty directory: sheep --join TOKEN';
+
 /** An operator retired the identity on it, or the cluster did. */
 export const NEW_IDENTITY = `start sheep --join TOKEN with an empty data directory: it joins as a new node; ${KEEP}`;
+
+/** The log of this disk is not that of the cluster. */
+export const OTHER_HISTORY = `if that one is of the cluster that is to live on: dog node forget this node there; ${NEW_IDENTITY}`;

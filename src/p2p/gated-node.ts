@@ -16,8 +16,12 @@ import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import type { PeerKey } from '../core/ids.ts';
-import type { Clock, TimerHandle } from '../ports/ports.ts';
+import type { Clock, Random, TimerHandle } from '../ports/ports.ts';
 import { beginsWithGreeting } from './greeting.ts';
+import { newAgent, SecondProcess } from './second-process.ts';
+
+/** The only protocol that is spoken with strangers. */
+export const JOIN_PROTOCOL = '/sheep/join/1';
 
 /** Connections of strangers at once; a further one is refused. */
 const MAX_STRANGERS = 16;
@@ -25,6 +29,8 @@ const MAX_STRANGERS = 16;
 const MAX_STRANGERS_PER_SECOND = 20;
 /** A stranger's connection is closed after this, in ms. */
 const STRANGER_LIFE_MS = 20_000;
+/** Whoever knocks with a member's key is judged within this time, or passes for its first process, in ms. */
+const JUDGED_WITHIN_MS = 2000;
 /** libp2p's own bounds, raised for clusters of hundreds that restart together (TRAPS 2.9). */
 const MAX_CONNECTIONS = 2500;
 const MAX_PENDING_CONNECTIONS = 256;
@@ -43,12 +49,23 @@ export interface GatedNodeOptions {
   readonly listen: string;
   readonly privateKey: PrivateKey;
   readonly clock: Clock;
+  readonly random: Random;
   readonly isMember: (peer: PeerKey) => boolean;
+  /** Somebody who is no member is connected. */
+  readonly onStranger: (peer: PeerKey, address: string) => void;
+  /** A second process has the key of a member whose first one lives; where it listens, or came from. */
+  readonly onSecond: (peer: PeerKey, address: string) => void;
 }
 
 export interface GatedNode {
   readonly node: Libp2p;
   readonly pubsub: GossipService;
+  /** A member's, and not that of a second process with its key. */
+  isTrusted(connection: Connection): boolean;
+  /** Of a second process with the key of a member that lives. */
+  isSecond(connection: Connection): boolean;
+  /** The same of a connection that may have come just now; bounded. */
+  provesSecond(connection: Connection): Promise<boolean>;
   /** An open connection that is not a stranger's. */
   connectionTo(peer: PeerKey): Connection | undefined;
   /** Lets us dial a peer that is no member, to knock there. */
@@ -113,17 +130,20 @@ class Strangers {
 }
 
 /** Gossipsub's view of the world: members only. */
-function membersOnly(registrar: Registrar, isMember: (peer: PeerKey) => boolean): Registrar {
+function membersOnly(
+  registrar: Registrar,
+  isTrusted: (connection: Connection) => boolean,
+): Registrar {
   const guardedHandler =
     (handler: StreamHandler): StreamHandler =>
     (stream, connection) => {
-      if (isMember(keyOf(connection.remotePeer))) return handler(stream, connection);
+      if (isTrusted(connection)) return handler(stream, connection);
       stream.abort(new DOMException('not a member', 'AbortError'));
     };
   const guardedTopology = (topology: Topology): Topology => ({
     ...topology,
     onConnect: (peer, connection) => {
-      if (isMember(keyOf(peer))) return topology.onConnect?.(peer, connection);
+      if (isTrusted(connection)) return topology.onConnect?.(peer, connection);
     },
   });
   const guarded: Partial<Registrar> = {
@@ -136,7 +156,7 @@ function membersOnly(registrar: Registrar, isMember: (peer: PeerKey) => boolean)
   return guarded as Registrar;
 }
 
-function gossipService(isMember: (peer: PeerKey) => boolean) {
+function gossipService(isTrusted: (connection: Connection) => boolean) {
   const create = gossipsub({
     // Noise proves the neighbour, the gater that it is a member; members are trusted not to forge each other's hints, for
     // nothing is decided by them. A signature would cost 2.7 ms at each delivery (docs/decisions/0033).
@@ -158,8 +178,18 @@ function gossipService(isMember: (peer: PeerKey) => boolean) {
       peerStore: components.peerStore,
       connectionManager: components.connectionManager,
       logger: components.logger,
-      registrar: membersOnly(components.registrar, isMember),
+      registrar: membersOnly(components.registrar, isTrusted),
     });
+}
+
+function judged(clock: Clock, seconds: SecondProcess, connection: Connection): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.setTimer(JUDGED_WITHIN_MS, resolve);
+    seconds.judged(connection).then(() => {
+      clock.clearTimer(timer);
+      resolve();
+    });
+  });
 }
 
 function forget(node: Libp2p, peer: PeerId): void {
@@ -167,9 +197,14 @@ function forget(node: Libp2p, peer: PeerId): void {
   node.peerStore.delete(peer).catch(() => undefined);
 }
 
-function createNode(options: GatedNodeOptions, connectionGater: ConnectionGater) {
+function createNode(
+  options: GatedNodeOptions,
+  connectionGater: ConnectionGater,
+  isTrusted: (connection: Connection) => boolean,
+) {
   return createLibp2p({
     start: false,
+    nodeInfo: { userAgent: newAgent(options.random) },
     privateKey: options.privateKey,
     addresses: { listen: [options.listen] },
     transports: [tcp()],
@@ -183,7 +218,61 @@ function createNode(options: GatedNodeOptions, connectionGater: ConnectionGater)
       maxParallelDials: MAX_PARALLEL_DIALS,
       reconnectRetries: 0,
     },
-    services: { identify: identify(), pubsub: gossipService(options.isMember) },
+    services: { identify: identify(), pubsub: gossipService(isTrusted) },
+  });
+}
+
+type Node = Awaited<ReturnType<typeof createNode>>;
+
+function secondsAmong(
+  node: () => Node,
+  strangers: Strangers,
+  options: GatedNodeOptions,
+): SecondProcess {
+  return new SecondProcess({
+    connectionsTo: (peer) => node().getConnections(peer),
+    askAgain: (connection, timeoutMs) =>
+      node().services.identify.identify(connection, { signal: AbortSignal.timeout(timeoutMs) }),
+    onSecond: (connection, listens) => {
+      strangers.add(connection);
+      // What it opened before it was known: a stranger has nothing but the knock.
+      for (const stream of connection.streams) {
+        if (stream.protocol === JOIN_PROTOCOL) continue;
+        stream.abort(new DOMException('a copy', 'AbortError'));
+      }
+      const address = listens ?? connection.remoteAddr.toString();
+      options.onSecond(keyOf(connection.remotePeer), address);
+    },
+  });
+}
+
+function watchConnections(
+  node: Node,
+  who: {
+    readonly strangers: Strangers;
+    readonly seconds: SecondProcess;
+    readonly options: GatedNodeOptions;
+  },
+): void {
+  const { strangers, seconds, options } = who;
+  const { isMember } = options;
+  node.addEventListener('peer:identify', ({ detail }) => {
+    const { connection, agentVersion, listenAddrs } = detail;
+    if (!isMember(keyOf(connection.remotePeer))) return;
+    seconds.note(connection, agentVersion ?? '', listenAddrs[0]?.toString());
+  });
+  node.addEventListener('connection:open', ({ detail }) => {
+    const peer = keyOf(detail.remotePeer);
+    if (isMember(peer)) return;
+    strangers.add(detail);
+    options.onStranger(peer, detail.remoteAddr.toString());
+  });
+  node.addEventListener('connection:close', ({ detail }) => {
+    strangers.remove(detail);
+    // The first process left: its second is no second any more, once it connects anew.
+    for (const c of node.getConnections(detail.remotePeer)) if (seconds.has(c)) closeQuietly(c);
+    // Or the peer store would remember every stranger that ever came.
+    if (!isMember(keyOf(detail.remotePeer))) forget(node, detail.remotePeer);
   });
 }
 
@@ -202,19 +291,21 @@ export async function createGatedNode(options: GatedNodeOptions): Promise<GatedN
     },
     denyInboundEncryptedConnection: (peer) => !isMember(keyOf(peer)) && !strangers.mayCome(),
   };
-  const node = await createNode(options, connectionGater);
-  node.addEventListener('connection:open', ({ detail }) => {
-    if (!isMember(keyOf(detail.remotePeer))) strangers.add(detail);
-  });
-  node.addEventListener('connection:close', ({ detail }) => {
-    strangers.remove(detail);
-    // Or the peer store would remember every stranger that ever came.
-    if (!isMember(keyOf(detail.remotePeer))) forget(node, detail.remotePeer);
-  });
+  const seconds = secondsAmong(() => node, strangers, options);
+  const isTrusted = (connection: Connection): boolean =>
+    isMember(keyOf(connection.remotePeer)) && !seconds.has(connection);
+  const node: Node = await createNode(options, connectionGater, isTrusted);
+  watchConnections(node, { strangers, seconds, options });
   const connections = () => node.getConnections();
   return {
     node,
     pubsub: node.services.pubsub,
+    isTrusted,
+    isSecond: (connection) => seconds.has(connection),
+    provesSecond: async (connection) => {
+      if (isMember(keyOf(connection.remotePeer))) await judged(clock, seconds, connection);
+      return seconds.has(connection);
+    },
     connectionTo: (peer) =>
       connections().find(
         (c) => keyOf(c.remotePeer) === peer && c.status === 'open' && !strangers.has(c),
@@ -232,7 +323,7 @@ export async function createGatedNode(options: GatedNodeOptions): Promise<GatedN
     meshOf: (topic) => (node.services.pubsub as unknown as Mesh).getMeshPeers(topic),
     promoteStrangers: () => {
       for (const c of strangers.all()) {
-        const isKnocking = c.streams.some((stream) => stream.protocol === '/sheep/join/1');
+        const isKnocking = c.streams.some((stream) => stream.protocol === JOIN_PROTOCOL);
         if (isMember(keyOf(c.remotePeer)) && !isKnocking) closeQuietly(c);
       }
     },

@@ -6,8 +6,8 @@
 
 import { privateKeyFromProtobuf } from '@libp2p/crypto/keys';
 import type { Connection, PeerId, Stream } from '@libp2p/interface';
-import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
+import { multiaddr } from '@multiformats/multiaddr';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import type { PeerKey } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
@@ -16,8 +16,10 @@ import {
   type Clock,
   type DataChannel,
   type GossipTopic,
+  type Knocker,
   MAX_GOSSIP_BYTES,
   MAX_MESSAGE_BYTES,
+  type MixUp,
   type Network,
   type PeerAddress,
   type Random,
@@ -28,12 +30,12 @@ import { answerChannel, askChannel, MAX_AGREEMENT_BYTES, readAnswer } from './ch
 import { ControlLink } from './control-link.ts';
 import { exchange, receiveMessages, receiveOne, sendLast } from './control-stream.ts';
 import { DataPlane, type DataTls } from './data-channel.ts';
-import { createGatedNode, type GatedNode } from './gated-node.ts';
+import { createGatedNode, type GatedNode, JOIN_PROTOCOL } from './gated-node.ts';
 import { LinkUse, MAX_KEPT_DIALS, neighboursOf } from './kept-links.ts';
-import { hostAndPort, isLoopback } from './multiaddr-parts.ts';
+import { MixUps, otherIdentity } from './mix-ups.ts';
+import { hostAndPort, isLoopback, peerOf, targetsOf, withoutPeer } from './multiaddr-parts.ts';
 
 const CONTROL_PROTOCOL = '/sheep/control/1';
-const JOIN_PROTOCOL = '/sheep/join/1';
 const CHANNEL_PROTOCOL = '/sheep/channel/1';
 const TOPICS: readonly GossipTopic[] = ['map', 'alerts', 'stats'];
 const TOPIC_PREFIX = '/sheep/1/';
@@ -48,8 +50,6 @@ const KNOCK_TIMEOUT_MS = 15_000;
 const MAX_CONTROL_STREAMS = 8;
 const MAX_CHANNEL_STREAMS = 32;
 const KEEP_INTERVAL_MS = 1000;
-/** That another node answers at a member's address is said again after this, in ms. */
-const OTHER_REPEAT_MS = 60_000;
 
 export interface Libp2pNetworkOptions {
   /** Multiaddr with ip4 or ip6, and tcp; port 0 = any. */
@@ -78,21 +78,22 @@ class Libp2pNetwork implements Network {
   readonly #data: DataPlane;
   readonly #links = new Map<PeerKey, ControlLink>();
   #peers: ReadonlyMap<PeerKey, PeerAddress> = new Map();
+  #barred: ReadonlySet<PeerKey> = new Set();
   #gated: GatedNode | undefined;
   #isStopped = false;
   readonly #use = new LinkUse();
-  /** When it was told of a member last that another node answers at its address. */
-  readonly #toldOther = new Map<PeerKey, number>();
+  readonly #mixUps: MixUps;
   #knocks = 0;
   #keepTimer: TimerHandle | undefined;
   #message: ((peer: PeerKey, message: Uint8Array) => void) | undefined;
-  #knock: ((peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>) | undefined;
+  #knock: ((from: Knocker, request: Uint8Array) => Promise<Uint8Array>) | undefined;
   #channel: ((channel: DataChannel) => void) | undefined;
   #gossip: ((topic: GossipTopic, payload: Uint8Array) => void) | undefined;
 
   constructor(options: Libp2pNetworkOptions) {
     this.#options = options;
     this.#trace = options.trace;
+    this.#mixUps = new MixUps(options.clock, options.trace);
     const key = privateKeyFromProtobuf(options.privateKey);
     this.self = peerIdFromPrivateKey(key).toString() as PeerKey;
     this.#data = new DataPlane({
@@ -118,7 +119,12 @@ class Libp2pNetwork implements Network {
       listen: this.#options.listen,
       privateKey: privateKeyFromProtobuf(this.#options.privateKey),
       clock: this.#options.clock,
+      random: this.#options.random,
       isMember: (peer) => this.#peers.has(peer),
+      onStranger: (peer, address) => {
+        if (this.#barred.has(peer)) this.#mixUps.tell({ kind: 'barred-came', peer, address });
+      },
+      onSecond: (peer, address) => this.#mixUps.tell({ kind: 'identity-twice', peer, address }),
     });
     this.#gated = gated;
     await this.#handleStreams(gated);
@@ -149,13 +155,15 @@ class Libp2pNetwork implements Network {
   }
 
   setPeers(peers: readonly PeerAddress[]): void {
-    const next = new Map(peers.filter((p) => p.peer !== this.self).map((p) => [p.peer, p]));
+    const others = peers.filter(({ peer }) => peer !== this.self);
+    this.#barred = new Set(others.filter((one) => one.isBarred === true).map(({ peer }) => peer));
+    const next = new Map(others.filter((one) => one.isBarred !== true).map((p) => [p.peer, p]));
     const gone = [...this.#peers.keys()].filter((peer) => !next.has(peer));
     this.#peers = next;
     for (const peer of gone) {
       this.#links.get(peer)?.stop();
       this.#links.delete(peer);
-      this.#toldOther.delete(peer);
+      this.#mixUps.forget(peer);
       this.#data.closePeer(peer);
       this.#gated?.hangUp(peer);
     }
@@ -215,18 +223,25 @@ class Libp2pNetwork implements Network {
     }
   }
 
-  onKnock(fn: (peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>): void {
+  onKnock(fn: (from: Knocker, request: Uint8Array) => Promise<Uint8Array>): void {
     this.#knock = fn;
   }
 
-  async #serveKnock(stream: Stream, peer: PeerKey): Promise<void> {
+  onMixUp(fn: (mixUp: MixUp) => void): void {
+    this.#mixUps.onMixUp = fn;
+  }
+
+  async #serveKnock(stream: Stream, connection: Connection): Promise<void> {
     const answer = this.#knock;
     if (answer === undefined || this.#knocks >= MAX_KNOCKS) throw unreachable('too many knocks');
     this.#knocks += 1;
     try {
       await bounded(stream, AbortSignal.timeout(KNOCK_TIMEOUT_MS), async () => {
         const request = await receiveOne(stream, MAX_MESSAGE_BYTES);
-        await sendLast(stream, await answer(peer, request));
+        const isSecond = (await this.#gated?.provesSecond(connection)) ?? false;
+        const address = connection.remoteAddr.toString();
+        const from = { peer: keyOf(connection.remotePeer), address, isSecond };
+        await sendLast(stream, await answer(from, request));
       });
     } finally {
       this.#knocks -= 1;
@@ -339,12 +354,13 @@ class Libp2pNetwork implements Network {
 
   // --------------------------------------------------------------------------------------------- streams
 
-  async #handleStreams({ node }: GatedNode): Promise<void> {
+  async #handleStreams(gated: GatedNode): Promise<void> {
+    const { node } = gated;
     const forMembers =
       (serve: (stream: Stream, connection: Connection, peer: PeerKey) => Promise<void>) =>
       (stream: Stream, connection: Connection) => {
         const peer = keyOf(connection.remotePeer);
-        if (!this.#peers.has(peer)) {
+        if (!gated.isTrusted(connection)) {
           stream.abort(unreachable('not a member'));
           return;
         }
@@ -366,8 +382,7 @@ class Libp2pNetwork implements Network {
       maxInboundStreams: MAX_CHANNEL_STREAMS,
     });
     const join = (stream: Stream, connection: Connection) => {
-      const peer = keyOf(connection.remotePeer);
-      this.#guard(stream, peer, this.#serveKnock(stream, peer));
+      this.#guard(stream, keyOf(connection.remotePeer), this.#serveKnock(stream, connection));
     };
     await node.handle(JOIN_PROTOCOL, join, { maxInboundStreams: 1 });
   }
@@ -389,20 +404,20 @@ class Libp2pNetwork implements Network {
     const connection =
       gated.connectionTo(peer) ??
       (await gated.node.dial(targetsOf(known), { signal }).catch((error: unknown) => {
-        if (isOtherIdentity(error)) this.#tellOther(known);
+        this.#lookForOther(known, error);
         throw error;
       }));
+    // libp2p hands out what is open, whoever is behind it.
+    if (gated.isSecond(connection)) throw unreachable(`a second process answers as ${peer}`);
     return connection.newStream(protocol, { signal });
   }
 
   /** A foreign node, or the same host with a wiped disk: it never becomes that member by being dialled again. */
-  #tellOther({ peer, addresses }: PeerAddress): void {
-    const now = this.#options.clock.now();
-    if (now - (this.#toldOther.get(peer) ?? Number.NEGATIVE_INFINITY) < OTHER_REPEAT_MS) return;
-    this.#toldOther.set(peer, now);
-    const reason =
-      'another node answers at the address of this member: a foreign one, or a new disk';
-    this.#trace.warn('peer.address.taken', { peer, address: addresses[0] ?? '', reason });
+  #lookForOther({ peer, addresses }: PeerAddress, error: unknown): void {
+    const found = otherIdentity(error);
+    if (found === undefined) return;
+    const by = found === '' ? {} : { found: found as PeerKey };
+    this.#mixUps.tell({ kind: 'address-taken', peer, address: addresses[0] ?? '', ...by });
   }
 
   /** Dials the neighbours, and closes what nobody needs. */
@@ -445,12 +460,6 @@ class Libp2pNetwork implements Network {
   }
 }
 
-/** libp2p's words for a handshake that proved another key; one dial of several addresses fails with all their errors. */
-function isOtherIdentity(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.some(isOtherIdentity);
-  return /identity key .* does not match/.test(messageOf(error));
-}
-
 /** Data channels take the next port, or any when the control port is any. */
 function portAfter(port: number): number {
   if (port < MAX_PORT) return port === 0 ? 0 : port + 1;
@@ -465,20 +474,6 @@ function keyOf(peer: PeerId): PeerKey {
 
 function unreachable(text: string, cause?: unknown): OperatingError {
   return new OperatingError('unreachable', text, { advice: 'retry', cause });
-}
-
-function withoutPeer(address: Multiaddr): string {
-  return address.toString().replace(/\/p2p\/[^/]+$/, '');
-}
-
-function peerOf(address: Multiaddr): PeerKey {
-  const text = /\/p2p\/([^/]+)$/.exec(address.toString())?.[1];
-  if (text === undefined) throw unreachable('the address has no /p2p/ part');
-  return keyOf(peerIdFromString(text));
-}
-
-function targetsOf({ peer, addresses }: PeerAddress): Multiaddr[] {
-  return addresses.map((address) => multiaddr(`${address}/p2p/${peer}`));
 }
 
 /** Aborts the stream when the signal fires, so that nothing waits for ever. */

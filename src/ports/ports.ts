@@ -89,6 +89,31 @@ export interface PeerAddress {
   readonly peer: PeerKey;
   /** Multiaddrs without the peer id part, for example /ip4/127.0.0.1/tcp/7001. */
   readonly addresses: readonly string[];
+  /** Not let in any more than a stranger; that it tries is told (MixUp). */
+  readonly isBarred?: boolean;
+}
+
+/** Who knocks. */
+export interface Knocker {
+  readonly peer: PeerKey;
+  /** Where the knock came from, for people. */
+  readonly address: string;
+  /** A member's key, in a second process: the first one is connected, and answers. */
+  readonly isSecond: boolean;
+}
+
+/**
+ * Who is where is not as it should be. `identity-twice`: a second process has the key of `peer`, whose first one answers;
+ * the second is let in to knock, as strangers are. `address-taken`: another node answers at the address of `peer`.
+ * `barred-came`: a barred peer is there.
+ */
+export interface MixUp {
+  readonly kind: 'identity-twice' | 'address-taken' | 'barred-came';
+  readonly peer: PeerKey;
+  /** Of the process that should not be there. */
+  readonly address: string;
+  /** Who answers at a taken address. */
+  readonly found?: PeerKey;
 }
 
 /** One block channel. Frames arrive whole, in order, until it closes; then it is dead for good. */
@@ -129,7 +154,9 @@ export interface Network {
 
   /** One request to somebody who does not know us yet, at a full multiaddr with /p2p/. Rejects with 'unreachable'. */
   knock(address: string, request: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
-  onKnock(fn: (peer: PeerKey, request: Uint8Array) => Promise<Uint8Array>): void;
+  onKnock(fn: (from: Knocker, request: Uint8Array) => Promise<Uint8Array>): void;
+  /** Called when one is met, and again while it lasts. */
+  onMixUp(fn: (mixUp: MixUp) => void): void;
 
   /** Dials a data channel. Rejects with 'unreachable', or 'refused' when a host answered that nobody listens. */
   openChannel(peer: PeerKey): Promise<DataChannel>;

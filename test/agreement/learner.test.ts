@@ -83,6 +83,7 @@ function world(sources = ['a', 'b', 'c']) {
     keyOf: (node) => `key-${node}` as PeerKey,
     onApplied: ({ index }) => applied.push(index),
     onView: ({ index }) => views.push(index),
+    onContradicted: () => {},
     fetchSnapshot: async (peer) => {
       asked.push(`snapshot of ${peer}`);
       there.onSnapshot();

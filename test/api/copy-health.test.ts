@@ -24,6 +24,8 @@ const FINE: NodeCondition = {
   differences: [],
   scrubLate: [],
   cacheLosses: [],
+  mixUps: [],
+  space: { totalBytes: 1000, freeBytes: 600, usedBytes: 400, objects: 7, appliedIndex: 9 },
 };
 const place = { generation: 1 as never, index: 1 };
 

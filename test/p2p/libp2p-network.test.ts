@@ -1,8 +1,9 @@
 // Real sockets on loopback, several networks in one process. Each wait is for an event; AVA's time-out is the bound.
 
+import { generateKeyPair, privateKeyToProtobuf } from '@libp2p/crypto/keys';
 import test from 'ava';
 import { hasCode, OperatingError } from '../../src/core/errors.ts';
-import type { DataChannel, Network } from '../../src/ports/ports.ts';
+import type { DataChannel, Knocker, MixUp, Network } from '../../src/ports/ports.ts';
 import { emptyFrame, encodeHeaders, FrameAssembler, OP } from '../../src/wire/frame.ts';
 import {
   addressOf,
@@ -61,11 +62,83 @@ test.serial('another node at the address of a member is told once, as a warning'
   await stopAll([network, other]);
 });
 
+test.serial(
+  'a second process with the key of a member that is there may knock only, and is told; the first is not disturbed',
+  async (t) => {
+    const privateKey = privateKeyToProtobuf(await generateKeyPair('Ed25519'));
+    const trace = createTestTrace();
+    const member = await newNetwork({ trace });
+    const first = await newNetwork({ privateKey });
+    member.setPeers([addressOf(first)]);
+    first.setPeers([addressOf(member)]);
+    const met: MixUp[] = [];
+    member.onMixUp((mixUp) => met.push(mixUp));
+    const knockers: Knocker[] = [];
+    member.onKnock(async (from, request) => {
+      knockers.push(from);
+      return request;
+    });
+    const heard: number[] = [];
+    member.onMessage((_peer, message) => heard.push(message[0] ?? -1));
+    await until(
+      () => heard.includes(1),
+      () => first.send(member.self, Uint8Array.of(1)),
+    );
+
+    const second = await newNetwork({ privateKey });
+    second.setPeers([addressOf(member)]);
+    const address = `${member.addresses()[0]}/p2p/${member.self}`;
+    await second.knock(address, Uint8Array.of(7), 5000);
+    t.like(knockers, [{ peer: first.self, isSecond: true }]);
+    t.like(met, [{ kind: 'identity-twice', peer: first.self, address: second.addresses()[0] }]);
+    t.true(trace.warnings.some((line) => line.startsWith('peer.identity.twice')));
+    second.send(member.self, Uint8Array.of(2));
+    await t.throwsAsync(second.openChannel(member.self));
+    first.send(member.self, Uint8Array.of(3));
+    await until(() => heard.includes(3));
+    t.false(heard.includes(2), 'nothing of the second one is heard');
+    member.onChannel((channel) => t.is(channel.peer, first.self));
+    (await first.openChannel(member.self)).close();
+    const back = nextMessage(first);
+    t.true(member.send(first.self, Uint8Array.of(4)));
+    t.deepEqual((await back).message, Uint8Array.of(4), 'and the first one hears');
+
+    await first.stop();
+    await until(
+      () => heard.includes(5),
+      () => second.send(member.self, Uint8Array.of(5)),
+    );
+    t.pass('once the first is gone the second is an ordinary restart');
+    await stopAll([member, second]);
+  },
+);
+
+test.serial('a barred peer is a stranger, and it is told that it came', async (t) => {
+  const [member, barred] = (await newCluster(2)) as [Network, Network];
+  const met: MixUp[] = [];
+  member.onMixUp((mixUp) => met.push(mixUp));
+  member.onMessage(() => t.fail('it is heard'));
+  member.setPeers([{ ...addressOf(barred), isBarred: true }]);
+  t.false(member.send(barred.self, Uint8Array.of(1)));
+  await until(
+    () => met.length > 0,
+    () => barred.send(member.self, Uint8Array.of(2)),
+  );
+  t.like(met[0], { kind: 'barred-came', peer: barred.self });
+  t.true(hasCode(await t.throwsAsync(barred.openChannel(member.self)), 'unreachable'));
+  member.onKnock(async () => Uint8Array.of(9));
+  const address = `${member.addresses()[0]}/p2p/${member.self}`;
+  t.deepEqual(await barred.knock(address, Uint8Array.of(1), 5000), Uint8Array.of(9));
+  await stopAll([member, barred]);
+});
+
 test.serial('a stranger may knock, and nothing else', async (t) => {
   const [a, b] = (await newCluster(2)) as [Network, Network];
   const stranger = await newNetwork();
-  a.onKnock(async (peer, request) => {
+  a.onKnock(async ({ peer, address, isSecond }, request) => {
     t.is(peer, stranger.self);
+    t.regex(address, /^\/ip4\/127\.0\.0\.1\/tcp\/\d+/);
+    t.false(isSecond);
     return request.slice().reverse();
   });
   a.onMessage((peer) => t.not(peer, stranger.self));

@@ -56,7 +56,7 @@ test.serial('network: strangers are not heard, but may knock', async (t) => {
   const { world, a, b } = await pair();
   b.network.setPeers([]);
   b.network.onMessage(() => t.fail('heard a stranger'));
-  b.network.onKnock((peer, request) => {
+  b.network.onKnock(({ peer }, request) => {
     t.is(peer, a.host.peer);
     return Promise.resolve(Uint8Array.of((request[0] ?? 0) + 1));
   });

@@ -279,7 +279,12 @@ function learnCommit(turn: Turn, event: Extract<RaftEvent, { type: 'commitLearne
   while (known[end]?.index === (known[end - 1]?.index ?? 0) + 1) end += 1;
   const run = known.slice(start, end);
   const newest = run.at(-1);
-  if (newest === undefined || newest.index <= state.commit) return;
+  if (newest === undefined) return;
+  if (run.some(({ index, term }) => index <= state.commit && termAt(state, index) !== term)) {
+    turn.effects.push({ type: 'violation', detail: 'learned entries of another history (A3)' });
+    return;
+  }
+  if (newest.index <= state.commit) return;
   if (run.some((entry, at) => entry.term < (run[at - 1]?.term ?? 0))) {
     turn.effects.push({ type: 'violation', detail: 'learned entries whose terms fall' });
     return;
