@@ -8,6 +8,7 @@ import {
   maintenanceKey,
   maintenanceUntil,
 } from './core/cluster-settings.ts';
+import { copiesText } from './core/count-text.ts';
 import { hasCode, OperatingError } from './core/errors.ts';
 import type { NodeId, PolicyId } from './core/ids.ts';
 import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
@@ -44,6 +45,10 @@ export interface MemberAdminContext {
   /** Bytes of copies that this node holds. */
   readonly usedBytes: () => number;
   readonly reachOf: (nodes: readonly NodeId[]) => Promise<ReadonlyMap<NodeId, number>>;
+  /** Who of these members leads, by the word of a majority of the voters that it knows. */
+  readonly leaderAmong: (nodes: readonly NodeId[]) => Promise<NodeId | undefined>;
+  /** Gets what any member that answers knows. */
+  readonly learn: () => Promise<unknown>;
   readonly lookForVoters: () => Promise<void>;
   readonly catchUp: () => Promise<void>;
   readonly dropLost: LossContext['dropLost'];
@@ -183,7 +188,9 @@ function planOfMove(context: MemberAdminContext, kind: DrainKind, node: NodeId):
   for (const policy of policies) {
     const places = placesOf(others, policy);
     if (!holds || places >= policy.copies) continue;
-    warnings.push(`only ${places} of ${policy.copies} copies will be kept: nobody else is there`);
+    warnings.push(
+      `only ${places} of ${copiesText(policy.copies)} will be kept: nobody else is there`,
+    );
   }
   const bar = holds ? roomBar(others, policies, 'min-copies') : undefined;
   if (kind === 'out' && member.state === 'up') warnings.push(`n${node} is up: a drain is gentler`);
@@ -287,9 +294,18 @@ async function alterCopies(
   done(await context.propose(body), 'the default policy');
 }
 
+/** What this node knows by itself may be old, and it may be the one that is cut off: everybody in reach is asked first. */
 async function recoverPlan(context: MemberAdminContext): Promise<RecoverPlan> {
+  await context.learn();
   const view = context.view();
   const reached = await context.reachOf([...new Set([...view.members.keys(), context.self])]);
+  const others = [...reached.keys()].filter((node) => node !== context.self);
+  const leader = await context.leaderAmong(others);
+  if (leader !== undefined) {
+    throw new OperatingError('refused', `n${leader} leads, and a majority of the voters says so`, {
+      remedy: `nothing is to be forced: ask n${leader} instead, and look at the network of n${context.self}`,
+    });
+  }
   const plan = planOfRecovery(view, context.self, reached);
   const present = plan.voters.filter(({ commit }) => commit !== undefined);
   if (context.hasLeader() || present.length >= plan.needed) {

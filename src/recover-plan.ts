@@ -1,6 +1,7 @@
 // What is lost, or may be, when a majority of the voters is gone for good (PROTOCOL section 6). For `dog cluster recover
 // force`, which only prints it, and for the offline tool, which acts. Pure.
 
+import { counted } from './core/count-text.ts';
 import type { NodeId } from './core/ids.ts';
 import type { ClusterView } from './core/view.ts';
 import type { RecoverPlan } from './node-handle.ts';
@@ -42,10 +43,12 @@ function lossesOf(
       else if (left < policy.minCopies) thin += 1;
     }
   }
-  if (gone > 0) losses.push(`the data of ${gone} partitions, all of whose copies are out of reach`);
+  if (gone > 0) {
+    losses.push(`the data of ${counted(gone, 'partition')}, all of whose copies are out of reach`);
+  }
   if (thin > 0) {
     losses.push(
-      `nothing in ${thin} more partitions, but they take no writes until copies are made`,
+      `nothing in ${thin} more partition${thin === 1 ? ', but it takes' : 's, but they take'} no writes until copies are made`,
     );
   }
   const held = [...view.volumes.values()].filter(({ lock }) => lock.state === 'held');

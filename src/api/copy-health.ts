@@ -119,7 +119,7 @@ function repaired(condition: NodeCondition, dateMs: number): Warning | undefined
   const whole = objectsRepaired === 0 ? '' : `, ${objectsRepaired} whole objects among them`;
   const at = new Date(lastRepairMs).toISOString();
   const message = `repaired: ${sectors} failed their checksums on n${node} and were copied from other nodes${whole}; last at ${at}`;
-  const remedy = `look for more: dog node scrub start deep; replace the disk of n${node} if it goes on`;
+  const remedy = `look for more, on n${node}: dog node scrub start deep; replace the disk of n${node} if it goes on`;
   return corruption('warning', message, remedy, [`n${node}`]);
 }
 
@@ -157,7 +157,7 @@ function scrubLate(conditions: readonly NodeCondition[]): Warning | undefined {
     code: 'SCRUB_LATE',
     severity: 'warning',
     message: `not all copies were looked at within twice the period: ${names.join(', ')}`,
-    remedy: 'end a pause: dog node scrub resume; or raise sheep --scrub-rate',
+    remedy: 'on each of them: end a pause, dog node scrub resume; or raise sheep --scrub-rate',
     affected: late.map(({ node }) => `n${node}`),
   };
 }

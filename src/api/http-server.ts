@@ -7,7 +7,7 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import type { AdminFailure, CountersData } from '../core/admin-shapes.ts';
+import { type AdminFailure, type CountersData, EXPECT_EPOCH_HEADER } from '../core/admin-shapes.ts';
 import { type ErrorCode, messageOf, OperatingError } from '../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import type { NodeHandle } from '../node-handle.ts';
@@ -156,6 +156,9 @@ function buildApp(handle: NodeHandle, isTcp: boolean): FastifyInstance {
   app.server.maxConnections = MAX_CONNECTIONS;
   app.removeContentTypeParser('text/plain');
   if (isTcp) app.addHook('onRequest', async (request) => checkHost(request.headers.host));
+  app.addHook('preHandler', async ({ method, headers }) => {
+    if (method !== 'GET') checkEpoch(handle, headers[EXPECT_EPOCH_HEADER]);
+  });
   app.setErrorHandler((error: FastifyError | Error, _request, reply) => {
     const { status, failure } = describe(error);
     return reply.code(status).send(failure);
@@ -173,6 +176,15 @@ function buildApp(handle: NodeHandle, isTcp: boolean): FastifyInstance {
 function countersData(counters: ReadonlyMap<string, number>): CountersData {
   const sorted = [...counters].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.map(([name, value]) => ({ name, value }));
+}
+
+/** What somebody decided by looking at one epoch is not done at another one. */
+function checkEpoch(handle: NodeHandle, expected: string | string[] | undefined): void {
+  const now = handle.view()?.epoch ?? 0;
+  if (expected === undefined || Number(expected) === now) return;
+  throw new OperatingError('busy', `the cluster is at epoch ${now}, not ${String(expected)}`, {
+    remedy: 'look again whether this is still what you want, then name the new epoch',
+  });
 }
 
 /** Against pages of other sites that were resolved to this host. */

@@ -7,8 +7,10 @@ import type {
   LossData,
   MovePlanData,
   NodeData,
+  NodeSpaceData,
   RecoverData,
 } from '../core/admin-shapes.ts';
+import type { NodeCondition } from '../core/condition.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { NodeId } from '../core/ids.ts';
 import type {
@@ -44,6 +46,10 @@ export function addMemberRoutes(app: FastifyInstance, handle: NodeHandle): void 
     const admin = handle.admin();
     const nodes = nodesData(view, handle.status(), (node) => admin.fate(node));
     return answer(handle, 'nodes', nodes);
+  });
+  app.get('/v1/space', async () => {
+    viewOf(handle);
+    return answer(handle, 'space', spaceData(await handle.conditions()));
   });
   app.get('/v1/nodes/:name/plan/:kind', async (request: Planned) => {
     const { name, kind } = request.params;
@@ -116,7 +122,8 @@ function addClusterRoutes(app: FastifyInstance, handle: NodeHandle): void {
   });
   app.get('/v1/cluster/recover', async () => {
     viewOf(handle);
-    return answer(handle, 'recover', recoverData(await handle.admin().recoverPlan()));
+    const plan = await handle.admin().recoverPlan();
+    return answer(handle, 'recover', recoverData(plan, handle.status().node));
   });
 }
 
@@ -148,6 +155,12 @@ function nodeNamed(name: string): NodeId {
   });
 }
 
+function spaceData(conditions: readonly NodeCondition[]): readonly NodeSpaceData[] {
+  return conditions.flatMap(({ node, space }) => {
+    return space === undefined ? [] : [{ name: nodeName(node), ...space }];
+  });
+}
+
 function planData(plan: MovePlan): MovePlanData {
   const { node, partitions, aboutBytes, bar, warnings } = plan;
   const name = nodeName(node);
@@ -175,7 +188,7 @@ function lossData(cluster: string, plan: LossPlan): LossData {
   };
 }
 
-function recoverData(plan: RecoverPlan): RecoverData {
+function recoverData(plan: RecoverPlan, self: NodeId | undefined): RecoverData {
   return {
     voters: plan.voters.map(({ node, commit }) => ({
       name: nodeName(node),
@@ -185,5 +198,6 @@ function recoverData(plan: RecoverPlan): RecoverData {
     needed: plan.needed,
     best: nodeName(plan.best),
     mayLose: plan.mayLose,
+    askedBy: self === undefined ? '' : nodeName(self),
   };
 }

@@ -4,7 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
-import type { AdminAnswer, AdminFailure } from '../core/admin-shapes.ts';
+import { type AdminAnswer, type AdminFailure, EXPECT_EPOCH_HEADER } from '../core/admin-shapes.ts';
 import { CommandError } from './failure.ts';
 
 /** Either a socket or a host and port, as node:http wants it. */
@@ -22,6 +22,8 @@ export interface Ask {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   readonly body?: unknown;
   readonly timeoutMs?: number;
+  /** What changes something is refused at another epoch. */
+  readonly expectEpoch?: number;
 }
 
 /** A little longer than the node takes to give up by itself. */
@@ -145,11 +147,14 @@ function parseDocument(text: string): unknown {
 function exchange(
   target: Target,
   route: string,
-  { method = 'GET', body, timeoutMs = ANSWER_TIMEOUT_MS }: Ask,
+  { method = 'GET', body, timeoutMs = ANSWER_TIMEOUT_MS, expectEpoch }: Ask,
 ): Promise<{ status: number; text: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
   const payload = body === undefined ? undefined : JSON.stringify(body);
-  const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
+  const headers = {
+    ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
+    ...(expectEpoch === undefined ? {} : { [EXPECT_EPOCH_HEADER]: String(expectEpoch) }),
+  };
   const signal = AbortSignal.timeout(timeoutMs);
   const outgoing = request({ ...target, path: route, method, headers, signal, agent: false });
   outgoing.on('error', (error) => reject(unreachable(target, error)));

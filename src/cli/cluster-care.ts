@@ -4,6 +4,7 @@
 import type { Command } from 'commander';
 import type { ClusterData, LossData, RecoverData } from '../core/admin-shapes.ts';
 import { DELAY_SETTINGS } from '../core/cluster-settings.ts';
+import { copiesText, counted } from '../core/count-text.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { RECOVERY_SETTINGS } from '../core/recovery-settings.ts';
 import { askFirst, askTyped } from './ask-first.ts';
@@ -64,7 +65,7 @@ function addAlterCopy(cluster: Command, io: Io): void {
       }>();
       const { data } = await session.ask<ClusterData>('/v1/cluster');
       if (copies < data.copies) {
-        const question = `Keep ${copies} of ${data.copies} copies of every block?`;
+        const question = `Keep ${copies} of ${copiesText(data.copies)} of every block?`;
         await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
       }
       const body = {
@@ -77,7 +78,7 @@ function addAlterCopy(cluster: Command, io: Io): void {
       show(session, answer, 'cluster.alter-copy', {
         human: (is) => {
           const zones = is.strict ? ', strict zones' : '';
-          return `The default policy has ${is.copies} copies, writes need ${is.minCopies}${zones}.\n`;
+          return `The default policy has ${copiesText(is.copies)}, writes need ${is.minCopies}${zones}.\n`;
         },
         raw: (is) => `${is.copies}\t${is.minCopies}\n`,
       });
@@ -129,7 +130,7 @@ function addAcceptLoss(recover: Command, io: Io): void {
       const answer = await session.ask<{ partitions: number }>(route, { method: 'POST', body: {} });
       show(session, answer, 'cluster.accept-loss', {
         human: ({ partitions }) =>
-          `${partitions} partitions start anew: what was in them reads as zeroes.\n` +
+          `${counted(partitions, 'partition')} ${partitions === 1 ? 'starts' : 'start'} anew: what was in them reads as zeroes.\n` +
           'Guests of these volumes were cut off: check their file systems, then attach them again.\n',
         raw: ({ partitions }) => `${partitions}\n`,
       });
@@ -145,19 +146,20 @@ function lossText({ partitions, volumes, mayReturn }: LossData): string {
     mayReturn.length === 0
       ? ''
       : `Not touched: what only ${mayReturn.join(', ')} may still have.\n`;
-  return `Lost for good: ${partitions} partitions.\n${lines.join('')}${others}`;
+  return `Lost for good: ${counted(partitions, 'partition')}.\n${lines.join('')}${others}`;
 }
 
-function recoverText({ voters, needed, best, mayLose }: RecoverData): string {
+function recoverText({ voters, needed, best, mayLose, askedBy }: RecoverData): string {
   const lines = voters.map(({ name, isReachable, commit }) => {
     return `  ${name}  ${isReachable ? `answers, log to ${commit}` : 'DOES NOT ANSWER'}\n`;
   });
   const losses = mayLose.map((one) => `  - ${one}\n`).join('');
   return (
-    `Voters (${needed} are needed):\n${lines.join('')}\n` +
+    `Voters (${needed} are needed), as ${askedBy} sees it: a cut network looks the same as lost nodes:\n` +
+    `${lines.join('')}\n` +
     `If the missing ones are lost FOR GOOD, ${best} can go on alone. What may be lost:\n${losses}\n` +
     'Nothing was done. If a missing voter still has its disk, start it instead. Otherwise:\n' +
-    `  1. see to it that the missing voters never start again on their old disks\n` +
+    `  1. look on the hosts of the missing voters that nothing runs there, and see to it that they never start again on their old disks\n` +
     `  2. stop ${best}:            dog node kill ${best}\n` +
     `  3. on its host:         sheep unsafe-recover DIR\n` +
     `  4. start it again, then retire each lost one:  dog node forget NODE\n`

@@ -8,6 +8,7 @@ import type {
   StatusData,
   Warning,
 } from '../core/admin-shapes.ts';
+import { copiesText } from '../core/count-text.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { addClusterCareCommands } from './cluster-care.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
@@ -76,7 +77,7 @@ function addFormat(cluster: Command, io: Io): void {
       const session = sessionOf(command, io);
       const body = formatBody(command.optsWithGlobals<FormatOptions>());
       const answer = await session.ask<StatusData>('/v1/cluster/format', { method: 'POST', body });
-      const copies = `${body.copies} ${body.copies === 1 ? 'copy' : 'copies'}`;
+      const copies = copiesText(body.copies);
       show(session, answer, 'cluster.format', {
         human: ({ name }) =>
           `The cluster is made: ${copies}, ${name} is its first node.\n` +

@@ -24,6 +24,8 @@ export interface GlobalOptions {
   readonly json?: boolean;
   readonly raw?: boolean;
   readonly force?: boolean;
+  readonly expectEpoch?: number;
+  readonly timeout?: number;
 }
 
 /** A way to ask the chosen node; the node is found at the first question. */
@@ -40,7 +42,12 @@ export function sessionOf(command: Command, io: Io): Session {
     out: io.out,
     err: io.err,
     async ask<Data>(route: string, request?: Ask) {
-      return ask<Data>(await findTarget(options, io.env), route, request);
+      const { expectEpoch, timeout: timeoutMs } = options;
+      return ask<Data>(await findTarget(options, io.env), route, {
+        ...(expectEpoch === undefined ? {} : { expectEpoch }),
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        ...request,
+      });
     },
   };
 }

@@ -3,6 +3,7 @@
 
 import type { Command } from 'commander';
 import type { MovePlanData, NodeData, StatusData } from '../core/admin-shapes.ts';
+import { counted } from '../core/count-text.ts';
 import { parseDuration } from '../core/duration.ts';
 import { MAX_WEIGHT } from '../core/limits.ts';
 import { askFirst } from './ask-first.ts';
@@ -178,7 +179,8 @@ async function planOf(
   }
   if (session.format === 'human') {
     const bytes = data.aboutBytes === null ? 'unknown' : `about ${formatBytes(data.aboutBytes)}`;
-    session.err(`${data.node}: ${data.partitions} partitions, ${bytes} to copy to others.\n`);
+    const partitions = counted(data.partitions, 'partition');
+    session.err(`${data.node}: ${partitions}, ${bytes} to copy to others.\n`);
   }
   return data;
 }

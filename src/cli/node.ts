@@ -1,7 +1,7 @@
 // `dog node`: the members, and the one that answers.
 
 import type { Command } from 'commander';
-import type { CountersData, NodeData, StatusData } from '../core/admin-shapes.ts';
+import type { CountersData, NodeData, NodeSpaceData, StatusData } from '../core/admin-shapes.ts';
 import { formatDuration } from '../core/duration.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { addNodeLifeCommands } from './node-life.ts';
@@ -37,7 +37,7 @@ export function addNodeCommands(program: Command, io: Io): void {
     });
   node
     .command('info')
-    .description('the node that answers: space, objects, catch-up')
+    .description('the node that answers, and size, used, available, objects of all')
     .addHelpText(
       'after',
       helpTail('dog node info', 'SHEEPDOG_API=unix:n2/sheep.sock dog node info'),
@@ -45,7 +45,10 @@ export function addNodeCommands(program: Command, io: Io): void {
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);
       const answer = await session.ask<StatusData>('/v1/status');
-      show(session, answer, 'node.info', { human: infoText, raw: infoRaw });
+      const hears = answer.data.name !== '' && answer.data.appliedIndex > 0;
+      const nodes = hears ? (await session.ask<readonly NodeSpaceData[]>('/v1/space')).data : [];
+      const data = { ...answer.data, nodes, total: totalOf(nodes) };
+      show(session, { ...answer, data }, 'node.info', { human: infoText, raw: infoRaw });
     });
   node
     .command('counters')
@@ -89,7 +92,38 @@ function roleOf(node: NodeData): string {
   return node.isVoter ? 'voter' : 'learner';
 }
 
-function infoText(data: StatusData): string {
+interface InfoData extends StatusData {
+  readonly nodes: readonly NodeSpaceData[];
+  readonly total: Omit<NodeSpaceData, 'name' | 'appliedIndex'>;
+}
+
+const SPACE_COLUMNS: readonly Column<Omit<NodeSpaceData, 'appliedIndex'>>[] = [
+  { title: 'id', cell: ({ name }) => name },
+  { title: 'size', cell: ({ totalBytes }) => formatBytes(totalBytes), align: 'right' },
+  { title: 'used', cell: ({ usedBytes }) => formatBytes(usedBytes), align: 'right' },
+  { title: 'available', cell: ({ freeBytes }) => formatBytes(freeBytes), align: 'right' },
+  { title: 'objects', cell: ({ objects }) => String(objects), align: 'right' },
+];
+
+/** Nodes may share a file system: its sizes are summed all the same, for here nobody knows. */
+function totalOf(nodes: readonly NodeSpaceData[]): InfoData['total'] {
+  const total = { totalBytes: 0, usedBytes: 0, freeBytes: 0, objects: 0 };
+  for (const { totalBytes, usedBytes, freeBytes, objects } of nodes) {
+    total.totalBytes += totalBytes;
+    total.usedBytes += usedBytes;
+    total.freeBytes += freeBytes;
+    total.objects += objects;
+  }
+  return total;
+}
+
+function infoText(data: InfoData): string {
+  const { nodes, total } = data;
+  const rows = nodes.length > 1 ? [...nodes, { name: 'total', ...total }] : [];
+  return ownText(data) + (rows.length === 0 ? '' : `\n${table(rows, SPACE_COLUMNS)}`);
+}
+
+function ownText(data: StatusData): string {
   const { space, catchUp } = data;
   return facts([
     ['node', data.name === '' ? 'not in a cluster yet' : data.name],

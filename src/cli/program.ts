@@ -7,6 +7,7 @@ import { formatOf, type GlobalOptions, helpTail, type Io } from './context.ts';
 import { addDevCommands } from './dev.ts';
 import { CommandError, EXIT, exitCodeOf, failureText } from './failure.ts';
 import { addNodeCommands } from './node.ts';
+import { countOf, timeOf } from './numbers.ts';
 import { addVdiCommands } from './vdi.ts';
 
 const HELP_ENDS = new Set(['commander.help', 'commander.helpDisplayed', 'commander.version']);
@@ -38,6 +39,12 @@ export function buildProgram(io: Io): Command {
     .option('--json', 'one JSON document on stdout, errors as JSON on stderr')
     .option('-r, --raw', 'tab-separated columns without a header, sizes in bytes')
     .option('-f, --force', 'no question')
+    .option(
+      '--expect-epoch <number>',
+      'do nothing if the cluster has moved on (exit 6)',
+      countOf('expect-epoch', Number.MAX_SAFE_INTEGER),
+    )
+    .option('--timeout <time>', 'for the answer: 5s, 2m', timeOf('timeout'))
     .helpOption('-h, --help', 'show help')
     .addHelpText('after', helpTail('dog cluster info', 'dog vdi create demo 10G'));
   settle(program, io);

@@ -1,6 +1,9 @@
 // What the admin API says, as types: the node's HTTP front makes these documents, `dog` reads them. Within one schema
 // number fields are added, never changed. Sizes are bytes; ids are numbers, names strings for people.
 
+/** In a request that changes something: the epoch that its sender has seen; at another one nothing is done. */
+export const EXPECT_EPOCH_HEADER = 'x-expect-epoch';
+
 /** The frame of every good answer. */
 export interface AdminAnswer<Data> {
   /** For example `sheep/volumes/1`. */
@@ -49,6 +52,14 @@ export interface StatusData {
   readonly space: SpaceData;
   readonly objects: number;
   readonly catchUp: { readonly partitionsLeft: number; readonly bytesCopied: number };
+}
+
+/** One member's space, by its own word; a member that does not answer is not named. */
+export interface NodeSpaceData extends SpaceData {
+  readonly name: string;
+  readonly objects: number;
+  /** How far it has applied the map log. */
+  readonly appliedIndex: number;
 }
 
 export interface SpaceData {
@@ -142,6 +153,8 @@ export interface RecoverData {
   /** Where the offline tool is to be run. */
   readonly best: string;
   readonly mayLose: readonly string[];
+  /** The node whose view this is. */
+  readonly askedBy: string;
 }
 
 export interface ClusterData {

@@ -3,6 +3,7 @@
 // of this process, so a new leader waits again rather than too short.
 
 import { endedSettings, maintenanceUntil, outAfterMs } from './cluster-settings.ts';
+import { counted } from './count-text.ts';
 import type { NodeId } from './ids.ts';
 import type { EntryBody } from './log-entry.ts';
 import { roomBar } from './member-room.ts';
@@ -98,7 +99,7 @@ export function whatKeeps(view: ClusterView, member: Member): string[] {
   const kept: string[] = [];
   if (view.voters.includes(node) || view.nextVoters.includes(node)) kept.push('another voter');
   const partitions = partitionsOf(view, node);
-  if (partitions > 0) kept.push(`the successors of ${partitions} partitions`);
+  if (partitions > 0) kept.push(`the successors of ${counted(partitions, 'partition')}`);
   return kept;
 }
 

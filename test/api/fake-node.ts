@@ -37,6 +37,8 @@ export class FakeNode implements NodeHandle {
   number: number;
   leader: number | undefined = 1;
   missingVoters: NodeId[] = [];
+  /** Who leads though this node does not hear of it. */
+  leaderElsewhere: number | undefined;
   disputedIndex = 0;
   slowNodes: NodeId[] = [];
   splitFrom: NodeId[] = [];
@@ -140,6 +142,9 @@ export class FakeNode implements NodeHandle {
         new Map(
           nodes.filter((node) => !this.missingVoters.includes(node)).map((node) => [node, 9]),
         ),
+      leaderAmong: async (nodes) =>
+        nodes.find((node) => node === this.leaderElsewhere && !this.missingVoters.includes(node)),
+      learn: async () => {},
       lookForVoters: async () => {},
       catchUp: async () => {
         this.catchUps += 1;

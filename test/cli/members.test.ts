@@ -3,12 +3,25 @@
 
 import test, { type ExecutionContext } from 'ava';
 import { givenUpKey } from '../../src/core/cluster-settings.ts';
+import type { NodeCondition } from '../../src/core/condition.ts';
 import { OperatingError } from '../../src/core/errors.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import { FakeNode } from '../api/fake-node.ts';
 import { served } from '../api/served.ts';
 import { clusterOf, entryBodies, nodeId, nodeIds, type StateCell, settle } from '../fixtures.ts';
 import { dog } from './dog.ts';
+
+const SOUND: Omit<NodeCondition, 'node'> = {
+  ...{ sectorsRepaired: 0, objectsRepaired: 0, lastRepairMs: 0, damagedCount: 0, damaged: [] },
+  ...{
+    differenceCount: 0,
+    differences: [],
+    scrubLate: [],
+    cacheLosses: [],
+    mixUps: [],
+    space: undefined,
+  },
+};
 
 async function withCell(t: ExecutionContext, cell: StateCell) {
   const node = new FakeNode(cell, 1);
@@ -211,7 +224,7 @@ test('alter-copy: fewer copies are asked for first', async (t) => {
   t.is((await dog('cluster', 'alter-copy', '-c', '1')).code, 64);
   const { code, out } = await dog('cluster', 'alter-copy', '-c', '1', '-f');
   t.is(code, 0);
-  t.is(out, 'The default policy has 1 copies, writes need 1.\n');
+  t.is(out, 'The default policy has 1 copy, writes need 1.\n');
   t.is((await dog('cluster', 'alter-copy', '-c', '3')).code, 0, 'more need no question');
   const strict = await dog('cluster', 'alter-copy', '-c', '3', '--strict', '--min-copies', '1');
   t.is(strict.out, 'The default policy has 3 copies, writes need 1, strict zones.\n');
@@ -245,6 +258,7 @@ test('a lost quorum: who is missing, and what forcing would mean', async (t) => 
   node.missingVoters = nodeIds(2, 3);
   const plan = await dog('cluster', 'recover', 'force');
   t.is(plan.code, 0);
+  t.regex(plan.out, /as n1 sees it: a cut network looks the same/);
   t.regex(plan.out, /n2 {2}DOES NOT ANSWER/);
   t.regex(plan.out, /n1 can go on alone[\s\S]*whatever the lost voters decided after entry 9/);
   t.regex(plan.out, /sheep unsafe-recover DIR[\s\S]*dog node forget/);
@@ -257,12 +271,59 @@ test('a lost quorum: who is missing, and what forcing would mean', async (t) => 
   t.regex((await dog('cluster', 'info')).out, /leader unknown; n2, n3 not in reach/);
 });
 
+test('recover force: a leader that another member knows of is enough to refuse', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  node.leader = undefined;
+  node.missingVoters = nodeIds(1);
+  node.leaderElsewhere = 4;
+  const { code, err } = await dog('cluster', 'recover', 'force');
+  t.is(code, 77);
+  t.regex(
+    err,
+    /n4 leads, and a majority of the voters says so\n {2}cure: .*look at the network of n1/,
+  );
+});
+
 test('cluster info -v: voters one by one, and how many there should be', async (t) => {
   const { dog } = await withCell(t, four());
   t.regex(
     (await dog('cluster', 'info', '-v')).out,
     /Voters \(1, the cluster asks for 3\):\n {2}n1 {2}zone z1, up, leader/,
   );
+});
+
+test('--expect-epoch: nothing is done once the cluster has moved on', async (t) => {
+  const cell = four();
+  const { dog } = await withCell(t, cell);
+  const { epoch } = JSON.parse((await dog('node', 'list', '--json')).out);
+  const late = await dog('--expect-epoch', String(epoch + 1), 'node', 'drain', 'n4', '-f');
+  t.is(late.code, 6);
+  t.regex(late.err, /the cluster is at epoch \d+, not \d+\n {2}cure: look again/);
+  t.regex((await dog('node', 'list', '-r')).out, /n4\t-\tz4\t1\tup/, 'nothing was done');
+  t.is((await dog('--expect-epoch', String(epoch), 'node', 'drain', 'n4', '-f')).code, 0);
+  t.is((await dog('--expect-epoch', String(epoch), 'cluster', 'invite')).code, 6);
+  t.is((await dog('--expect-epoch', 'soon', 'node', 'list')).code, 64);
+});
+
+test('--timeout: an answer is waited for so long', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  node.gate = new Promise(() => {});
+  const { code, err } = await dog('--timeout', '50ms', 'cluster', 'invite');
+  t.is(code, 2);
+  t.regex(err, /did not answer in time/);
+  t.is((await dog('--timeout', 'long', 'node', 'list')).code, 64);
+});
+
+test('node info: size, used, available and objects of each node, and of all', async (t) => {
+  const { dog, node } = await withCell(t, four());
+  const space = { totalBytes: 4096, freeBytes: 1024, usedBytes: 2048, objects: 3, appliedIndex: 9 };
+  node.conditionsNow = [1, 2].map((one) => ({ ...SOUND, node: nodeId(one), space }));
+  const { out } = await dog('node', 'info');
+  t.regex(out, /id +size +used +available +objects\nn1 +4 KiB +2 KiB +1 KiB +3\n/);
+  t.regex(out, /\ntotal +8 KiB +4 KiB +2 KiB +6\n/);
+  const { data } = JSON.parse((await dog('node', 'info', '--json')).out);
+  t.like(data, { name: 'n1', total: { totalBytes: 8192, objects: 6 } });
+  t.is(data.nodes.length, 2);
 });
 
 test('--json: every decision is a document of the member as it is then', async (t) => {
@@ -292,6 +353,42 @@ test('after a forced recovery nobody is told to start what was given up, until i
   t.is((await dog('node', 'forget', 'n2', '-f')).code, 0);
   t.notRegex((await dog('cluster', 'health')).out, /GIVEN_UP/);
   t.notRegex((await dog('cluster', 'info')).out, /given up/);
+});
+
+test('health: whoever met a second process of a member, or another node at its address, all nodes tell of it', async (t) => {
+  const cell = four();
+  const { dog, node } = await withCell(t, cell);
+  const mixUps = [
+    { kind: 'identity-twice', node: nodeId(3), address: '/ip4/10.0.0.9/tcp/7', found: 0 },
+    { kind: 'address-taken', node: nodeId(2), address: '/ip4/10.0.0.2/tcp/7', found: nodeId(4) },
+    { kind: 'other-history', node: nodeId(4), address: '', found: 0 },
+    { kind: 'identity-twice', node: nodeId(9), address: 'of nobody any more', found: 0 },
+  ] as const;
+  node.conditionsNow = [2, 3].map((one) => ({ ...SOUND, node: nodeId(one), mixUps }));
+  const { code, out } = await dog('cluster', 'health');
+  t.is(code, 2);
+  t.regex(
+    out,
+    /IDENTITY_TWICE: a second process has the identity of n3 at \/ip4\/10\.0\.0\.9\/tcp\/7[^\n]*\n {2}cure: end it, and remove the copy/,
+  );
+  t.regex(out, /ADDRESS_TAKEN: n4 answers at [^\n]*, the address of n2\n {2}cure: .*restart n2/);
+  t.regex(out, /MAP_SPLIT: n4 contradicts/);
+  const each = /^(error|warning) (IDENTITY_TWICE|ADDRESS_TAKEN|MAP_SPLIT)/gm;
+  t.is(out.match(each)?.length, 3, 'each is told once');
+  const [first, second] = JSON.parse((await dog('cluster', 'health', '--json')).out).warnings;
+  t.deepEqual([first.affected, second.affected], [['n3'], ['n4']], 'errors first');
+});
+
+test('health: two members that say that they are at one address', async (t) => {
+  const cell = four();
+  const address = '/ip4/10.0.0.7/tcp/7001';
+  for (const node of [2, 4]) {
+    cell.apply({ ...entryBodies.nodeUp({ node, incarnation: 2 }), addresses: [address] });
+  }
+  const { dog } = await withCell(t, cell);
+  const { code, out } = await dog('cluster', 'health');
+  t.is(code, 1);
+  t.regex(out, /ADDRESS_TAKEN: n4 answers at \/ip4\/10\.0\.0\.7\/tcp\/7001, the address of n2/);
 });
 
 test('health: a member of another history is an error that names it', async (t) => {

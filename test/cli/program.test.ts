@@ -25,6 +25,8 @@ const FINE: NodeCondition = {
   differences: [],
   scrubLate: [],
   cacheLosses: [],
+  mixUps: [],
+  space: { totalBytes: 1000, freeBytes: 600, usedBytes: 400, objects: 7, appliedIndex: 9 },
 };
 
 const one = () => new FakeNode(clusterOf({ nodes: 1, copies: 1 }), 1);
