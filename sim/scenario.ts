@@ -3,6 +3,8 @@
 import type { AgreementTuning } from '../src/agreement/options.ts';
 import { nodeConfig } from '../src/config.ts';
 import { KIB, MIB } from '../src/core/units.ts';
+import { Players } from './schedule/players.ts';
+import type { Step, TimedStep } from './schedule/step.ts';
 import type { BuildNode } from './sim-node.ts';
 import { Stage, type WrapPorts } from './stage.ts';
 import { RunFailure, type TraceRecord, World } from './world.ts';
@@ -28,16 +30,21 @@ export interface ScenarioOptions {
 export interface Scenario {
   readonly name: string;
   readonly options: ScenarioOptions;
-  readonly body: (stage: Stage) => Promise<void>;
+  readonly body: Body;
+  /** Its faults are steps that `Players` carry out: the run has a schedule. */
+  readonly isDrawn: boolean;
 }
 
+type Body = (stage: Stage, players: Players) => Promise<void>;
+
 /** Declares a story. The body starts with an empty stage: `stage.form()` makes the cluster. */
-export function scenario(
-  name: string,
-  options: ScenarioOptions,
-  body: (stage: Stage) => Promise<void>,
-): Scenario {
-  return { name, options, body };
+export function scenario(name: string, options: ScenarioOptions, body: Body): Scenario {
+  return { name, options, body, isDrawn: false };
+}
+
+/** Declares a story that the seed draws. All that it does to the cluster it does by `players.do`. */
+export function drawn(name: string, options: ScenarioOptions, body: Body): Scenario {
+  return { name, options, body, isDrawn: true };
 }
 
 /** What became of one seed. */
@@ -50,6 +57,8 @@ export interface Outcome {
   readonly simulatedMs: number;
   readonly events: number;
   readonly records: readonly TraceRecord[];
+  /** What was done, up to the end or the failure; of stories that are drawn, and of those played by a schedule. */
+  readonly steps: readonly TimedStep[];
 }
 
 export interface PlayOptions {
@@ -59,6 +68,8 @@ export interface PlayOptions {
   readonly wrapPorts?: WrapPorts;
   /** Called before the story begins: mutants of disk and cable. */
   readonly prepare?: (stage: Stage) => void;
+  /** Instead of what the story draws. */
+  readonly steps?: readonly Step[];
 }
 
 /** Runs one seed of a story to its end or its first failure. Never throws. */
@@ -76,10 +87,12 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
     { nodes, copies, partitions, config },
     options.wrapPorts ?? ((_name, ports) => ports),
   );
+  const players = new Players(stage);
   let failure: string | undefined;
   try {
     options.prepare?.(stage);
-    await story.body(stage);
+    if (options.steps === undefined) await story.body(stage, players);
+    else await players.play(options.steps);
     stage.check.historyIsLinearizable();
   } catch (error) {
     failure = reasonOf(world.failure ?? error);
@@ -93,6 +106,7 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
     simulatedMs: world.nowMs,
     events: world.eventCount,
     records: world.records,
+    steps: players.steps,
   };
 }
 

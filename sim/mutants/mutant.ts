@@ -2,7 +2,7 @@
 // guests hold, or a method of one of its classes. Each names the story that must catch it; a judge that lets it pass is
 // blind (SIMULATOR.md, 5).
 
-import type { Outcome, Scenario } from '../scenario.ts';
+import type { Outcome, PlayOptions, Scenario } from '../scenario.ts';
 import { play } from '../scenario.ts';
 import type { BuildNode } from '../sim-node.ts';
 import type { Stage } from '../stage.ts';
@@ -22,19 +22,30 @@ export interface Mutant {
   readonly wrapBuild?: (build: BuildNode) => BuildNode;
 }
 
+/** One run with this rule broken. */
+export async function playBroken(
+  mutant: Mutant,
+  story: Scenario,
+  options: PlayOptions,
+): Promise<Outcome> {
+  let undo = (): void => {};
+  const outcome = await play(story, {
+    ...options,
+    build: mutant.wrapBuild?.(options.build) ?? options.build,
+    prepare: (stage) => {
+      options.prepare?.(stage);
+      mutant.prepare?.(stage);
+      undo = mutant.patch?.(stage) ?? undo;
+    },
+  });
+  undo();
+  return outcome;
+}
+
 /** @returns the outcome of the first seed that caught it, or undefined when none did */
 export async function hunt(mutant: Mutant, build: BuildNode): Promise<Outcome | undefined> {
   for (let seed = 1; seed <= mutant.seeds; seed += 1) {
-    let undo = (): void => {};
-    const outcome = await play(mutant.story, {
-      build: mutant.wrapBuild?.(build) ?? build,
-      seed,
-      prepare: (stage) => {
-        mutant.prepare?.(stage);
-        undo = mutant.patch?.(stage) ?? undo;
-      },
-    });
-    undo();
+    const outcome = await playBroken(mutant, mutant.story, { build, seed });
     if (outcome.failure !== undefined) return outcome;
   }
   return undefined;

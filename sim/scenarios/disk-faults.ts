@@ -4,7 +4,9 @@
 
 import { MIB, OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import type { Guest } from '../guest.ts';
+import type { FaultStep, Harm } from '../schedule/step.ts';
 import type { SimNode } from '../sim-node.ts';
+import type { SimRandom } from '../sim-random.ts';
 import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
 
@@ -38,20 +40,28 @@ export function damages(kind: string): boolean {
   return kind === 'rot' || kind === 'astray';
 }
 
-/** Damages one object of a node by a draw: a bit of data or sums, a sector that can not be read, the file gone. */
-export function harm(stage: Stage, victim: SimNode): void {
-  const { random } = stage;
-  const files = victim.disk.filePaths('objects');
-  if (files.length === 0) return;
+/** One object of a node to damage: a bit of data or sums, a sector that can not be read, the file gone. */
+function drawHarm(random: SimRandom, files: readonly string[]): Harm {
   const path = random.pick(files);
   const kind = random.pick(HARMS);
   const sector = random.between(0, OBJECT_SECTORS - 1);
   const position = DATA_OFFSET + sector * SECTOR_BYTES + random.between(0, SECTOR_BYTES - 1);
+  return { kind, path, sector, position };
+}
+
+export function applyHarm(stage: Stage, victim: SimNode, harm: Harm): void {
+  const { kind, path, sector, position } = harm;
   if (kind === 'bit') victim.disk.rot(path, position);
   else if (kind === 'unreadable') victim.disk.makeUnreadable(path, position);
   else if (kind === 'file') victim.disk.loseEntry(path);
   else for (const slot of [0, 1]) victim.disk.rot(path, slot * SLOT_OFFSET + 100);
   stage.world.note('stage', 'harm', `${kind} ${victim.name} ${path} ${sector}`);
+}
+
+/** Damages one object of a node by a draw. */
+export function harm(stage: Stage, victim: SimNode): void {
+  const files = victim.disk.filePaths('objects');
+  if (files.length > 0) applyHarm(stage, victim, drawHarm(stage.random, files));
 }
 
 /** Asks every node for a scrub and waits until it is over and nothing is damaged any more. */
@@ -99,21 +109,44 @@ export function breakDisk(node: SimNode, fault: (typeof FAILURES)[number]): () =
   };
 }
 
-/** One fault of one disk. The cure of damage needs all nodes up. */
-export async function hurtDisk(stage: Stage, victim: SimNode, kind: DiskFault): Promise<Cure> {
+/** One fault of one disk by a draw. The cure of damage needs all nodes up. */
+export function drawDiskFault(stage: Stage, victim: SimNode, kind: DiskFault): FaultStep {
   const { random } = stage;
-  if (kind === 'full') {
-    const space = fill(victim, random.between(4, 9) * MIB);
-    return async () => space();
-  }
-  if (kind === 'failing') return failing(stage, victim);
-  if (unhealed.has(stage)) return () => healed(stage);
+  const node = victim.name;
+  if (kind === 'full') return { fault: kind, node, leaveBytes: random.between(4, 9) * MIB };
+  if (kind === 'failing') return { fault: kind, node, how: random.pick(FAILURES) };
+  const isBarred = unhealed.has(stage);
   if (kind === 'rot') {
-    for (let i = random.between(1, MAX_HARMS); i > 0; i -= 1) harm(stage, victim);
-    return () => healed(stage);
+    return { fault: kind, node, harms: isBarred ? [] : drawHarms(random, victim) };
   }
+  if (isBarred) return { fault: kind, node, accesses: [] };
+  const accesses: ('read' | 'write')[] = [];
   for (let i = random.between(1, MAX_DETOURS); i > 0; i -= 1) {
-    if (random.chance(0.5)) victim.disk.misdirectWrite(isCopy);
+    accesses.push(random.chance(0.5) ? 'write' : 'read');
+  }
+  return { fault: kind, node, accesses };
+}
+
+function drawHarms(random: SimRandom, victim: SimNode): readonly Harm[] {
+  const harms: Harm[] = [];
+  let files = victim.disk.filePaths('objects');
+  for (let i = random.between(1, MAX_HARMS); i > 0; i -= 1) {
+    if (files.length === 0) continue;
+    const one = drawHarm(random, files);
+    harms.push(one);
+    if (one.kind === 'file') files = files.filter((path) => path !== one.path);
+  }
+  return harms;
+}
+
+/** Some accesses to copies go elsewhere. */
+export function astray(
+  stage: Stage,
+  victim: SimNode,
+  accesses: readonly ('read' | 'write')[],
+): Cure {
+  for (const access of accesses) {
+    if (access === 'write') victim.disk.misdirectWrite(isCopy);
     else victim.disk.misdirectRead(isCopy);
   }
   return () => {
@@ -130,7 +163,7 @@ function isCopy(path: string): boolean {
  * A scrub leaves out what is open: where one did, guests hold their breath until a later one saw all. What a dead holder
  * left open stays so until the next one comes to it: then no copy is damaged anew before that.
  */
-async function healed(stage: Stage): Promise<void> {
+export async function healed(stage: Stage): Promise<void> {
   await stage.check.converges({ seconds: 180 });
   await scrubbed(stage, 'deep');
   stage.world.areGuestsHeld = true;
@@ -159,13 +192,17 @@ function hasSkipped({ running }: Stage): boolean {
 }
 
 /** The node ends by itself when it touches its disk: its last words, not ours. */
-async function failing(stage: Stage, victim: SimNode): Promise<Cure> {
+export async function failing(
+  stage: Stage,
+  victim: SimNode,
+  how: (typeof FAILURES)[number],
+): Promise<Cure> {
   victim.mayFail = true;
-  const repair = breakDisk(victim, stage.random.pick(FAILURES));
+  const repair = breakDisk(victim, how);
   if (!(await stage.world.runUntil(() => !victim.isRunning, ENDS_MS))) victim.kill();
   return async () => {
     repair();
     victim.mayFail = false;
-    await victim.start();
+    if (!victim.isRunning) await victim.start();
   };
 }

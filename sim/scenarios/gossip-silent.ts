@@ -7,8 +7,8 @@ import { oneNodeLost } from './one-node-lost.ts';
 export const gossipSilent = scenario(
   'gossip-silent',
   { nodes: 3, copies: 3, smokeSeeds: 10 },
-  async (stage) => {
+  async (stage, players) => {
     stage.cable.gossipRate = 0;
-    await oneNodeLost.body(stage);
+    await oneNodeLost.body(stage, players);
   },
 );

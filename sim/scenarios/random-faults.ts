@@ -3,18 +3,22 @@
 // gateway when its own is hit. All safety checkers run throughout; in the end everything is healed, converges, and every
 // acknowledged write is there.
 
-import type { Guest } from '../guest.ts';
-import { scenario } from '../scenario.ts';
+import { drawn } from '../scenario.ts';
+import type { Players } from '../schedule/players.ts';
+import type { FaultStep } from '../schedule/step.ts';
 import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
-import { allHealed, DISK_FAULTS, hurtDisk, isDiskFault } from './disk-faults.ts';
+import { DISK_FAULTS, drawDiskFault, isDiskFault } from './disk-faults.ts';
 
+const NODES = 4;
+const COPIES = 3;
 const ROUNDS = 6;
 /** Long runs: `npm run sim` has the rest. */
 const SMOKE_SEEDS = 5;
 const MAX_PAUSE_MS = 8000;
 /** A disk that nearly hangs: half a second a sync. */
 const SLOWNESS = 1000;
+const CALLED_DOWN_S = 10;
 
 /** Blocks over several objects: ends of partitions' lives differ. */
 const WORKLOAD = { workingSet: 4096, thinkMs: 20, calmThinkMs: 200 };
@@ -33,83 +37,56 @@ const FAULTS = [
 ] as const;
 type Fault = (typeof FAULTS)[number];
 
-/** One fault from its beginning to its cure. */
-async function hurt(stage: Stage, victim: SimNode, kind: Fault): Promise<() => Promise<void>> {
+function drawFault(stage: Stage, victim: SimNode, kind: Fault): FaultStep {
+  const { name: node } = victim;
+  if (isDiskFault(kind)) return drawDiskFault(stage, victim, kind);
+  if (kind === 'pause') return { fault: kind, node, ms: stage.random.unit() * MAX_PAUSE_MS };
+  return kind === 'slow' ? { fault: kind, node, factor: SLOWNESS } : { fault: kind, node };
+}
+
+async function cure(players: Players, { fault, node }: FaultStep): Promise<void> {
+  const isCut = ['cut', 'deaf', 'mute', 'data'].includes(fault);
+  if (isCut) await players.do({ act: 'heal' });
+  else if (fault !== 'pause') await players.do({ cure: fault, node });
+}
+
+/** @returns where the guest is now */
+async function oneRound(stage: Stage, players: Players, gateway: SimNode): Promise<SimNode> {
   const { random } = stage;
-  stage.world.note('stage', 'fault', `${kind} ${victim.name}`);
-  const others = stage.nodes.filter((node) => node !== victim);
-  if (isDiskFault(kind)) return hurtDisk(stage, victim, kind);
-  if (kind === 'kill') victim.kill();
-  else if (kind === 'power') victim.losePower();
-  else if (kind === 'stop') await victim.stop();
-  else if (kind === 'slow') {
-    victim.disk.slowness = SLOWNESS;
-    return async () => {
-      victim.disk.slowness = 1;
-    };
-  } else if (kind === 'pause') {
-    victim.running().process.pause(random.unit() * MAX_PAUSE_MS);
-    return async () => {};
-  } else {
-    for (const { name } of others) {
-      const planes = kind === 'data' ? (['data'] as const) : undefined;
-      if (kind !== 'mute') stage.cable.paths.cut(name, victim.name, planes);
-      if (kind !== 'deaf') stage.cable.paths.cut(victim.name, name, planes);
-    }
-    return async () => stage.heal();
+  let at = gateway;
+  const moveTo = async (node: SimNode): Promise<void> => {
+    at = node;
+    await players.do({ act: 'move', node: node.name, seconds: 30 });
+  };
+  await players.do({ act: 'run', seconds: random.exponential(1) });
+  const victim = stage.anyRunning();
+  const step = drawFault(stage, victim, random.pick(FAULTS));
+  await players.do(step);
+  // A paused gateway comes back in the middle of a move: it may go on with its lock (C4.2).
+  const isMoved = !victim.isRunning || (step.fault === 'cut' && random.chance(0.5));
+  if (victim === gateway && isMoved) {
+    await players.do({ act: 'called-down', node: victim.name, seconds: CALLED_DOWN_S });
+    if (isCalledDown(stage, victim)) await moveTo(stage.anyRunning(victim));
   }
-  return () => victim.start();
+  await players.do({ act: 'run', seconds: random.exponential(3) });
+  await cure(players, step);
+  if (random.chance(0.7)) await players.do({ act: 'converge', seconds: 120 });
+  if (!players.guest.gatewayIsAlive) await moveTo(stage.anyRunning());
+  return at;
 }
 
-async function moveGuest(stage: Stage, guest: Guest, gateway: SimNode): Promise<Guest> {
-  guest.freeze();
-  const successor = stage.guestOf(guest.volume);
-  successor.attach(gateway);
-  await stage.check.lockIsReachable(successor, { seconds: 30 });
-  successor.writeForever(WORKLOAD);
-  return successor;
-}
-
-export const randomFaults = scenario(
+export const randomFaults = drawn(
   'random-faults',
-  { nodes: 4, copies: 3, partitions: 32, smokeSeeds: SMOKE_SEEDS },
-  async (stage) => {
-    const { random } = stage;
-    await stage.form();
+  { nodes: 1, copies: COPIES, partitions: 32, smokeSeeds: SMOKE_SEEDS },
+  async (stage, players) => {
+    await players.do({ act: 'form', nodes: NODES, copies: COPIES });
     let gateway = stage.anyRunning();
-    let guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
-    guest.writeForever(WORKLOAD);
+    await players.do({ act: 'guest', node: gateway.name, sizeMiB: 16, work: WORKLOAD });
     for (let round = 0; round < ROUNDS; round += 1) {
-      await stage.run({ seconds: random.exponential(1) });
-      const victim = stage.anyRunning();
-      const fault = random.pick(FAULTS);
-      const cure = await hurt(stage, victim, fault);
-      // A paused gateway comes back in the middle of a move: it may go on with its lock (C4.2).
-      const isMoved = !victim.isRunning || (fault === 'cut' && random.chance(0.5));
-      if (victim === gateway && isMoved) {
-        const isDown = (): boolean => isCalledDown(stage, victim);
-        if (await stage.world.runUntil(isDown, 10_000)) {
-          gateway = stage.anyRunning(victim);
-          guest = await moveGuest(stage, guest, gateway);
-        }
-      }
-      await stage.run({ seconds: random.exponential(3) });
-      await cure();
-      if (random.chance(0.7)) await stage.check.converges({ seconds: 120 });
-      if (!guest.gatewayIsAlive) {
-        gateway = stage.anyRunning();
-        guest = await moveGuest(stage, guest, gateway);
-      }
+      gateway = await oneRound(stage, players, gateway);
     }
-    stage.heal();
-    await stage.check.converges({ seconds: 120 });
-    guest.freeze();
-    await stage.run({ seconds: 6 });
-    const last = stage.guestOf(guest.volume);
-    await guest.detach();
-    last.attach(stage.anyRunning());
-    await stage.check.everyAcknowledgedWriteIsReadable(last);
-    await allHealed(stage, last);
-    await stage.check.replicasAreIdentical();
+    await players.do({ act: 'heal' });
+    await players.do({ act: 'converge', seconds: 120 });
+    await players.do({ act: 'verdict', node: stage.anyRunning().name });
   },
 );

@@ -1,0 +1,57 @@
+// What many runs come to: failures with the lines that replay them, and a summary.
+
+import type { SeedResult } from './play-seeds.ts';
+
+/** Most failures printed in full for one story. */
+const MAX_PRINTED = 5;
+
+type Print = (line: string) => void;
+
+/** A failure and how to see it again. */
+export function printFailure(result: Omit<SeedResult, 'timeline'>, print: Print): void {
+  if (result.failure === undefined) return;
+  print(`FAILED ${result.story}: ${result.failure}`);
+  print(`  npm run sim -- --seed ${result.seed} --scenario ${result.story}`);
+}
+
+export class Tally {
+  readonly failures = new Map<string, number>();
+  readonly #count: number;
+  readonly #print: Print;
+  runs = 0;
+  simulatedMs = 0;
+
+  /** @param count seeds of each story that were asked for */
+  constructor(count: number, print: Print) {
+    this.#count = count;
+    this.#print = print;
+  }
+
+  /** @returns whether to go on */
+  take(result: SeedResult): boolean {
+    this.runs += 1;
+    this.simulatedMs += result.simulatedMs;
+    const failed = this.failures.get(result.story) ?? 0;
+    if (result.failure !== undefined) this.failures.set(result.story, failed + 1);
+    if (failed < MAX_PRINTED) {
+      for (const line of result.timeline) this.#print(line);
+      printFailure(result, this.#print);
+    }
+    if (this.#count <= MAX_PRINTED) {
+      this.#print(`${result.story} seed ${result.seed} hash ${result.hash}`);
+    }
+    return this.failures.size === 0 || this.#count < Number.POSITIVE_INFINITY;
+  }
+
+  /** @returns how many failed */
+  sum(realMs: number): number {
+    const seconds = realMs / 1000;
+    const failed = [...this.failures.values()].reduce((sum, count) => sum + count, 0);
+    for (const [name, count] of this.failures) this.#print(`${name}: ${count} seeds failed`);
+    this.#print(
+      `${this.runs} runs, ${failed} failed, ${(this.runs / seconds).toFixed(1)} seeds/s, ` +
+        `${(this.simulatedMs / 1000).toFixed(0)} simulated seconds in ${seconds.toFixed(1)} s`,
+    );
+    return failed;
+  }
+}
