@@ -1,6 +1,7 @@
-// A node that was killed and comes back copies what changed meanwhile, not the volume (4.7). Method: a full volume, a few
-// of its 64 KiB blocks rewritten at random while one node is away; the bytes that it copied, as it says itself; then what
-// was written is read through it. Environment, for runs by hand: OUTAGE_NODES, OUTAGE_SIZE and OUTAGE_REWRITTEN in MiB,
+// A node that was killed and comes back copies what changed meanwhile, not the volume (4.7), although all that its journal
+// holds is open again, there and on others that were killed (R6). Method: a full volume, a few of its 64 KiB blocks
+// rewritten at random while one node is away; the bytes that it copied, as it says itself; then what was written is read
+// through it. Environment, for runs by hand: OUTAGE_NODES, OUTAGE_SIZE and OUTAGE_REWRITTEN in MiB,
 // OUTAGE_SECONDS that it is away at least; the issue's own figures are 4, 4096, 200 and 30.
 
 import fs from 'node:fs';
@@ -23,7 +24,6 @@ const REWRITTEN = Number(env['OUTAGE_REWRITTEN'] ?? 20) * MIB;
 const AWAY_MS = Number(env['OUTAGE_SECONDS'] ?? 0) * 1000;
 const TEST_TIMEOUT_MS = 20 * 60_000;
 const FILL_IN_FLIGHT = 4;
-/** Writes whose close was not durable when the node died are copied, too. */
 const SLACK = 1.2;
 const CLOSED_AFTER_MS = 1000;
 /** Odd, so that the walk over the blocks, a power of two, meets each once. */
@@ -41,12 +41,6 @@ test(
         await Promise.all(parts.map((part) => client.write(part, Buffer.alloc(MIB, 1))));
       }
       await client.flush();
-      // After 200 ms of silence all is closed (R6); a clean stop writes that down: the volume was filled long ago.
-      await new Promise((resolve) => setTimeout(resolve, CLOSED_AFTER_MS));
-      await cluster.kill([3], 'SIGTERM');
-      await cluster.start(3);
-      await cluster.settled(60_000);
-
       await cluster.kill([3]);
       const killedAt = performance.now();
       const isShrunk = async () => (await cluster.info()).members.up === NODES - 1;
@@ -85,7 +79,7 @@ const SMALL_MIB = 64;
 const SMALL_REWRITTEN = 4 * MIB;
 
 // Method: while node 3 is away some blocks are rewritten, then both others are killed as well, with or without the file in
-// which they keep what it misses.
+// which they keep what it misses. Either way all that their journals hold is open again.
 test(
   'the others restart during the outage: they know what they kept, and compare where they kept nothing',
   withCluster({ nodes: 3, copies: 3, volume: `disk:${SMALL_MIB}MiB` }, async (t, cluster) => {
@@ -93,10 +87,6 @@ test(
     for (let at = 0; at < SMALL_MIB * MIB; at += MIB) await client.write(at, Buffer.alloc(MIB, 1));
     await new Promise((resolve) => setTimeout(resolve, CLOSED_AFTER_MS));
     await client.close();
-    // An orderly end of all: who is killed before a checkpoint has all that its journal holds open again (R6).
-    await cluster.kill([1, 2, 3], 'SIGTERM');
-    await Promise.all([1, 2, 3].map((n) => cluster.start(n)));
-    await cluster.settled(60_000);
     for (const isKept of [true, false]) {
       await cluster.kill([3]);
       await until('it is down', async () => (await cluster.info()).members.up === 2, 30_000);
@@ -106,8 +96,7 @@ test(
       await new Promise((resolve) => setTimeout(resolve, CLOSED_AFTER_MS));
       await writer.close();
       const others = [cluster.node(1), cluster.node(2)];
-      // An orderly end writes everything down; SIGKILL leaves some of it to the journal.
-      await cluster.kill([1, 2], isKept ? 'SIGKILL' : 'SIGTERM');
+      await cluster.kill([1, 2]);
       for (const { dir } of others) {
         t.true(fs.existsSync(path.join(dir, 'outages')), 'kept');
         if (!isKept) fs.rmSync(path.join(dir, 'outages'));
