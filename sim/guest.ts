@@ -112,6 +112,20 @@ export class Guest {
     });
   }
 
+  /** A second connection of the same guest: its requests are of the same session. */
+  attachBeside(other: Guest): void {
+    const session = other.#session;
+    const process = other.#process;
+    if (session === undefined || process === undefined) throw new RunFailure('not attached');
+    this.#attachment += 1;
+    this.#inFlight = 0;
+    this.#writesInFlight = 0;
+    this.#process = process;
+    this.#session = session;
+    this.#sessionNumber = other.#sessionNumber;
+    this.#world.enter(process, () => session.connect());
+  }
+
   /** Keeps `depth` requests in flight until `stop`. */
   writeForever(changes: Partial<Workload> = {}): void {
     this.#workload = { ...DEFAULT_WORKLOAD, ...changes };

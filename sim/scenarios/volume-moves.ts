@@ -11,9 +11,13 @@ import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
 
-const SIZE_MIB = 48;
+const SIZE_MIB = 64;
 const BLOCKS = (SIZE_MIB * 2 ** 20) / 4096;
-const LOAD = { workingSet: BLOCKS, depth: 6, thinkMs: 10, calmThinkMs: 100 };
+/** Filled before, and written over and over while it is copied. */
+const HOT_BLOCKS = (2 * 2 ** 20) / 4096;
+/** One works where everything is copied, the other one mostly where nothing was yet. */
+const HOT = { workingSet: HOT_BLOCKS, depth: 8, thinkMs: 1, calmThinkMs: 100 };
+const COLD = { workingSet: BLOCKS, depth: 6, thinkMs: 30, maxBlocks: 1, calmThinkMs: 300 };
 const ROUNDS = 4;
 const MOST_COPIES = 4;
 const LIMIT_S = 240;
@@ -25,6 +29,7 @@ const TROUBLES: readonly Trouble[] = ['none', 'gateway', 'member', 'cancel', 'tu
 interface Move {
   readonly stage: Stage;
   guest: Guest;
+  second: Guest;
   gateway: SimNode;
   copies: number;
   /** Of every guest that there was. */
@@ -39,19 +44,23 @@ export const volumeMoves = scenario(
     await stage.form();
     const gateway = stage.anyRunning();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway });
+    await guest.fill(HOT_BLOCKS);
+    const second = stage.guestOf(guest.volume);
+    second.attachBeside(guest);
     const move: Move = {
-      ...{ stage, guest, gateway, copies: 3, guests: [guest] },
+      ...{ stage, guest, second, gateway, copies: 3, guests: [guest, second] },
       formerHeads: new Set<GenerationId>(),
     };
-    await guest.fill(BLOCKS / 8);
     stage.check.watchCopies();
     checkMoves(stage);
-    guest.writeForever(LOAD);
+    guest.writeForever(HOT);
+    second.writeForever(COLD);
     for (let round = 0; round < ROUNDS; round += 1) {
       await stage.run({ seconds: stage.random.unit() });
       await oneMove(move);
     }
     await move.guest.stop();
+    await move.second.stop();
     for (const { errors } of move.guests) {
       if (errors.length > 0) throw new RunFailure(`guest saw ${errors.join(', ')}`);
     }
@@ -140,18 +149,24 @@ function fall(stage: Stage, victim: SimNode): void {
 /** Then a member takes the volume, and lets go when the guest is back. */
 async function leaves(move: Move): Promise<void> {
   const { stage } = move;
-  await move.guest.stop();
-  await move.guest.detach();
+  for (const guest of [move.guest, move.second]) {
+    await guest.stop();
+    await guest.detach();
+  }
   await stage.run({ seconds: stage.random.unit() * 6 });
   attach(move, stage.anyRunning());
 }
 
 function attach(move: Move, node: SimNode): void {
+  const { stage, guest } = move;
   move.gateway = node;
-  move.guest = move.stage.guestOf(move.guest.volume);
-  move.guests.push(move.guest);
+  move.guest = stage.guestOf(guest.volume);
+  move.second = stage.guestOf(guest.volume);
+  move.guests.push(move.guest, move.second);
   move.guest.attach(node);
-  move.guest.writeForever(LOAD);
+  move.second.attachBeside(move.guest);
+  move.guest.writeForever(HOT);
+  move.second.writeForever(COLD);
 }
 
 async function goesOn({ stage, guest }: Move): Promise<void> {

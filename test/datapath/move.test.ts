@@ -165,6 +165,50 @@ test('what is not there is not copied: holes and zeroes stay holes', (t) => {
   );
 });
 
+// Method: the first write of an object that the holder has no copy of is on its way when the move begins, and no member has
+// it when the others are counted.
+test('what went to the head alone before the move began is waited for before anything is counted', (t) => {
+  const world = new World({ nodes: 4, sizeBytes: 64 * MIB });
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  const index = Array.from({ length: 16 }, (_, at) => at).find(
+    (at) => !world.members(at).includes(1),
+  );
+  const offset = (index as number) * 4 * MIB;
+  const { head } = world.volume;
+  world.tamper = (_from, _to, frame) =>
+    (frame.op & 127) === OP.WRITE && frame.generation === head ? 'lose' : 'pass';
+  let answer = '';
+  guest.write(offset, block(5), (error) => {
+    answer = error?.code ?? 'ok';
+  });
+  world.clock.run(100);
+  pause(world, true);
+  t.true(world.move(2));
+  world.clock.run(3000);
+  t.is(answer, '');
+  world.tamper = () => 'pass';
+  t.true(world.clock.until(() => answer === 'ok', 20_000));
+  pause(world, false);
+  t.true(world.hasMoved(2));
+  t.is(fillAt(world, guest, offset), 5);
+});
+
+// Method: the pieces of the copy hang, so the ranges of the head that they hold do.
+test('a piece of the copy that hangs keeps no writer of its range waiting for long', (t) => {
+  const { world, guest } = filled();
+  const first = copying(world, 2);
+  world.tamper = (_from, _to, frame, isReply) =>
+    !isReply && frame.op === OP.WRITE && frame.generation === first ? 'lose' : 'pass';
+  pause(world, false);
+  world.clock.run(1000);
+  const before = world.clock.now();
+  t.is(world.write(guest, 0, block(50), 60_000), 'ok');
+  t.true(world.clock.now() - before <= COPY_PATIENCE_MS + 1000);
+  t.true(world.hasMoved(2));
+  t.is(fillAt(world, guest, 0), 50);
+});
+
 test('the guest does not suffer from new copies that do not answer: the head is enough, the copy begins anew', (t) => {
   const { world, guest } = filled();
   const first = copying(world, 2);

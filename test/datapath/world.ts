@@ -462,11 +462,14 @@ export class World {
 
   /** Runs until the volume has that many copies and moves no more; false = not within `ms`. */
   hasMoved(copies: number, ms = 60_000): boolean {
-    return this.clock.until(() => {
+    const hasMoved = this.clock.until(() => {
       const { volume, view } = this;
       const isThere = view.policies.get(volume.policy)?.copies === copies;
       return isThere && view.moves.size === 0;
     }, ms);
+    // All nodes know.
+    this.clock.run(50);
+    return hasMoved;
   }
 
   // ------------------------------------------------------------------------------------------ healing
