@@ -1,12 +1,9 @@
 // Plays many seeds, in this process or in several, and hands the results on in the order of the seeds, so that the report
-// of a run does not depend on how many processes played it. seed-worker.ts is one of the several.
+// of a run does not depend on how many processes played it. seed-worker.ts is one of the several, player.ts plays.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { OperatingError } from '../src/core/errors.ts';
-import { play } from './scenario.ts';
-import { scenarioNamed } from './scenario-list.ts';
-import type { BuildNode } from './sim-node.ts';
-import { formatTimeline } from './timeline.ts';
+import type { Reached } from './reach/reached.ts';
 
 /** One seed of one story. */
 export interface SeedTask {
@@ -24,20 +21,10 @@ export interface SeedResult {
   readonly simulatedMs: number;
   /** When it was asked for. */
   readonly timeline: readonly string[];
+  readonly reached: Reached;
 }
 
 export type PlaySeed = (task: SeedTask) => Promise<SeedResult>;
-
-/** Plays in this process. */
-export function playerHere(build: BuildNode): PlaySeed {
-  return async ({ story, seed, timeline }) => {
-    const found = scenarioNamed(story);
-    if (found === undefined) throw new OperatingError('missing', `no scenario '${story}'`);
-    const { failure, hash, simulatedMs, records } = await play(found, { build, seed });
-    const rows = timeline ? [...formatTimeline(records)] : [];
-    return { story, seed, failure, hash, simulatedMs, timeline: rows };
-  };
-}
 
 /** A process that plays one seed after the other; ends with this one, or when it is told. */
 export class SeedWorker {

@@ -10,7 +10,8 @@
 import { enableCompileCache } from 'node:module';
 import { messageOf } from '../src/core/errors.ts';
 import { realNowMs } from './bans.ts';
-import { playAll, playerHere, type SeedTask, SeedWorker } from './play-seeds.ts';
+import { playAll, type SeedTask, SeedWorker } from './play-seeds.ts';
+import { addToFile, neverReached, type Reached, summary } from './reach/reached.ts';
 import { HELP, parseRun, type RunOptions, usage } from './run-options.ts';
 import type { ScaleRun } from './scale.ts';
 import { Tally } from './tally.ts';
@@ -60,9 +61,22 @@ async function manySeeds(options: RunOptions): Promise<number> {
   } else {
     // Only now: the guards of bans.ts are in place before product code is loaded.
     const { buildNode } = await import('../src/build-node.ts');
+    const { playerHere } = await import('./player.ts');
     await playAll(tasksOf(options), [playerHere(buildNode)], take);
   }
-  return tally.sum(realNowMs() - startedMs) > 0 ? 1 : 0;
+  const realMs = realNowMs() - startedMs;
+  await printCoverage(tally.reached, options.coverage);
+  return tally.sum(realMs) > 0 ? 1 : 0;
+}
+
+async function printCoverage(reached: Reached, file: string | undefined): Promise<void> {
+  const { watch } = await import('./reach/watch.ts');
+  const all = watch();
+  for (const line of summary(reached, all)) print(line);
+  if (file === undefined) return;
+  const total = addToFile(file, reached);
+  print(`all runs that ${file} has:`);
+  for (const line of [...summary(total, all), ...neverReached(total, all)]) print(line);
 }
 
 async function closely(options: RunOptions): Promise<number> {

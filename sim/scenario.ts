@@ -3,6 +3,7 @@
 import type { AgreementTuning } from '../src/agreement/options.ts';
 import { nodeConfig } from '../src/config.ts';
 import { KIB, MIB } from '../src/core/units.ts';
+import type { FaultKind } from './reach/fault-kinds.ts';
 import { Players } from './schedule/players.ts';
 import type { Step, TimedStep } from './schedule/step.ts';
 import type { BuildNode } from './sim-node.ts';
@@ -59,6 +60,8 @@ export interface Outcome {
   readonly records: readonly TraceRecord[];
   /** What was done, up to the end or the failure; of stories that are drawn, and of those played by a schedule. */
   readonly steps: readonly TimedStep[];
+  /** Faults that took effect, by kind. */
+  readonly faults: ReadonlyMap<FaultKind, number>;
 }
 
 export interface PlayOptions {
@@ -97,6 +100,7 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
   } catch (error) {
     failure = reasonOf(world.failure ?? error);
   }
+  const faults = new Map(world.faults);
   for (const node of stage.running) node.kill();
   return {
     seed: options.seed,
@@ -107,6 +111,7 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
     events: world.eventCount,
     records: world.records,
     steps: players.steps,
+    faults,
   };
 }
 

@@ -7,7 +7,7 @@ import type { SeedTask } from './play-seeds.ts';
 
 enableCompileCache();
 const { buildNode } = await import('../src/build-node.ts');
-const { playerHere } = await import('./play-seeds.ts');
+const { playerHere } = await import('./player.ts');
 const playSeed = playerHere(buildNode);
 
 process.on('message', (task: SeedTask) => {

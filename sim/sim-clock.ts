@@ -8,6 +8,8 @@ import type { Scheduled, World } from './world.ts';
 export interface ClockSkew {
   readonly offsetMs: number;
   readonly rate: number;
+  /** What was added to its date since: jumps, by people or by NTP. Monotonic time knows none. */
+  dateJumpMs?: number;
 }
 
 /** 2026-01-01. */
@@ -35,7 +37,8 @@ export class SimClock implements Clock {
 
   /** The story begins on one date for all hosts; each runs off as its clock does. */
   date(): number {
-    return STORY_DATE_MS + Math.round(this.#world.nowMs * this.#skew.rate);
+    const { rate, dateJumpMs = 0 } = this.#skew;
+    return STORY_DATE_MS + Math.round(this.#world.nowMs * rate) + dateJumpMs;
   }
 
   setTimer(ms: number, fn: () => void): TimerHandle {

@@ -13,6 +13,7 @@
 //   losePower           lost, torn, reordered      image, restore      restored from an old image
 
 import { OperatingError } from '../src/core/errors.ts';
+import type { FaultKind } from './reach/fault-kinds.ts';
 import type { Inode } from './sim-inode.ts';
 import { type FileInode, FolderInode, PAGE_BYTES } from './sim-inode.ts';
 import type { SimRandom } from './sim-random.ts';
@@ -96,6 +97,7 @@ export class SimDisk {
   /** Throws what the operating system would when `pages` more do not fit. */
   reserve(pages: number): void {
     if (this.usedBytes + pages * PAGE_BYTES > this.capacityBytes) {
+      this.#inject('full');
       throw new OperatingError('no-space', `disk of ${this.name} is full`);
     }
   }
@@ -111,12 +113,16 @@ export class SimDisk {
 
   syncTimeMs(): number {
     this.syncCount += 1;
+    if (this.slowness > 1) this.#inject('slow-sync');
     return (0.05 + this.#random.exponential(SYNC_MEAN_MS)) * this.slowness;
   }
 
   /** Finds a name; undefined when its folder does not exist. */
   find(path: string): Place | undefined {
-    if (this.isMovedAway) return undefined;
+    if (this.isMovedAway) {
+      this.#inject('folder-moved-away');
+      return undefined;
+    }
     const parts = path.split('/').filter((part) => part !== '' && part !== '.');
     const name = parts.pop();
     let folder = this.#root;
@@ -171,25 +177,33 @@ export class SimDisk {
 
   /** Throws what a file system that can not be written any more does. */
   checkWritable(path: string): void {
-    if (this.isReadOnly) throw new OperatingError('io', `${path}: read-only file system`);
+    if (!this.isReadOnly) return;
+    this.#inject('read-only');
+    throw new OperatingError('io', `${path}: read-only file system`);
   }
 
   checkWrite(path: string): void {
     this.checkWritable(path);
-    if (this.failsWrites) throw new OperatingError('io', `write failed on ${path}`);
+    if (!this.failsWrites) return;
+    this.#inject('failed-write');
+    throw new OperatingError('io', `write failed on ${path}`);
   }
 
   checkRead(path: string): void {
-    if (this.failsReads) throw new OperatingError('io', `read failed on ${path}`);
+    if (!this.failsReads) return;
+    this.#inject('failed-read');
+    throw new OperatingError('io', `read failed on ${path}`);
   }
 
   /** One failed sync, when the stage asked for it. */
   takeSyncFailure(): OperatingError | undefined {
     if (this.isReadOnly) {
+      this.#inject('read-only');
       return new OperatingError('io', `the disk of ${this.name} is a read-only file system`);
     }
     if (this.failSyncs === 0) return undefined;
     this.failSyncs -= 1;
+    this.#inject('failed-sync');
     return new OperatingError('io', `sync failed on the disk of ${this.name}`);
   }
 
@@ -211,7 +225,8 @@ export class SimDisk {
 
   /** An empty disk in the place of this one. */
   wipe(): void {
-    this.restore({ root: new FolderInode() });
+    this.#inject('wiped');
+    this.#replaceBy({ root: new FolderInode() });
   }
 
   /** What a copy of the whole disk, made now, holds. */
@@ -221,6 +236,11 @@ export class SimDisk {
 
   /** The disk is what it was: the node must not run. An image may be restored many times. */
   restore(image: DiskImage): void {
+    this.#inject('old-image');
+    this.#replaceBy(image);
+  }
+
+  #replaceBy(image: DiskImage): void {
     this.#root = image.root.copy();
     this.#pending = [];
     this.#renames = [];
@@ -229,6 +249,7 @@ export class SimDisk {
 
   /** A file is gone, as if it had never been; the node must not run. */
   drop(path: string): void {
+    this.#inject('entry-lost');
     this.#root.entries.delete(path);
     this.#root.durable.delete(path);
   }
@@ -236,13 +257,17 @@ export class SimDisk {
   /** Turns a bit of a file that exists. */
   rot(path: string, position: number): void {
     const inode = this.find(path)?.inode;
-    if (inode?.kind === 'file') inode.rot(position, this.#random.between(0, 7));
+    if (inode?.kind !== 'file') return;
+    this.#inject('bit-rot');
+    inode.rot(position, this.#random.between(0, 7));
   }
 
   /** The page of a file that holds this byte can not be read from now on (EIO), until it is written as a whole. */
   makeUnreadable(path: string, position: number): void {
     const inode = this.find(path)?.inode;
-    if (inode?.kind === 'file') inode.makeUnreadable(position);
+    if (inode?.kind !== 'file') return;
+    this.#inject('unreadable');
+    inode.makeUnreadable(position);
   }
 
   /** The next write of a file that matches lands in file `to`, or, without one, on another page of its own. */
@@ -272,6 +297,7 @@ export class SimDisk {
     const at = detours.findIndex(({ matches }) => matches(path));
     if (at < 0) return { inode, position };
     const [detour] = detours.splice(at, 1);
+    this.#inject(access === 'reads' ? 'read-astray' : 'write-astray');
     const other = detour?.to === undefined ? undefined : this.find(detour.to)?.inode;
     if (other?.kind === 'file') return { inode: other, position };
     const pages = Math.max(2, Math.ceil(inode.size / PAGE_BYTES));
@@ -283,6 +309,7 @@ export class SimDisk {
   loseEntry(path: string): void {
     const place = this.find(path);
     if (place?.inode === undefined) return;
+    this.#inject('entry-lost');
     if (place.inode.kind === 'file') this.#usedPages -= place.inode.pageCount;
     place.folder.entries.delete(place.name);
     place.folder.durable.delete(place.name);
@@ -302,6 +329,7 @@ export class SimDisk {
         to.folder === now?.folder && to.name === now.name && from.inode === now.inode,
     );
     if (done === undefined) return false;
+    this.#inject('rename-lost');
     for (const { folder, name, inode } of [done.from, done.to]) {
       for (const names of [folder.entries, folder.durable]) {
         if (inode === undefined) names.delete(name);
@@ -324,6 +352,10 @@ export class SimDisk {
       else paths.push(...this.filePaths(path));
     }
     return paths;
+  }
+
+  #inject(kind: FaultKind): void {
+    this.world.inject(kind, this.name);
   }
 
   #recount(): void {

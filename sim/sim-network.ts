@@ -53,6 +53,7 @@ export class Cable {
     this.#random = world.random.fork('network');
     this.#gossipRandom = world.random.fork('gossip');
     this.paths = new SimPaths(this.#random.fork('paths'));
+    this.paths.onFault = (kind, where) => world.inject(kind, where);
     this.paths.onChange = () => {
       for (const pipe of this.#pipes) pipe.release();
     };
@@ -171,9 +172,13 @@ export class Cable {
     for (const to of this.#hosts.values()) {
       if (to === from) continue;
       const times = this.#gossipRandom.chance(this.gossipTwiceRate) ? 2 : 1;
+      if (times > 1) this.world.inject('gossip-doubled', to.name);
       for (let i = 0; i < times; i += 1) {
         const delayMs = this.#gossipRandom.exponential(GOSSIP_MEAN_MS);
-        if (!this.#gossipRandom.chance(this.gossipRate)) continue;
+        if (!this.#gossipRandom.chance(this.gossipRate)) {
+          this.world.inject('gossip-lost', to.name);
+          continue;
+        }
         this.world.schedule(delayMs, undefined, () => {
           if (!this.paths.isCut(from.name, to.name, 'control')) deliver(to);
         });

@@ -120,6 +120,7 @@ export class SimNode {
   /** Orderly end. */
   async stop(): Promise<void> {
     const { process, handle } = this.running();
+    this.#world.inject('stop', this.name);
     let stopped: Promise<void> | undefined;
     this.#world.enter(process, () => {
       stopped = handle.stop();
@@ -132,12 +133,20 @@ export class SimNode {
   /** kill -9: the page cache stays, the kernel resets the connections. */
   kill(): void {
     this.running();
+    this.#world.inject('kill', this.name);
     this.#end('kill', true);
+  }
+
+  /** The date of the host jumps, forwards or back; its monotonic clock goes on. */
+  jumpDate(ms: number): void {
+    this.#world.inject('date-jump', this.name);
+    this.#skew.dateJumpMs = (this.#skew.dateJumpMs ?? 0) + ms;
   }
 
   /** The host goes dark: unsynced bytes are lost or torn, nobody is told. */
   losePower(): void {
     this.host.isPowered = false;
+    this.#world.inject('power-loss', this.name);
     this.#end('power loss', false);
     this.disk.losePower();
   }

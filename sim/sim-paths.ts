@@ -1,6 +1,7 @@
 // What lies between hosts: latency, loss (a lost packet is a late one: the links below are TCP), cuts by direction and
 // by plane. A pipe is one direction of one link: ordered until it breaks, held back while its path is cut.
 
+import type { FaultKind } from './reach/fault-kinds.ts';
 import type { SimRandom } from './sim-random.ts';
 
 /** `gossip` follows the control plane's cuts. */
@@ -25,6 +26,7 @@ export class SimPaths {
   slowness = 1;
   /** Called when cuts changed: held pipes look again. */
   onChange: () => void = () => {};
+  onFault: (kind: FaultKind, where: string) => void = () => {};
   readonly #random: SimRandom;
   readonly #cuts = new Set<string>();
   readonly #baseMs = new Map<string, number>();
@@ -38,6 +40,8 @@ export class SimPaths {
   /** Cuts one direction; both planes unless one is named. */
   cut(from: string, to: string, planes: readonly Plane[] = ['control', 'data']): void {
     for (const plane of planes) this.#cuts.add(`${plane} ${from}>${to}`);
+    const [only] = planes;
+    this.onFault(planes.length > 1 || only === undefined ? 'cut' : `cut-${only}`, to);
     this.onChange();
   }
 
@@ -76,6 +80,7 @@ export class SimPaths {
     const jitter = this.#random.exponential(JITTER_MEAN_MS);
     const resend = this.lossRate > 0 && this.#random.chance(this.lossRate) ? RESEND_MS : 0;
     const late = this.#lossOf.size > 0 ? this.#resendMs(from, to) : 0;
+    if (resend + late > 0) this.onFault('packet-lost', to);
     return (this.#base(from, to) + jitter + bytes / BYTES_PER_MS) * this.slowness + resend + late;
   }
 

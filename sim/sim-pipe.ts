@@ -86,8 +86,10 @@ export class SimPipe {
     }
     this.#messages -= 1;
     this.#bytes -= bytes.length;
-    if (this.#paths.breaksNow()) this.break();
-    else this.#deliver(bytes);
+    if (this.#paths.breaksNow()) {
+      this.#paths.onFault('link-broken', '');
+      this.break();
+    } else this.#deliver(bytes);
   }
 
   #isCut(): boolean {

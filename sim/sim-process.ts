@@ -30,6 +30,7 @@ export class SimProcess implements EventOwner {
   /** All of its events, timers too, come late by this much. */
   pause(ms: number): void {
     this.pausedUntilMs = this.#world.nowMs + ms;
+    this.#world.inject('pause', this.name);
   }
 
   onThrow(error: unknown): void {

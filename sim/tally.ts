@@ -1,6 +1,7 @@
 // What many runs come to: failures with the lines that replay them, and a summary.
 
 import type { SeedResult } from './play-seeds.ts';
+import { NOTHING, type Reached, sum } from './reach/reached.ts';
 
 /** Most failures printed in full for one story. */
 const MAX_PRINTED = 5;
@@ -8,7 +9,10 @@ const MAX_PRINTED = 5;
 type Print = (line: string) => void;
 
 /** A failure and how to see it again. */
-export function printFailure(result: Omit<SeedResult, 'timeline'>, print: Print): void {
+export function printFailure(
+  result: Pick<SeedResult, 'story' | 'seed' | 'failure'>,
+  print: Print,
+): void {
   if (result.failure === undefined) return;
   print(`FAILED ${result.story}: ${result.failure}`);
   print(`  npm run sim -- --seed ${result.seed} --scenario ${result.story}`);
@@ -20,6 +24,7 @@ export class Tally {
   readonly #print: Print;
   runs = 0;
   simulatedMs = 0;
+  reached: Reached = NOTHING;
 
   /** @param count seeds of each story that were asked for */
   constructor(count: number, print: Print) {
@@ -31,6 +36,7 @@ export class Tally {
   take(result: SeedResult): boolean {
     this.runs += 1;
     this.simulatedMs += result.simulatedMs;
+    this.reached = sum(this.reached, result.reached);
     const failed = this.failures.get(result.story) ?? 0;
     if (result.failure !== undefined) this.failures.set(result.story, failed + 1);
     if (failed < MAX_PRINTED) {

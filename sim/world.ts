@@ -8,6 +8,7 @@ import { crc32 } from '../src/core/checksum.ts';
 import { realSetImmediate, setSimulating, takeViolations } from './bans.ts';
 import type { EventOwner, SimEvent } from './event-heap.ts';
 import { EventHeap } from './event-heap.ts';
+import type { FaultKind } from './reach/fault-kinds.ts';
 import { hashText, mixNumber, SimRandom } from './sim-random.ts';
 
 /** Events between two turns of the real event loop, so that the test runner stays alive. */
@@ -59,6 +60,11 @@ export class World {
   /** Called after each event, while nothing runs: checkers hang here. */
   afterEvent: () => void = () => {};
   eventCount = 0;
+  /** Faults that took effect, by kind. */
+  readonly faults = new Map<FaultKind, number>();
+  /** Hears of each of them, and where; and of each row of the record, however long the run is. */
+  onFault: (kind: FaultKind, where: string) => void = () => {};
+  onNote: (record: TraceRecord) => void = () => {};
   /** True = guests that work for ever hold their breath: they ask nothing more until it is false. */
   areGuestsHeld = false;
   /** When a node or the stage last said something; guests do not count. */
@@ -111,7 +117,15 @@ export class World {
     if (node !== GUEST) this.#lastNewsMs = this.#nowMs;
     this.#hash = hashText(`${this.#nowMs}|${node}|${name}|${text}`, this.#hash);
     if (this.records.length >= MAX_RECORDS) this.records.splice(0, MAX_RECORDS / 2);
-    this.records.push({ atMs: this.#nowMs, node, name, text });
+    const record = { atMs: this.#nowMs, node, name, text };
+    this.records.push(record);
+    this.onNote(record);
+  }
+
+  /** A fault takes effect now. No part of the hash: what comes of it is. */
+  inject(kind: FaultKind, where: string): void {
+    this.faults.set(kind, (this.faults.get(kind) ?? 0) + 1);
+    this.onFault(kind, where);
   }
 
   /** Adds a delivery to the hash: who, what kind, which bytes. */
