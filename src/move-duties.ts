@@ -169,7 +169,9 @@ export class MoveDuties {
     }
     const said = await Promise.all([...holders].map((node) => this.#ask(node, now)));
     const known = new Map([...this.own(), ...said.flat()].map((one) => [one.volume, one]));
-    return [...now.moves.values()].map((move) => known.get(move.volume) ?? unsaid(now, move));
+    return [...now.moves.values()]
+      .map((move) => known.get(move.volume) ?? unsaid(now, move))
+      .sort((a, b) => a.volume - b.volume);
   }
 
   #ask(node: NodeId, view: ClusterView): Promise<readonly MoveStatus[]> {

@@ -172,7 +172,7 @@ test('what went to the head alone before the move began is waited for before any
   const guest = world.attach(1);
   t.is(world.write(guest, 0, block(1)), 'ok');
   const index = Array.from({ length: 16 }, (_, at) => at).find(
-    (at) => !world.members(at).includes(1),
+    (at) => !world.members(at).some((id) => id === 1),
   );
   const offset = (index as number) * 4 * MIB;
   const { head } = world.volume;
