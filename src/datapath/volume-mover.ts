@@ -118,11 +118,8 @@ export class VolumeMover implements Mirror {
     const copy = this.#copy;
     if (copy !== undefined) {
       const head = view.volumes.get(this.#open.volume.id)?.head;
-      if (head === copy.move.generation) {
-        this.#arrived(copy);
-        return;
-      }
-      if (move?.generation === copy.move.generation) copy.path.viewChanged(view);
+      if (head === copy.move.generation) this.#arrived(copy);
+      else if (move?.generation === copy.move.generation) copy.path.viewChanged(view);
       else this.#drop('the log began it anew');
     }
     if (move === undefined) {
@@ -331,7 +328,6 @@ export class VolumeMover implements Mirror {
 
   #arrived(copy: Copy): void {
     this.#copy = undefined;
-    this.#move = undefined;
     this.#stopTimers();
     copy.path.cell.becomeHead();
     const { volume, generation } = copy.move;

@@ -276,6 +276,21 @@ test('the holder dies: the next one begins anew in a fresh generation, and every
   }
 });
 
+test('the log decides two moves before the holder hears of the first: it goes on with the second', (t) => {
+  const { world, guest } = filled();
+  const holder = world.node(1);
+  t.true(world.move(2));
+  world.clock.until(() => holder.datapath.moves()[0]?.stage === 'finishing', 20_000);
+  holder.isLagging = true;
+  t.true(world.clock.until(() => world.view.moves.size === 0, 20_000));
+  t.true(world.move(4));
+  holder.isLagging = false;
+  // As after a pull: one new view for all of it.
+  holder.views.set(world.view);
+  t.true(world.hasMoved(4));
+  t.is(fillAt(world, guest, MIB + 64 * KIB), 2);
+});
+
 test('cancelled in the middle: the volume stays, and the copy goes', (t) => {
   const { world, guest } = filled();
   const copy = copying(world, 2);
