@@ -18,6 +18,8 @@ import { createRealClock } from './io/real-clock.ts';
 import { createRealRandom } from './io/real-random.ts';
 import { giveReserve, keepReserve } from './io/space-reserve.ts';
 import { printLog } from './log-main.ts';
+import type { NbdCredentials } from './nbd/access.ts';
+import { credentialsOf, type TlsFiles } from './nbd/credentials.ts';
 import { exportsOf } from './nbd/exports.ts';
 import { NbdServer } from './nbd/nbd-server.ts';
 import type { NodeHandle } from './node-handle.ts';
@@ -65,6 +67,7 @@ async function run(options: SheepOptions): Promise<void> {
   const isReserveGiven = giveReserve(options.data);
   const unlock = lockDataDirectory(options.data);
   for (const address of [...options.nbd, ...options.api]) checkSocketFolder(address);
+  const credentials = credentialReader(options.nbdTls);
   const clock = createRealClock();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';
@@ -80,7 +83,7 @@ async function run(options: SheepOptions): Promise<void> {
   await node.start();
   const unwatch = await watchDataDirectory(options.data, clock, (error) => node.fail(error));
   const leaveReserve = keepReserve(options.data, clock, trace);
-  const fronts = await openFronts(node, options, clock, trace);
+  const fronts = await openFronts(node, { ...options, credentials }, clock, trace);
   if (options.joinToken !== undefined) keepJoining(node, options, clock, trace);
   trace.event('sheep.ready', { pid: process.pid, phase: node.status().phase });
   stopOnSignals(node, trace, async () => {
@@ -93,6 +96,23 @@ async function run(options: SheepOptions): Promise<void> {
   });
 }
 
+/** Reads them once at the start, so that a mistake in them is told now and not to the first guest. */
+function credentialReader(files: TlsFiles | undefined): (() => NbdCredentials) | undefined {
+  if (files === undefined) return undefined;
+  const read = credentialsOf(files, readText);
+  read();
+  return read;
+}
+
+function readText(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    const isMissing = (error as { code?: string }).code === 'ENOENT';
+    throw new OperatingError(isMissing ? 'missing' : 'io', messageOf(error), { cause: error });
+  }
+}
+
 interface Fronts {
   readonly nbd: NbdServer;
   readonly apis: readonly ApiServer[];
@@ -100,11 +120,18 @@ interface Fronts {
 
 async function openFronts(
   node: NodeHandle,
-  options: SheepOptions,
+  options: SheepOptions & { readonly credentials: (() => NbdCredentials) | undefined },
   clock: Clock,
   trace: LogTrace,
 ): Promise<Fronts> {
-  const nbd = new NbdServer({ source: exportsOf(node), clock, trace, removeSocket });
+  const source = exportsOf(node);
+  const nbd = new NbdServer({
+    source,
+    clock,
+    trace,
+    removeSocket,
+    credentials: options.credentials,
+  });
   for (const address of options.nbd) {
     const at = await nbd.listen(address);
     trace.event('nbd.listening', { at: at.kind === 'unix' ? at.path : `${at.host}:${at.port}` });
@@ -195,9 +222,9 @@ function end(error: unknown, trace?: Trace): never {
 }
 
 function print(options: SheepOptions): void {
-  const { data, listen, nbd, api, config } = options;
+  const { data, listen, nbd, nbdTls, api, config } = options;
   process.stdout.write(
-    `${JSON.stringify({ data, listen, nbd, api, ...config }, neverIsText, 2)}\n`,
+    `${JSON.stringify({ data, listen, nbd, nbdTls, api, ...config }, neverIsText, 2)}\n`,
   );
 }
 

@@ -7,6 +7,7 @@ import { parseDuration } from './core/duration.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import { decodeToken } from './core/token.ts';
 import { parseBytes } from './core/volume.ts';
+import type { TlsFiles } from './nbd/credentials.ts';
 import { type NbdAddress, parseNbdAddress } from './nbd/nbd-server.ts';
 
 export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
@@ -17,7 +18,11 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --weight N           share of the data relative to the other nodes, default 1; 0 = gateway only
   --witness            votes, holds no data, serves no guest: the third vote of two nodes
   --nbd unix:PATH      where guests attach; may be given more than once
-  --nbd tcp:HOST:PORT  the same over TCP, loopback addresses only
+  --nbd tcp:HOST:PORT  the same over TCP, with TLS only; needs one of the next two
+  --nbd-psk FILE       keys of guests, as 'psktool -u NAME -p FILE' writes them
+  --nbd-certs DIR      ca-cert.pem, server-cert.pem, server-key.pem; guests need a certificate of the same authority
+  --nbd-access FILE    lines 'GUEST VOLUME...': what each may attach (db-* = all that begin so); default: everything
+  --nbd tcp-plain:HOST:PORT  in the clear, loopback addresses only
   --api unix:PATH      where dog asks; default DIR/sheep.sock; may be given more than once
   --api HOST:PORT      the same over TCP, loopback addresses only
   --join TOKEN         the line that 'dog cluster invite' printed; a member of that cluster uses it only where it
@@ -48,6 +53,8 @@ export interface SheepOptions {
   readonly data: string;
   readonly listen: string;
   readonly nbd: readonly NbdAddress[];
+  /** Undefined: no address asks for TLS. */
+  readonly nbdTls: TlsFiles | undefined;
   readonly api: readonly ApiAddress[];
   readonly joinToken: string | undefined;
   readonly isQuiet: boolean;
@@ -67,6 +74,9 @@ const FLAGS = {
   weight: { type: 'string' },
   witness: { type: 'boolean' },
   nbd: { type: 'string', multiple: true },
+  'nbd-psk': { type: 'string' },
+  'nbd-certs': { type: 'string' },
+  'nbd-access': { type: 'string' },
   api: { type: 'string', multiple: true },
   join: { type: 'string' },
   journal: { type: 'string' },
@@ -112,10 +122,12 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
   const joinToken = values.join;
   if (joinToken !== undefined) decodeToken(joinToken);
   const api = values.api ?? [`unix:${values.data}/sheep.sock`];
+  const nbd = (values.nbd ?? []).map(parseNbdAddress);
   const options: SheepOptions = {
     data: values.data,
     listen: values.listen ?? DEFAULT_LISTEN,
-    nbd: (values.nbd ?? []).map(parseNbdAddress),
+    nbd,
+    nbdTls: tlsFiles(nbd, values),
     api: api.map(parseApiAddress),
     joinToken,
     isQuiet: values.quiet ?? false,
@@ -133,6 +145,40 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
     }),
   };
   return { kind: values['print-config'] === true ? 'print-config' : 'run', options };
+}
+
+/** Keys without an address that uses them, and an address without keys, are mistakes; told now, not to a guest. */
+function tlsFiles(
+  nbd: readonly NbdAddress[],
+  values: {
+    readonly 'nbd-psk'?: string;
+    readonly 'nbd-certs'?: string;
+    readonly 'nbd-access'?: string;
+  },
+): TlsFiles | undefined {
+  const { 'nbd-psk': keys, 'nbd-certs': x509, 'nbd-access': access } = values;
+  const needsTls = nbd.some(({ kind }) => kind === 'tcp');
+  const hasProof = keys !== undefined || x509 !== undefined;
+  if (needsTls && !hasProof) {
+    throw new OperatingError(
+      'usage',
+      '--nbd tcp: is served with TLS, and nothing says who may come',
+      {
+        remedy:
+          'add --nbd-psk FILE or --nbd-certs DIR; on a loopback address tcp-plain: does without',
+      },
+    );
+  }
+  if (!needsTls && (hasProof || access !== undefined)) {
+    throw new OperatingError(
+      'usage',
+      '--nbd-psk, --nbd-certs and --nbd-access are for TLS over TCP',
+      {
+        remedy: 'add --nbd tcp:HOST:PORT, or leave them out',
+      },
+    );
+  }
+  return needsTls ? { keys, x509, access } : undefined;
 }
 
 function scrubOptions(values: {

@@ -35,7 +35,7 @@ test('sheep-options: every flag arrives where it is used', (t) => {
     ...['--zone', 'rack-1', '--weight', '0', '--journal', '64MiB', '--data-tls', 'always'],
     ...['--nearfull', '0.7', '--full', '0.8'],
     ...['--scrub-light', '12h', '--scrub-deep', 'never', '--scrub-rate', '8MiB'],
-    ...['--nbd', 'unix:/run/nbd.sock', '--nbd', 'tcp:127.0.0.1:10809'],
+    ...['--nbd', 'unix:/run/nbd.sock', '--nbd', 'tcp-plain:127.0.0.1:10809'],
     ...['--api', '127.0.0.1:7000', '--join', joinToken, '--quiet'],
   );
   t.is(options.listen, '/ip4/10.0.0.1/tcp/9');
@@ -59,6 +59,15 @@ test('sheep-options: every flag arrives where it is used', (t) => {
   t.is(options.api.length, 1, 'the default one is not added');
   t.is(options.joinToken, joinToken);
   t.true(options.isQuiet);
+});
+
+test('sheep-options: TLS over TCP comes with keys or certificates, and with rights', (t) => {
+  const options = optionsOf(
+    ...['--nbd', 'tcp:0.0.0.0:10809', '--nbd-psk', '/k', '--nbd-certs', '/x', '--nbd-access', '/a'],
+  );
+  t.deepEqual(options.nbd, [{ kind: 'tcp', host: '0.0.0.0', port: 10809 }]);
+  t.deepEqual(options.nbdTls, { keys: '/k', x509: '/x', access: '/a' });
+  t.is(optionsOf('--nbd', 'tcp-plain:127.0.0.1:1').nbdTls, undefined);
 });
 
 test('sheep-options: help and version need nothing else, and win', (t) => {
@@ -92,7 +101,11 @@ test('sheep-options: what is not meant is refused as wrong usage', (t) => {
     ['--data', '/d', '--journal', '1KiB'],
     ['--data', '/d', '--data-tls', 'perhaps'],
     ['--data', '/d', '--join', 'sheep1.half'],
+    ['--data', '/d', '--nbd', 'tcp-plain:10.0.0.1:10809', '--nbd-psk', '/k'],
     ['--data', '/d', '--nbd', 'tcp:10.0.0.1:10809'],
+    ['--data', '/d', '--nbd', 'unix:/s', '--nbd-psk', '/k'],
+    ['--data', '/d', '--nbd-access', '/a'],
+    ['--data', '/d', '--nbd', 'tcp:127.0.0.1:1', '--nbd-access', '/a'],
   ];
   for (const argv of wrong) {
     t.true(

@@ -27,6 +27,7 @@ const EXTRA: Readonly<Record<string, readonly string[]>> = {
   'src/p2p/socket-channel.ts': ['src/io/fast-socket.ts'],
   'src/p2p/libp2p-network.ts': ['src/io/fast-socket.ts'],
   'src/nbd/nbd-server.ts': ['src/io/fast-socket.ts'],
+  'src/nbd/tls-channel.ts': ['src/io/fast-socket.ts'],
 };
 const ROOF = 'src/*';
 /** Packages and the places they live in: a folder, a file, or src/* for the roof. */
@@ -63,6 +64,7 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
       'src/io/fast-socket.ts',
       'src/p2p',
       'src/nbd/nbd-server.ts',
+      'src/nbd/tls-channel.ts',
       'src/api/http-server.ts',
       'src/cli',
     ],

@@ -179,7 +179,7 @@ export class DevNode {
       ...['--listen', `/ip4/127.0.0.1/tcp/${controlPort}`],
       ...['--zone', `z${name.slice(1)}`],
       ...['--nbd', `unix:${path.join(this.dir, 'nbd.sock')}`],
-      ...['--nbd', `tcp:127.0.0.1:${nbdPort}`],
+      ...['--nbd', `tcp-plain:127.0.0.1:${nbdPort}`],
       ...['--api', `unix:${path.join(this.dir, 'sheep.sock')}`],
       ...['--journal', JOURNAL],
       ...(joinToken === undefined ? [] : ['--join', joinToken]),

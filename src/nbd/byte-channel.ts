@@ -1,5 +1,7 @@
 // The socket as an NBD connection needs it. nbd-server.ts gives real ones, tests and the simulator pairs in memory.
 
+import type { NbdClient } from './access.ts';
+
 /** What a connection does with its socket. */
 export interface ByteChannel {
   /** Bytes written that the system has not taken yet. 0 = every buffer given to `write` may be used again. */
@@ -13,6 +15,22 @@ export interface ByteChannel {
   end(): void;
   /** Closes at once. `onClose` follows. */
   destroy(): void;
+}
+
+/** A client's way into TLS. */
+export interface TlsDoor {
+  /**
+   * Reads keys, certificates and rights as they are now.
+   * @returns what begins TLS, once the answer to STARTTLS was written
+   * @throws OperatingError why that is not possible
+   */
+  prepare(): (outcome: TlsOutcome) => void;
+}
+
+/** How it went; one of the two, once. */
+export interface TlsOutcome {
+  readonly secured: (client: NbdClient) => void;
+  readonly failed: (reason: string) => void;
 }
 
 /** What a socket tells its connection. */

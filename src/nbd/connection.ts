@@ -3,9 +3,9 @@
 // socket, tests and the simulator a duplex in memory.
 
 import type { Clock, TimerHandle, Trace } from '../ports/ports.ts';
-import type { ByteChannel, ByteReceiver } from './byte-channel.ts';
+import type { ByteChannel, ByteReceiver, TlsDoor } from './byte-channel.ts';
 import type { Attachment, Exports } from './exports.ts';
-import { type Agreement, Handshake } from './handshake.ts';
+import { type Agreement, Handshake, type HandshakeEnd } from './handshake.ts';
 import { Transmission } from './transmission.ts';
 
 /** From connect to the end of negotiation; who takes longer is cut. Milliseconds. */
@@ -19,6 +19,8 @@ export interface ConnectionDeps {
   readonly exports: Exports;
   readonly clock: Clock;
   readonly trace: Trace;
+  /** Set where a client has to speak TLS. */
+  readonly tls?: TlsDoor | undefined;
   /** Called once: the socket is gone, its requests have ended, the session was told. */
   readonly onFinished: () => void;
 }
@@ -30,19 +32,33 @@ export class Connection implements ByteReceiver {
   #timer: TimerHandle;
   #attachment: Attachment | undefined;
   #transmission: Transmission | undefined;
+  /** Who it proved to be; empty without TLS. */
+  #client = '';
   /** Why it ends, when that is not the client's DISC. */
   #reason = '';
 
   constructor(channel: ByteChannel, deps: ConnectionDeps) {
     this.#channel = channel;
     this.#deps = deps;
-    this.#handshake = new Handshake(channel, deps.exports, {
+    const end: HandshakeEnd = {
       attached: (agreement, rest) => this.#attached(agreement, rest),
+      startTls: (begin) =>
+        begin({
+          secured: (client) => {
+            this.#client = client.name;
+            this.#handshake.secured(client);
+          },
+          failed: (reason) => {
+            this.#reason = reason;
+            this.#channel.destroy();
+          },
+        }),
       failed: (reason) => {
         this.#reason = reason;
         this.#channel.end();
       },
-    });
+    };
+    this.#handshake = new Handshake(channel, deps.exports, end, deps.tls);
     this.#timer = this.#cutAfter(HANDSHAKE_MS, 'handshake took too long');
   }
 
@@ -86,7 +102,8 @@ export class Connection implements ByteReceiver {
     const { clock, trace } = this.#deps;
     clock.clearTimer(this.#timer);
     this.#attachment = agreement.attachment;
-    trace.event('nbd.attached', { volume: agreement.attachment.session.volume.name });
+    const client = this.#client === '' ? {} : { client: this.#client };
+    trace.event('nbd.attached', { volume: agreement.attachment.session.volume.name, ...client });
     this.#transmission = new Transmission(agreement, {
       channel: this.#channel,
       clock,

@@ -4,6 +4,7 @@
 import { OperatingError } from '../core/errors.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { NodeHandle } from '../node-handle.ts';
+import type { NbdClient } from './access.ts';
 
 /**
  * Requests in flight of one session, over all its connections; at the bound they stop reading their sockets. Below the
@@ -60,10 +61,16 @@ export class Exports {
     this.#source = source;
   }
 
-  /** All exports, in the order of their names. */
-  list(): readonly ExportInfo[] {
+  /** All exports that the client may attach, in the order of their names. Throws 'refused' where that is none by rule. */
+  list(client: NbdClient): readonly ExportInfo[] {
+    if (!client.isKnown)
+      throw new OperatingError('refused', `${quote(client.name)} has no rights here`);
     const byName = (a: ExportInfo, b: ExportInfo) => (a.name < b.name ? -1 : 1);
-    return [...this.#source.volumes()].sort(byName);
+    return this.#allowed(client).sort(byName);
+  }
+
+  #allowed(client: NbdClient): ExportInfo[] {
+    return this.#source.volumes().filter(({ name }) => client.mayAttach(name));
   }
 
   /** Undefined when `find` knows for sure; else what to wait for before it says that the name is missing. */
@@ -72,14 +79,18 @@ export class Exports {
     return this.#source.lookUp?.(name);
   }
 
-  /** The export a client means. Throws 'missing' with a text for people. */
-  find(name: string): ExportInfo {
+  /** The export a client means. Throws 'missing' or 'refused' with a text for people. */
+  find(name: string, client: NbdClient): ExportInfo {
     if (name !== '') {
+      // Before anything else: whether the volume exists is not for everybody.
+      if (!client.mayAttach(name)) {
+        throw new OperatingError('refused', `${quote(client.name)} may not attach ${quote(name)}`);
+      }
       const found = this.#source.volume(name);
       if (found !== undefined) return found;
       throw new OperatingError('missing', `no volume ${quote(name)}; see dog vdi list`);
     }
-    const all = this.#source.volumes();
+    const all = this.#allowed(client);
     const only = all[0];
     if (all.length === 1 && only !== undefined) return only;
     const why = all.length === 0 ? 'there is no volume' : `there are ${all.length} volumes`;
@@ -114,7 +125,7 @@ function wakeAll(wakes: Set<() => void>): void {
   for (const wake of all) wake();
 }
 
-/** A client's name in a text: short, and without control characters. */
+/** A name from outside in a text: short, and without control characters. */
 function quote(name: string): string {
   const clean = name.replace(/\p{C}/gu, '?');
   return `"${clean.length > MAX_QUOTED_CHARACTERS ? `${clean.slice(0, MAX_QUOTED_CHARACTERS)}...` : clean}"`;

@@ -5,7 +5,8 @@
 
 import { concat } from 'uint8arrays/concat';
 import { messageOf, OperatingError } from '../core/errors.ts';
-import type { ByteChannel } from './byte-channel.ts';
+import { ALL_ALLOWED, type NbdClient } from './access.ts';
+import type { ByteChannel, TlsDoor, TlsOutcome } from './byte-channel.ts';
 import type { Attachment, ExportInfo, Exports } from './exports.ts';
 import { chosenContexts, listedContexts, type MetaContext } from './meta-contexts.ts';
 import { encodeText, MAX_STRING_BYTES, readU32 } from './nbd-codec.ts';
@@ -54,11 +55,17 @@ export interface Agreement {
 export interface HandshakeEnd {
   /** `rest`: bytes after the last option, valid during the call. */
   attached(agreement: Agreement, rest: Uint8Array): void;
+  /** STARTTLS was accepted: begin it; `secured` of the handshake goes on. */
+  startTls(begin: (outcome: TlsOutcome) => void): void;
   /** Nothing more will be answered; what was written should still be sent. */
   failed(reason: string): void;
 }
 
 type Expecting = 'flags' | 'option' | 'data' | 'look-up' | 'nothing';
+
+/** Who comes in without TLS: whoever reaches the socket may attach all. */
+const ANYBODY = ALL_ALLOWED('');
+const NOBODY: NbdClient = { name: '', isKnown: false, mayAttach: () => false };
 
 export class Handshake {
   readonly #channel: ByteChannel;
@@ -78,10 +85,16 @@ export class Handshake {
   #contexts: readonly MetaContext[] = [];
   #contextsOf = '';
   #shuttingDown = false;
+  readonly #tls: TlsDoor | undefined;
+  /** Undefined: it has to prove who it is before anything else. */
+  #client: NbdClient | undefined;
   /** What came while a name was looked up. */
   #held = NOTHING;
 
-  constructor(channel: ByteChannel, exports: Exports, end: HandshakeEnd) {
+  /** @param tls set: without TLS nothing is answered but STARTTLS and ABORT */
+  constructor(channel: ByteChannel, exports: Exports, end: HandshakeEnd, tls?: TlsDoor) {
+    this.#tls = tls;
+    this.#client = tls === undefined ? ANYBODY : undefined;
     this.#channel = channel;
     this.#exports = exports;
     this.#end = end;
@@ -91,6 +104,15 @@ export class Handshake {
   /** From now on every option is answered with ERR_SHUTDOWN. */
   shutDown(): void {
     this.#shuttingDown = true;
+  }
+
+  /** TLS stands. Nothing of what was agreed before it counts; whatever came in the clear after STARTTLS was dropped. */
+  secured(client: NbdClient): void {
+    if (this.#expecting !== 'nothing') return;
+    this.#client = client;
+    this.#structuredReplies = false;
+    this.#contexts = [];
+    this.#expect('option', OPTION_HEADER_BYTES);
   }
 
   /** The connection is gone: nobody is to be attached any more. */
@@ -192,7 +214,8 @@ export class Handshake {
 
   /** Another node may have made a volume that this one has not heard of: then the option waits for the answer (C2.3). */
   #optionArrived(data: Uint8Array, rest: Uint8Array): void {
-    const name = this.#shuttingDown ? undefined : nameIn(this.#option, data);
+    const isAsked = !this.#shuttingDown && this.#client !== undefined;
+    const name = isAsked ? nameIn(this.#option, data) : undefined;
     const doubt = name === undefined ? undefined : this.#exports.doubt(name);
     if (doubt === undefined) {
       this.#answerOption(data, rest);
@@ -237,6 +260,14 @@ export class Handshake {
       this.#refuse(REPLY.errShutdown, 'this node is shutting down');
       return;
     }
+    if (this.#option === OPTION.startTls) {
+      this.#startTls(data);
+      return;
+    }
+    if (this.#client === undefined) {
+      this.#refuse(REPLY.errTlsReqd, 'this address is served with TLS only');
+      return;
+    }
     switch (this.#option) {
       case OPTION.list:
         this.#list(data);
@@ -252,13 +283,29 @@ export class Handshake {
       case OPTION.setMetaContext:
         this.#metaContext(data);
         return;
-      case OPTION.startTls:
-        this.#refuse(REPLY.errUnsup, 'TLS is not supported yet');
-        return;
       default:
         this.#refuse(REPLY.errUnsup, 'unknown option');
         return;
     }
+  }
+
+  #startTls(data: Uint8Array): void {
+    if (this.#tls === undefined) {
+      this.#refuse(REPLY.errUnsup, 'this address is served without TLS');
+      return;
+    }
+    if (data.length > 0 || this.#client !== undefined) {
+      this.#refuse(
+        REPLY.errInvalid,
+        data.length > 0 ? 'STARTTLS takes no data' : 'TLS stands already',
+      );
+      return;
+    }
+    const begin = this.#orRefuse(() => this.#tls?.prepare());
+    if (begin === undefined) return;
+    this.#reply(REPLY.ack);
+    this.#expecting = 'nothing';
+    this.#end.startTls(begin);
   }
 
   #list(data: Uint8Array): void {
@@ -266,7 +313,9 @@ export class Handshake {
       this.#refuse(REPLY.errInvalid, 'LIST takes no data');
       return;
     }
-    for (const { name } of this.#exports.list()) this.#reply(REPLY.server, encodeListEntry(name));
+    const listed = this.#orRefuse(() => this.#exports.list(this.#client ?? NOBODY));
+    if (listed === undefined) return;
+    for (const { name } of listed) this.#reply(REPLY.server, encodeListEntry(name));
     this.#reply(REPLY.ack);
   }
 
@@ -332,12 +381,12 @@ export class Handshake {
       this.#fail('bad export name');
       return;
     }
-    if (this.#shuttingDown) {
-      this.#fail('shutting down');
+    if (this.#shuttingDown || this.#client === undefined) {
+      this.#fail(this.#shuttingDown ? 'shutting down' : 'no TLS');
       return;
     }
     try {
-      const found = this.#exports.find(name);
+      const found = this.#exports.find(name, this.#client);
       const attachment = this.#exports.attach(found.name);
       this.#channel.write(encodeExportNameAnswer(found.sizeBytes, this.#noZeroes));
       this.#finish(attachment, rest);
@@ -357,7 +406,7 @@ export class Handshake {
 
   /** The export, or undefined when the client was told why not. */
   #find(name: string): ExportInfo | undefined {
-    return this.#orRefuse(() => this.#exports.find(name));
+    return this.#orRefuse(() => this.#exports.find(name, this.#client ?? NOBODY));
   }
 
   #attach(name: string): Attachment | undefined {

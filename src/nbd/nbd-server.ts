@@ -1,8 +1,8 @@
 // The sockets of the NBD front: listens on unix sockets and loopback TCP, gives each client a Connection, ends them in
-// order. Bounded in connections; TCP in the clear is refused on every address but loopback (TLS comes later).
+// order. Bounded in connections; TCP is served with TLS, in the clear on loopback addresses only.
 
 import { isIPv4, type Socket } from 'node:net';
-import { hasCode, OperatingError } from '../core/errors.ts';
+import { hasCode, messageOf, OperatingError } from '../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import {
   connectFast,
@@ -12,9 +12,11 @@ import {
   type SocketAddress,
 } from '../io/fast-socket.ts';
 import type { Clock, Trace } from '../ports/ports.ts';
-import type { ByteChannel } from './byte-channel.ts';
+import type { NbdCredentials } from './access.ts';
+import type { ByteChannel, ByteReceiver, TlsDoor, TlsOutcome } from './byte-channel.ts';
 import { Connection } from './connection.ts';
 import { type ExportSource, Exports } from './exports.ts';
+import { checkCredentials, TlsChannel } from './tls-channel.ts';
 
 /** Clients of one server at a time, in handshake or attached; the next one is closed at once. */
 export const MAX_CONNECTIONS = 256;
@@ -26,22 +28,23 @@ const PROBE_MS = 1_000;
 export const REFUSAL_SAID_EVERY_MS = 10_000;
 const MAX_PORT = 65_535;
 
-/** Where to listen. Port 0 = any free one. */
+/** Where to listen: `tcp` with TLS, `tcp-plain` in the clear. Port 0 = any free one. */
 export type NbdAddress =
   | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+  | { readonly kind: 'tcp' | 'tcp-plain'; readonly host: string; readonly port: number };
 
-/** Reads `unix:PATH` or `tcp:HOST:PORT`. Throws 'usage' with the cure. */
+/** Reads `unix:PATH`, `tcp:HOST:PORT` or `tcp-plain:HOST:PORT`. Throws 'usage' with the cure. */
 export function parseNbdAddress(text: string): NbdAddress {
   if (text.startsWith('unix:')) return { kind: 'unix', path: checkedPath(text.slice(5)) };
-  const tcp = /^tcp:(?:\[([0-9a-f:]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(text);
-  const host = tcp?.[1] ?? tcp?.[2] ?? '';
-  const port = Number(tcp?.[3] ?? -1);
+  const tcp = /^tcp(-plain)?:(?:\[([0-9a-f:]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(text);
+  const host = tcp?.[2] ?? tcp?.[3] ?? '';
+  const port = Number(tcp?.[4] ?? -1);
   if (host === '' || port < 0 || port > MAX_PORT) {
-    const remedy = 'write unix:PATH or tcp:HOST:PORT, for example tcp:127.0.0.1:10809';
+    const remedy = 'write unix:PATH, tcp:HOST:PORT (TLS) or tcp-plain:127.0.0.1:PORT';
     throw new OperatingError('usage', `${text} is not an NBD address`, { remedy });
   }
-  return { kind: 'tcp', host: checkedLoopback(host), port };
+  if (tcp?.[1] === undefined) return { kind: 'tcp', host, port };
+  return { kind: 'tcp-plain', host: checkedLoopback(host), port };
 }
 
 export interface NbdServerOptions {
@@ -53,6 +56,8 @@ export interface NbdServerOptions {
    * removed. (This folder may not touch the file system.)
    */
   readonly removeSocket: (path: string) => void;
+  /** Keys, certificates and rights as they are now; for each client anew. Throws OperatingError. Absent: no TLS. */
+  readonly credentials?: (() => NbdCredentials) | undefined;
 }
 
 export class NbdServer {
@@ -78,7 +83,8 @@ export class NbdServer {
 
   /**
    * Listens; may be called for several addresses. Returns where (the port, when any was asked for).
-   * Rejects with 'usage' (path too long, address not loopback), 'locked' (a living process listens), 'io'.
+   * Rejects with 'usage' (path too long, in the clear beyond loopback, TLS without keys), 'locked' (a living process
+   * listens), 'io'.
    */
   async listen(address: NbdAddress): Promise<NbdAddress> {
     if (address.kind === 'unix') {
@@ -86,9 +92,11 @@ export class NbdServer {
       await this.#listenUnix(address.path);
       return address;
     }
-    const host = checkedLoopback(address.host);
-    const { port } = await this.#open({ host, port: address.port });
-    return { kind: 'tcp', host, port };
+    const { kind } = address;
+    if (kind === 'tcp') checkCredentials(this.#options.credentials?.() ?? noKeys());
+    const host = kind === 'tcp' ? address.host : checkedLoopback(address.host);
+    const { port } = await this.#open({ host, port: address.port }, kind === 'tcp');
+    return { kind, host, port };
   }
 
   /** Stops accepting, answers what is in flight, closes all. Resolves within SHUTDOWN_MS. */
@@ -126,8 +134,8 @@ export class NbdServer {
     }
   }
 
-  async #open(address: SocketAddress): Promise<FastListener> {
-    const onSocket = (socket: Socket) => this.#accept(socket);
+  async #open(address: SocketAddress, needsTls = false): Promise<FastListener> {
+    const onSocket = (socket: Socket) => this.#accept(socket, needsTls);
     const listener = await listenFast(address, { maxSockets: MAX_CONNECTIONS, onSocket });
     this.#listeners.push(listener);
     return listener;
@@ -143,30 +151,64 @@ export class NbdServer {
     this.#refusals = 0;
   }
 
-  #accept(accepted: Socket): void {
+  #accept(accepted: Socket, needsTls: boolean): void {
     if (this.#isStopping || this.#connections.size >= MAX_CONNECTIONS) {
       this.#noteRefusal();
       accepted.destroy();
       return;
     }
-    const { clock, trace } = this.#options;
-    const socket = new FastSocket(accepted, {
-      clock,
+    const receiver: ByteReceiver = {
       onData: (chunk) => connection.onData(chunk),
+      onDrain: () => connection.onDrain(),
       onClose: () => connection.onClose(),
-    });
-    socket.onDrain(() => connection.onDrain());
-    const connection = new Connection(socket, {
+    };
+    const { clock, trace, credentials } = this.#options;
+    let channel: ByteChannel;
+    let tls: TlsDoor | undefined;
+    if (needsTls && credentials !== undefined) {
+      const secured = new TlsChannel(accepted, clock, receiver);
+      tls = { prepare: () => prepareTls(secured, credentials, trace) };
+      channel = secured;
+    } else {
+      const socket = new FastSocket(accepted, { clock, ...receiver });
+      socket.onDrain(receiver.onDrain);
+      channel = socket;
+    }
+    const connection = new Connection(channel, {
       exports: this.#exports,
       clock,
       trace,
+      tls,
       onFinished: () => {
         this.#connections.delete(connection);
         if (this.#connections.size === 0) this.#onEmpty?.();
       },
     });
-    this.#connections.set(connection, socket);
+    this.#connections.set(connection, channel);
   }
+}
+
+/** The client is told that it can not be, the operator why. */
+function prepareTls(
+  channel: TlsChannel,
+  credentials: () => NbdCredentials,
+  trace: Trace,
+): (outcome: TlsOutcome) => void {
+  try {
+    const now = credentials();
+    return (outcome) => channel.startTls(now, outcome);
+  } catch (error) {
+    trace.warn('nbd.tls.files', { reason: messageOf(error) });
+    throw new OperatingError('io', 'this node can not read its keys; its log says why', {
+      cause: error,
+    });
+  }
+}
+
+function noKeys(): never {
+  throw new OperatingError('usage', 'NBD over TCP is served with TLS, and there are no keys', {
+    remedy: 'give --nbd-psk FILE or --nbd-certs DIR, or tcp-plain: on a loopback address',
+  });
 }
 
 function checkedPath(path: string): string {
@@ -189,7 +231,7 @@ function checkedLoopback(host: string): string {
     `NBD over TCP is in the clear and ${host} is not a loopback address`,
     {
       remedy:
-        'listen on 127.0.0.1 or on a unix socket; other addresses need TLS, which comes later',
+        'listen on 127.0.0.1 or on a unix socket; on other addresses with TLS: tcp: in place of tcp-plain:',
     },
   );
 }

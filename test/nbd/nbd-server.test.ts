@@ -50,13 +50,17 @@ const GREETING_AND_GO_BYTES = 18 + 20 + 12 + 20;
 
 test('addresses are read, wrong ones are refused with the cure', async (t) => {
   t.deepEqual(parseNbdAddress('unix:/run/nbd.sock'), { kind: 'unix', path: '/run/nbd.sock' });
-  t.deepEqual(parseNbdAddress('tcp:127.0.0.1:10809'), {
-    kind: 'tcp',
+  t.deepEqual(parseNbdAddress('tcp-plain:127.0.0.1:10809'), {
+    kind: 'tcp-plain',
     host: '127.0.0.1',
     port: 10809,
   });
-  t.deepEqual(parseNbdAddress('tcp:localhost:0'), { kind: 'tcp', host: '127.0.0.1', port: 0 });
-  t.deepEqual(parseNbdAddress('tcp:[::1]:1'), { kind: 'tcp', host: '::1', port: 1 });
+  t.deepEqual(parseNbdAddress('tcp-plain:localhost:0'), {
+    kind: 'tcp-plain',
+    host: '127.0.0.1',
+    port: 0,
+  });
+  t.deepEqual(parseNbdAddress('tcp-plain:[::1]:1'), { kind: 'tcp-plain', host: '::1', port: 1 });
   for (const text of [
     '',
     '/run/nbd.sock',
@@ -74,10 +78,10 @@ test('addresses are read, wrong ones are refused with the cure', async (t) => {
 test('TCP in the clear listens on loopback only', async (t) => {
   for (const host of ['0.0.0.0', '10.0.0.1', '::', 'example.org', '127.evil.example']) {
     const server = serverOf([]);
-    const error = await refusal(() => server.listen({ kind: 'tcp', host, port: 0 }));
+    const error = await refusal(() => server.listen({ kind: 'tcp-plain', host, port: 0 }));
     t.is(error.code, 'usage');
     t.regex(error.message, /not a loopback address/);
-    t.regex(error.remedy, /TLS, which comes later/);
+    t.regex(error.remedy, /with TLS: tcp:/);
   }
 });
 
@@ -117,7 +121,7 @@ test('the socket of a dead process is replaced, that of a living one is not, a f
 
 test('a port in use is refused with a text that names it', async (t) => {
   const first = serverOf([]);
-  const bound = await first.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+  const bound = await first.listen({ kind: 'tcp-plain', host: '127.0.0.1', port: 0 });
   const error = await refusal(() => serverOf([]).listen(bound));
   t.is(error.code, 'io');
   t.regex(error.message, /127\.0\.0\.1:\d+ is in use/);

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { OperatingError } from '../../src/core/errors.ts';
 import { createRealClock } from '../../src/io/real-clock.ts';
+import type { NbdCredentials } from '../../src/nbd/access.ts';
 import { NbdServer } from '../../src/nbd/nbd-server.ts';
 import { quietTrace } from './duplex.ts';
 import { type MemoryVolume, memorySource } from './memory-volume.ts';
@@ -28,7 +29,11 @@ export interface Served {
   readonly stop: () => Promise<void>;
 }
 
-export async function serve(volumes: readonly MemoryVolume[]): Promise<Served> {
+/** @param credentials TCP with TLS in place of TCP in the clear */
+export async function serve(
+  volumes: readonly MemoryVolume[],
+  credentials?: () => NbdCredentials,
+): Promise<Served> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sheep-nbd-'));
   const socket = path.join(dir, 'nbd.sock');
   const server = new NbdServer({
@@ -36,10 +41,12 @@ export async function serve(volumes: readonly MemoryVolume[]): Promise<Served> {
     clock: createRealClock(),
     trace: quietTrace,
     removeSocket,
+    credentials,
   });
+  const kind = credentials === undefined ? 'tcp-plain' : 'tcp';
+  const tcp = await server.listen({ kind, host: '127.0.0.1', port: 0 });
   await server.listen({ kind: 'unix', path: socket });
-  const tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
-  const port = tcp.kind === 'tcp' ? tcp.port : 0;
+  const port = tcp.kind !== 'unix' ? tcp.port : 0;
   return {
     server,
     dir,

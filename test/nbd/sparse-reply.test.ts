@@ -84,10 +84,8 @@ test('zeroes are named, not sent: short reads, long ones, and those that had to 
     t.is(read(MIB, 2 * MIB).length, HOLE_CHUNK_BYTES);
     const mixed = read(0, 2 * MIB);
     t.is(mixed.length, HOLE_CHUNK_BYTES + READ_CHUNK_BYTES + 64 * KIB + HOLE_CHUNK_BYTES);
-    t.deepEqual(
-      joined(...structuredReplies(mixed).map((one) => one.data)),
-      volume.bytes.slice(0, 2 * MIB),
-    );
+    const data = joined(...structuredReplies(mixed).map((one) => one.data));
+    t.true(Buffer.from(data).equals(volume.bytes.subarray(0, 2 * MIB)));
     t.is(read(0, 2 * MIB, COMMAND_FLAG.df).length, READ_CHUNK_BYTES + 2 * MIB, 'DF: one chunk');
     t.is(read(64 * KIB, 4096).length, READ_CHUNK_BYTES + 4096);
   }
