@@ -1,7 +1,7 @@
 // A connection without a socket: a clock whose ticks and timers the test runs, a channel that keeps what was written, and
 // the client's half of the protocol to talk to both.
 
-import type { ByteChannel } from '../../src/nbd/byte-channel.ts';
+import type { ByteChannel, TlsDoor } from '../../src/nbd/byte-channel.ts';
 import { Connection } from '../../src/nbd/connection.ts';
 import { Exports } from '../../src/nbd/exports.ts';
 import {
@@ -240,6 +240,7 @@ export function rigOf(
   volumes: readonly MemoryVolume[],
   clientFlags = 3,
   lookUp?: (name: string) => Promise<void>,
+  tls?: TlsDoor,
 ): Rig {
   const clock = new ManualClock();
   const channel = new MemoryChannel();
@@ -251,6 +252,7 @@ export function rigOf(
     }),
     clock,
     trace: quietTrace,
+    tls,
     onFinished: () => {
       isFinished = true;
     },
