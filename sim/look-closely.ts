@@ -1,8 +1,9 @@
 // One run, looked at closely: played from a printed schedule, with a rule broken, shrunk to its smallest story, shown as a
 // time line. Everything happens in this process.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { OperatingError } from '../src/core/errors.ts';
+import { LifeLines } from './life-lines.ts';
 import { MUTANTS } from './mutants/list.ts';
 import { type Mutant, playBroken } from './mutants/mutant.ts';
 import type { RunOptions } from './run-options.ts';
@@ -12,8 +13,10 @@ import { scenarioNamed } from './scenario-list.ts';
 import { checkerOf, faultCount, shrink } from './schedule/shrink.ts';
 import { formatSchedule, parseSchedule, type Step, sayStep } from './schedule/step.ts';
 import type { BuildNode } from './sim-node.ts';
+import type { Stage } from './stage.ts';
 import { printFailure } from './tally.ts';
 import { formatTimeline } from './timeline.ts';
+import { timelinePage } from './timeline-page.ts';
 
 type Print = (line: string) => void;
 
@@ -25,25 +28,57 @@ interface Case {
   readonly play: (seed: number, steps: readonly Step[] | undefined) => Promise<Outcome>;
 }
 
+/** Follows the run that is played now, for a page. */
+class Watcher {
+  #lines: LifeLines | undefined;
+  readonly #path: string | undefined;
+
+  constructor(path: string | undefined) {
+    this.#path = path;
+  }
+
+  readonly begin = (stage: Stage): void => {
+    if (this.#path !== undefined) this.#lines = new LifeLines(stage);
+  };
+
+  writePage(story: Scenario, outcome: Outcome, print: Print): void {
+    if (this.#path === undefined || this.#lines === undefined) return;
+    const { seed, hash, failure } = outcome;
+    const [line] = failure?.split('\n') ?? [];
+    const lines = this.#lines.end(outcome);
+    writeFileSync(
+      this.#path,
+      timelinePage({ story: story.name, seed, hash, failure: line, lines }),
+    );
+    print(`time line: ${this.#path}`);
+  }
+}
+
 /** @returns the exit code: 1 when a run failed */
 export async function lookClosely(
   options: RunOptions,
   build: BuildNode,
   print: Print,
 ): Promise<number> {
-  const one = caseOf(options, build);
+  const watcher = new Watcher(options.html);
+  const one = caseOf(options, build, watcher);
   const last = options.schedule === undefined ? options.first + options.count : one.seed + 1;
   for (let seed = one.seed; seed < last; seed += 1) {
     const outcome = await one.play(seed, one.steps);
     show(one.story, outcome, options, print);
+    if (options.shrinkRuns === undefined || outcome.failure === undefined) {
+      watcher.writePage(one.story, outcome, print);
+    }
     if (outcome.failure === undefined) continue;
-    if (options.shrinkRuns !== undefined) await shrunk(one, outcome, options.shrinkRuns, print);
+    if (options.shrinkRuns === undefined) return 1;
+    const small = await shrunk(one, outcome, options.shrinkRuns, print);
+    if (small !== undefined) watcher.writePage(one.story, small, print);
     return 1;
   }
   return 0;
 }
 
-function caseOf(options: RunOptions, build: BuildNode): Case {
+function caseOf(options: RunOptions, build: BuildNode, { begin }: Watcher): Case {
   const mutant = mutantNamed(options.mutant);
   const given = options.schedule === undefined ? undefined : readSchedule(options.schedule);
   const first =
@@ -55,7 +90,7 @@ function caseOf(options: RunOptions, build: BuildNode): Case {
     seed: given?.seed ?? options.first,
     steps: given?.steps,
     play: (seed, steps) => {
-      const how = { build, seed, ...(steps === undefined ? {} : { steps }) };
+      const how = { build, seed, prepare: begin, ...(steps === undefined ? {} : { steps }) };
       return mutant === undefined ? play(story, how) : playBroken(mutant, story, how);
     },
   };
@@ -91,7 +126,13 @@ function show(story: Scenario, outcome: Outcome, options: RunOptions, print: Pri
   print(`${story.name} seed ${seed} hash ${hash}${failure === undefined ? '' : ' failed'}`);
 }
 
-async function shrunk(one: Case, outcome: Outcome, maxRuns: number, print: Print): Promise<void> {
+/** @returns the smallest run, or undefined when the schedule alone does not fail */
+async function shrunk(
+  one: Case,
+  outcome: Outcome,
+  maxRuns: number,
+  print: Print,
+): Promise<Outcome | undefined> {
   const { seed, steps, failure = '' } = outcome;
   if (steps.length === 0) {
     throw new OperatingError('usage', `${one.story.name} is written by hand: it has no schedule`);
@@ -107,14 +148,15 @@ async function shrunk(one: Case, outcome: Outcome, maxRuns: number, print: Print
   );
   if (small === undefined) {
     print('played from its schedule it does not fail: a step draws on its own');
-    return;
+    return undefined;
   }
   print(`after ${small.runs} runs: ${sizeOf(small.steps)}: ${small.failure.split('\n')[0]}`);
-  const again = (await one.play(seed, small.steps)).steps;
-  for (const step of again) print(`  ${sayStep(step)}`);
+  const again = await one.play(seed, small.steps);
+  for (const step of again.steps) print(`  ${sayStep(step)}`);
   print('to play it again save these lines: npm run sim -- --schedule FILE');
-  const schedule = { scenario: one.story.name, seed, steps: again };
+  const schedule = { scenario: one.story.name, seed, steps: again.steps };
   for (const line of formatSchedule(schedule)) print(line);
+  return again;
 }
 
 function sizeOf(steps: readonly Step[]): string {

@@ -101,6 +101,9 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
     failure = reasonOf(world.failure ?? error);
   }
   const faults = new Map(world.faults);
+  // The run is over: who watched it hears no more.
+  world.onFault = () => {};
+  world.onNote = () => {};
   for (const node of stage.running) node.kill();
   return {
     seed: options.seed,

@@ -23,6 +23,7 @@ const WANTED = [
   ['iproute2', 'ip'],
   ['nftables', 'nft'],
   ['jq', 'jq'],
+  ['chromium', 'chromium'],
 ];
 const FOLDERS = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 const APT_TIMEOUT_MS = 8 * 60 * 1000;
