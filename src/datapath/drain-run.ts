@@ -13,9 +13,11 @@ import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 
 /** Objects copied at once: while some are fetched, others are made durable. The streams bound what is fetched. */
 export const COPIES_AT_ONCE = 8;
-/** Partitions of the first question of a run, and the most of one: their number doubles while there is nothing to copy. */
+/** Partitions of the first question of a run, and the most of one: four times as many after one that found little. */
 export const FIRST_BATCH = 32;
 export const MOST_PER_BATCH = 2048;
+/** Objects to copy among the partitions of one question: with fewer it found little. */
+const LITTLE_WORK = 128;
 
 /** What `isrPromote` names (A8). */
 export interface CaughtUp extends PartitionCfg {
@@ -142,7 +144,7 @@ export class DrainRun {
     this.#isAsking = true;
     const answers = {
       left: 0,
-      hasWork: false,
+      objects: 0,
       empty: [] as { drain: Drain; where: DrainWanted }[],
     };
     for (const list of bySource.values()) answers.left += list.length;
@@ -150,27 +152,29 @@ export class DrainRun {
       const whereOf = new Map(list.map(({ drain, where }) => [drain, where]));
       askContents(parts, [...whereOf.keys()], (drain, rows) => {
         const where = whereOf.get(drain) as DrainWanted;
+        const objects = rows === undefined ? 0 : this.#enqueue(drain, where, rows);
+        answers.objects += objects;
         if (rows === undefined) this.#ended(where, undefined);
-        else if (this.#enqueue(drain, where, rows)) answers.hasWork = true;
-        else answers.empty.push({ drain, where });
+        else if (objects === 0) answers.empty.push({ drain, where });
         answers.left -= 1;
         if (answers.left > 0) return;
         this.#isAsking = false;
-        this.#batch = answers.hasWork ? FIRST_BATCH : Math.min(this.#batch * 4, MOST_PER_BATCH);
+        const isLittle = answers.objects < LITTLE_WORK;
+        this.#batch = isLittle ? Math.min(this.#batch * 4, MOST_PER_BATCH) : FIRST_BATCH;
         this.#settle(answers.empty);
         this.#schedule();
       });
     }
   }
 
-  /** False: nothing to copy. */
-  #enqueue(drain: Drain, where: DrainWanted, listed: readonly RowImage[]): boolean {
+  /** Returns how many objects there are to copy. */
+  #enqueue(drain: Drain, where: DrainWanted, listed: readonly RowImage[]): number {
     const rows = this.#workOf(drain, listed);
-    if (rows.length === 0) return false;
+    if (rows.length === 0) return 0;
     const one = { drain, where, rows, next: 0, busy: 0, copied: 0, hasFailed: false };
     const behind = this.#work.findIndex(({ where: { urgency } }) => urgency > where.urgency);
     this.#work.splice(behind < 0 ? this.#work.length : behind, 0, one);
-    return true;
+    return rows.length;
   }
 
   /** What differs, as the source lists it; verCount 0 = the source lacks it. What is equal is synced from here on. */
