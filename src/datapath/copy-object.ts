@@ -30,6 +30,11 @@ export interface CopyOrder {
   readonly rank?: Rank;
   /** Asked when a stream is free: false = not begun. */
   readonly isWanted?: () => boolean;
+  /**
+   * The own copy holds all that was acknowledged, and the source's is ahead by writes that were not: a sector that the
+   * source lost is then taken from here. Old or new, either is right for it (I1), and each sector stands for itself.
+   */
+  readonly isOwnSure?: boolean;
   /** Sectors that no member has right: the copy is not whole. */
   readonly onLost?: (sectors: number) => void;
   /** What is to be fetched; all of it unless the rest is known to be equal here. */
@@ -200,8 +205,9 @@ function fillPiece(
 }
 
 /**
- * A sector that fails its sum at the source is asked of the other members of I at the same cfg and version; one that
- * nobody has gets a sum that it never passes: one bad sector must not keep the rest from having another copy.
+ * A sector that fails its sum at the source is asked of the other members of I at the same cfg and version, then of the
+ * own copy where that is sure; one that nobody has gets a sum that it never passes: one bad sector must not keep the rest
+ * from having another copy.
  */
 function fetchPiece(
   parts: Parts,
@@ -218,16 +224,47 @@ function fetchPiece(
   parts.streams.whenPaced(rank, count, () => {
     fetchRange(parts, fetch, { offset, count }, (error, found) => {
       if (error !== undefined) return done(error);
-      const bytes = stageRange(staged, row, found) * SECTOR_BYTES;
-      filling.fetchedBytes += bytes;
-      parts.streams.unspent(rank, count - bytes);
-      if (found.lost.length > 0) {
-        parts.trace.warn('copy.incomplete', { index, source });
-        filling.onLost?.(found.lost.length);
-      }
-      done(undefined);
+      keepOwn(parts, filling, found.lost, (lost) => {
+        const bytes = stageRange(staged, row, { ...found, lost }) * SECTOR_BYTES;
+        filling.fetchedBytes += bytes;
+        parts.streams.unspent(rank, count - bytes);
+        if (lost.length > 0) {
+          parts.trace.warn('copy.incomplete', { index, source });
+          filling.onLost?.(lost.length);
+        }
+        done(undefined);
+      });
     });
   });
+}
+
+/** Stages those of the sectors that the own copy has right, where it may be trusted. @returns by `done`: the others */
+function keepOwn(
+  parts: Parts,
+  { row, isOwnSure, staged }: Filling,
+  wanted: readonly number[],
+  done: (lost: readonly number[]) => void,
+): void {
+  if (isOwnSure !== true || wanted.length === 0) {
+    done(wanted);
+    return;
+  }
+  const { generation, index } = row;
+  const lost: number[] = [];
+  const next = (at: number): void => {
+    const sector = wanted[at];
+    if (sector === undefined) {
+      done(lost);
+      return;
+    }
+    const offset = sector * SECTOR_BYTES;
+    parts.store.readForCopy(generation, index, offset, SECTOR_BYTES, (error, sums, data) => {
+      if (error === undefined) staged.writeSectors(offset, sums, data);
+      else lost.push(sector);
+      next(at + 1);
+    });
+  };
+  next(0);
 }
 
 /** What is taken from the own copy is right for one version of it only. */

@@ -3,7 +3,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { partitionKey, partitionOfKey } from '../core/ids.ts';
-import { partitionOf } from '../core/partition.ts';
+import { isSure, partitionOf } from '../core/partition.ts';
 import type { Volume } from '../core/view.ts';
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
@@ -244,11 +244,18 @@ export class PeerCopies {
       return;
     }
     const row: RowImage = { ...rest, verToken: version.token, verCount: version.count };
-    const order = { source, cfg: frame.cfg, row, isValid: () => judge() === STATUS.OK };
+    const isValid = (): boolean => judge() === STATUS.OK;
+    const order = { source, cfg: frame.cfg, row, isValid, isOwnSure: this.#isSure(item.partition) };
     this.#differences.copy(this.#fence, order, (error) => {
       if (error?.code === 'no-space') this.#parts.noRoom?.(partitionOfKey(item.partition));
       finish(error);
     });
+  }
+
+  #isSure(partition: number): boolean {
+    const { policy, p } = partitionOfKey(partition);
+    const config = this.#parts.views.current().partition(policy, p);
+    return config.inSync.includes(this.#parts.self) && isSure(config, this.#parts.self);
   }
 
   /** A joiner that was made equal is synced: no drain may shorten it (Trap 1). */

@@ -221,3 +221,23 @@ test('a returning node gets its copy from a source with a bad sector, but for th
   t.deepEqual(damage(world, 2), [2]);
   t.deepEqual(world.read(guest, 0, SECTOR_BYTES), block(50));
 });
+
+// Method: the last write reaches its gateway's own copy alone; then that copy rots while its node is away. The version that
+// wins the next touch is the damaged one.
+test('the copy that is ahead by a write without an answer is damaged: the others keep what they have right (I1)', (t) => {
+  const { world, guest } = written();
+  world.tamper = (_from, _to, frame) => (frame.op === OP.WRITE ? 'lose' : 'pass');
+  t.is(world.write(guest, 5 * SECTOR_BYTES, block(99), 50), 'waiting');
+  t.is(rowOf(world, 1)?.verCount, (rowOf(world, 2)?.verCount ?? 0) + 1);
+  world.kill(world.node(1));
+  world.tamper = () => 'pass';
+  world.restart(world.node(1));
+  for (const sector of [3, 5]) world.node(1).store.rot(world.volume.head, 0, sector);
+  const next = world.attach(2);
+  t.deepEqual(world.read(next, 3 * SECTOR_BYTES, SECTOR_BYTES), block(4));
+  t.deepEqual(world.read(next, 5 * SECTOR_BYTES, SECTOR_BYTES), block(6));
+  world.clock.run(2000);
+  for (const id of [1, 2, 3]) t.deepEqual(damage(world, id), [], `node ${id}`);
+  const [first, ...others] = world.tables(0);
+  for (const other of others) t.is(other, first as string);
+});
