@@ -169,7 +169,10 @@ async function takeBack(
   otherwise: string,
 ): Promise<void> {
   const { incarnation, standing } = memberOf(context.view(), node);
-  if (!from.includes(standing)) throw new OperatingError('exists', `n${node} ${otherwise}`);
+  if (!from.includes(standing)) {
+    const remedy = `it is ${standing}: dog node list shows how each member stands`;
+    throw new OperatingError('exists', `n${node} ${otherwise}`, { remedy });
+  }
   const body = { type: 'nodeIn', node, incarnation, reason: 'operator' } as const;
   done(await context.propose(body), `n${node}`);
 }

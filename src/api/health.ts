@@ -195,10 +195,22 @@ function degraded(
   const have = partitions.degraded === 1 ? 'has' : 'have';
   const message = `${partitions.degraded} of ${partitions.total} partitions ${have} fewer copies than asked for`;
   const isCatchingUp = missed.length === 0 && view.members.size > 1;
-  const remedy = isCatchingUp
-    ? 'wait for the catch-up (dog node recovery tells how long), or add nodes'
-    : cure;
+  const catchUp = 'wait for the catch-up (dog node recovery tells how long), or add nodes';
+  const remedy = isCatchingUp ? (tooFewPlaces(view) ?? catchUp) : cure;
   return warn('DEGRADED', 'warning', message, remedy, missed.map(nameOf));
+}
+
+/** Nobody is under way to make the missing copies: there are not enough members that take data. */
+function tooFewPlaces(view: ClusterView): string | undefined {
+  const members = [...view.members.values()];
+  const places = members.filter(({ weight, standing }) => weight > 0 && standing === 'in').length;
+  const missing = mostCopies(view) - places;
+  if (missing <= 0) return undefined;
+  const empty = members
+    .filter(({ weight, isWitness }) => weight === 0 && !isWitness)
+    .map((member) => `dog node weight ${nameOf(member)} 1`);
+  const back = empty.length === 0 ? '' : `, or give weight to who has none: ${empty.join(', ')}`;
+  return `add ${counted(missing, 'node')}${back}, or use fewer copies: dog cluster alter-copy -c ${places}`;
 }
 
 /** Its disk may know another history than the one that was forced (section 6). */

@@ -22,6 +22,7 @@ import type {
   RecoverPlan,
 } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
+import { policyWarnings } from './health.ts';
 import { dateText, nodeData, nodeName, nodesData } from './report.ts';
 import {
   parseAlterCopies,
@@ -103,13 +104,15 @@ function addClusterRoutes(app: FastifyInstance, handle: NodeHandle): void {
     const { copies, minCopies, strict } = parseAlterCopies(request.body);
     viewOf(handle);
     await handle.admin().alterCopies(copies, minCopies, strict);
-    const policy = viewOf(handle).policies.get(0 as never);
+    const view = viewOf(handle);
+    const policy = view.policies.get(0 as never);
     const data = {
       copies,
       minCopies: policy?.minCopies ?? minCopies ?? 0,
       strict: policy?.strict ?? false,
     };
-    return answer(handle, 'copies', data);
+    const warnings = policy === undefined ? [] : policyWarnings(view, policy);
+    return answer(handle, 'copies', data, warnings);
   });
   app.get('/v1/cluster/loss', async () => {
     const view = viewOf(handle);

@@ -68,6 +68,12 @@ function addAlterCopy(cluster: Command, io: Io): void {
         const question = `Keep ${copies} of ${copiesText(data.copies)} of every block?`;
         await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
       }
+      const least = minCopies ?? Math.floor(copies / 2) + 1;
+      if (least > data.members.up) {
+        const up = `${data.members.up} ${data.members.up === 1 ? 'node is' : 'nodes are'} up`;
+        const question = `Stop all writes until there are more nodes? ${up}, writes would need ${copiesText(least)}.`;
+        await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
+      }
       const body = {
         copies,
         ...(minCopies === undefined ? {} : { minCopies }),

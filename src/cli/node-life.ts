@@ -152,7 +152,13 @@ function addWeight(node: Command, io: Io): void {
         throw new CommandError('usage', `a weight is a whole number from 0 to ${MAX_WEIGHT}`);
       }
       const session = sessionOf(command, io);
-      if (weight === 0) await planOf(session, name, 'drain');
+      if (weight === 0) {
+        const { node: is, warnings } = await planOf(session, name, 'drain');
+        if (warnings.length > 0) {
+          const question = `Take all data off ${is}? ${warnings.join('; ')}.`;
+          await askFirst(io, globals(command), question);
+        }
+      }
       await decide(session, name, 'weight', ({ name: is }) => `${is} has weight ${weight}.\n`, {
         weight,
       });

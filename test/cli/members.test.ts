@@ -233,6 +233,35 @@ test('alter-copy: fewer copies are asked for first', async (t) => {
   t.is(any.out, 'The default policy has 3 copies, writes need 2.\n');
 });
 
+test('alter-copy: more copies than nodes is said, and asked for where writes would stop', async (t) => {
+  const { dog } = await withCell(t, four());
+  const more = await dog('cluster', 'alter-copy', '-c', '5');
+  t.is(more.code, 0);
+  t.regex(more.err, /DEGRADED: degraded: 4 of 5 copies live\n {2}cure: start or add 1 more node/);
+  const stop = await dog('cluster', 'alter-copy', '-c', '7', '--min-copies', '5');
+  t.is(stop.code, 64);
+  t.regex(
+    stop.err,
+    /Stop all writes until there are more nodes\? 4 nodes are up, writes would need 5/,
+  );
+  const forced = await dog('cluster', 'alter-copy', '-c', '7', '--min-copies', '5', '-f');
+  t.regex(forced.err, /HALTED: halted: 4 of 7 copies live, writes need 5/);
+});
+
+test('health: where too few members take data, waiting is no cure', async (t) => {
+  const cell = clusterOf({ nodes: 3, copies: 3 });
+  const { dog } = await withCell(t, cell);
+  const asked = await dog('node', 'weight', 'n3', '0');
+  t.is(asked.code, 64);
+  t.regex(asked.err, /Take all data off n3\? only 2 of 3 copies will be kept/);
+  t.is((await dog('node', 'weight', 'n3', '0', '-f')).code, 0);
+  settle(cell);
+  t.regex(
+    (await dog('cluster', 'health')).out,
+    /DEGRADED: [^\n]*\n {2}cure: add 1 node, or give weight to who has none: dog node weight n3 1, or use fewer copies: dog cluster alter-copy -c 2\n/,
+  );
+});
+
 test('invites: made with an end, listed, revoked', async (t) => {
   const { dog } = await withCell(t, four());
   t.is((await dog('cluster', 'invite', '--ttl', '1h', '--single-use')).code, 0);

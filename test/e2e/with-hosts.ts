@@ -4,6 +4,8 @@ import type { ExecutionContext } from 'ava';
 import { Hosts, type Sheep } from './sheep-process.ts';
 
 const TEST_TIMEOUT_MS = 3 * 60_000;
+/** A node that is refused hears of it within seconds. */
+const ENDS_MS = 30_000;
 
 export function withHosts(body: (t: ExecutionContext, hosts: Hosts) => Promise<void>) {
   return async (t: ExecutionContext) => {
@@ -21,8 +23,15 @@ export function withHosts(body: (t: ExecutionContext, hosts: Hosts) => Promise<v
   };
 }
 
-/** A start that ends by itself; its exit code. */
-export async function endOf(sheep: Sheep, ...flags: readonly string[]): Promise<number | null> {
+/** A start that must end by itself; its exit code, or 'it runs'. */
+export async function endOf(
+  sheep: Sheep,
+  ...flags: readonly string[]
+): Promise<number | null | 'it runs'> {
   await sheep.start(...flags).catch(() => {});
-  return sheep.ended();
+  const patience = AbortSignal.timeout(ENDS_MS);
+  const late = new Promise<'it runs'>((resolve) => {
+    patience.addEventListener('abort', () => resolve('it runs'));
+  });
+  return Promise.race([sheep.ended(), late]);
 }
