@@ -62,12 +62,21 @@ export function moveWarnings(
 function stuck(view: ClusterView, status: MoveStatus, dateMs: number): Warning | undefined {
   const volume = view.volumes.get(status.volume);
   const move = view.moves.get(status.volume);
-  if (volume === undefined || move === undefined || status.stage !== 'waiting') return undefined;
-  const bar = copyBar(view, twinOf(volume, move));
+  if (volume === undefined || move === undefined || status.stage === 'copying') return undefined;
+  const isWaiting = status.stage === 'waiting';
+  const bar = isWaiting ? copyBar(view, twinOf(volume, move)) : undefined;
   const hasWaited = status.stageMs > 0 && dateMs - status.stageMs >= MOVE_STUCK_MS;
   if (bar === undefined && !hasWaited) return undefined;
-  return stuckOf(volume, view.policies.get(move.policy)?.copies ?? 0, bar ?? status.reason);
+  const reason = bar ?? (isWaiting ? status.reason : LONG_STAGES[status.stage]);
+  return stuckOf(volume, view.policies.get(move.policy)?.copies ?? 0, reason);
 }
+
+/** What a stage waits for that is over in a moment where all is well. */
+const LONG_STAGES = {
+  counting: 'what there is to copy can not be told: copies that the volume has now do not answer',
+  finishing:
+    'all is copied, and the log does not make it the volume: is there a majority of the voters?',
+} as const;
 
 function stuckOf({ name }: Volume, copies: number, reason: string): Warning {
   return {
