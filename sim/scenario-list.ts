@@ -7,6 +7,7 @@ import { badSnapshot } from './scenarios/bad-snapshot.ts';
 import { bitRot } from './scenarios/bit-rot.ts';
 import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
+import { clockJump } from './scenarios/clock-jump.ts';
 import { commands } from './scenarios/commands.ts';
 import { copiesChange } from './scenarios/copies-change.ts';
 import { currentReads } from './scenarios/current-reads.ts';
@@ -32,11 +33,13 @@ import { leaderStops } from './scenarios/leader-stops.ts';
 import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { lostForGood } from './scenarios/lost-for-good.ts';
+import { lostSync } from './scenarios/lost-sync.ts';
 import { oldImage } from './scenarios/old-image.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
 import { outAndBack } from './scenarios/out-and-back.ts';
 import { outagesOverlap } from './scenarios/outages-overlap.ts';
+import { pauseOfTheHolder } from './scenarios/pause-of-the-holder.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { readerDies } from './scenarios/reader-dies.ts';
@@ -55,8 +58,10 @@ import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
 import { swarm } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
+import { tornWrite } from './scenarios/torn-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
 import { twoAtOnce } from './scenarios/two-at-once.ts';
+import { twoLostInSequence } from './scenarios/two-lost-in-sequence.ts';
 import { twoOut } from './scenarios/two-out.ts';
 import { volumeMoves } from './scenarios/volume-moves.ts';
 import { volumeMovesWriteback } from './scenarios/volume-moves-writeback.ts';
@@ -76,6 +81,11 @@ export const SCENARIOS: readonly Scenario[] = [
   oneNodeLost,
   gatewayLost,
   powerLossAll,
+  tornWrite,
+  lostSync,
+  clockJump,
+  pauseOfTheHolder,
+  twoLostInSequence,
   split,
   rollingRestart,
   gossipSilent,
