@@ -3,6 +3,7 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { AlterCopyData, Warning } from '../core/admin-shapes.ts';
+import { copiesText } from '../core/count-text.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 import { copyBar, twinOf } from '../core/volume-move.ts';
@@ -82,7 +83,7 @@ function stuckOf({ name }: Volume, copies: number, reason: string): Warning {
   return {
     code: 'MOVE_STUCK',
     severity: 'warning',
-    message: `volume ${name} waits on its way to ${copies} ${copies === 1 ? 'copy' : 'copies'}: ${reason}`,
+    message: `volume ${name} waits on its way to ${copiesText(copies)}: ${reason}`,
     remedy: `see to that; or let it stay as it is: dog vdi alter-copy ${name} --cancel`,
     affected: [name],
   };

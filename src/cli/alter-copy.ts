@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import type { AlterCopyData, MoveData, VolumeDetail } from '../core/admin-shapes.ts';
+import { copiesText } from '../core/count-text.ts';
 import { formatDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { checkName } from '../core/volume.ts';
@@ -84,7 +85,7 @@ async function status(session: Session, name: string): Promise<void> {
   show(session, answer, 'vdi.show', {
     human: ({ move, copies }) =>
       move === null
-        ? `${name} stays as it is: ${copies} ${copies === 1 ? 'copy' : 'copies'}.\n`
+        ? `${name} stays as it is: ${copiesText(copies)}.\n`
         : `${name} moves from ${copies} to ${moveText(move)}.\n`,
     raw: ({ move }) =>
       move === null ? '' : `${move.copies}\t${move.stage}\t${move.doneBytes}\t${move.totalBytes}\n`,
@@ -92,8 +93,7 @@ async function status(session: Session, name: string): Promise<void> {
 }
 
 function answerText({ name, answer, copies, minCopies, strict }: AlterCopyData): string {
-  const noun = copies === 1 ? 'copy' : 'copies';
-  const target = `${copies} ${noun} (writes need ${minCopies}${strict ? ', strict zones' : ''})`;
+  const target = `${copiesText(copies)} (writes need ${minCopies}${strict ? ', strict zones' : ''})`;
   switch (answer) {
     case 'begun':
       return `${name} moves to ${target}; its guest may go on.\nHow far it is: dog vdi alter-copy ${name}\n`;
@@ -113,12 +113,11 @@ export function moveFacts(move: MoveData | null): [string, string][] {
 
 function moveText(move: MoveData): string {
   const { copies, stage, reason, totalBytes, doneBytes, bytesPerSecond, leftMs } = move;
-  const noun = copies === 1 ? 'copy' : 'copies';
   // Never 100 % before it is done.
   const percent = totalBytes === 0 ? 0 : Math.floor((doneBytes * 100) / totalBytes);
   const bytes = `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)} (${Math.min(percent, 99)} %)`;
   const parts = [
-    `${copies} ${noun}`,
+    copiesText(copies),
     stage === 'waiting' && reason !== '' ? `waits: ${reason}` : stage,
     ...(totalBytes > 0 ? [bytes] : []),
     ...(bytesPerSecond > 0 ? [`${formatBytes(bytesPerSecond)}/s`] : []),
