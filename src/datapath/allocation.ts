@@ -2,8 +2,9 @@
 // It reads no block and takes part in no write. What it can not know it calls allocated: a region that holds only zeroes
 // may be called data, never the other way round.
 
+import { readersOf } from '../core/partition.ts';
 import { alignDown, divideUp, OBJECT_BYTES, REGION_BYTES } from '../core/units.ts';
-import { type Parts, partitionOfObject } from './context.ts';
+import { configOf, type Parts, partitionOfObject } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import { type FoundRow, lookUpRows } from './lookup.ts';
 import type { VolumePath } from './volume-path.ts';
@@ -15,6 +16,12 @@ export const MAX_ALLOCATION_OBJECTS = 256;
 interface Range {
   readonly offset: number;
   readonly length: number;
+}
+
+/** Objects of one partition. */
+interface Asked {
+  readonly p: number;
+  readonly indexes: readonly number[];
 }
 
 /** Regions 0-31 and 32-63 of an object that hold data. */
@@ -43,6 +50,7 @@ export function lookUpAllocation(
   for (const [p, indexes] of groups) {
     lookUpGroup(parts, path, { p, indexes }, (rows) => {
       if (rows !== undefined) noteRows(held, indexes, rows);
+      noteOwn(parts, path, { p, indexes }, held);
       partDone(job, undefined);
     });
   }
@@ -69,7 +77,7 @@ function indexesByPartition(
 function lookUpGroup(
   parts: Parts,
   { cell, reconciler }: VolumePath,
-  asked: { readonly p: number; readonly indexes: readonly number[] },
+  asked: Asked,
   then: (rows: readonly FoundRow[] | undefined) => void,
 ): void {
   const [first = 0] = asked.indexes;
@@ -77,6 +85,25 @@ function lookUpGroup(
     if (!cell.isHeld || !reconciler.isTouched(asked.p)) then(undefined);
     else lookUpRows(parts, cell, asked, then);
   });
+}
+
+/** A row says what was ever written; this node's own copy, while it is in sync, what of that is zeroes again. */
+function noteOwn(
+  parts: Parts,
+  { cell }: VolumePath,
+  { p, indexes }: Asked,
+  held: Map<number, Held>,
+): void {
+  const { self, store, views } = parts;
+  const { durability, head } = cell.volume;
+  const config = configOf(views.current(), cell.volume, p);
+  if (!readersOf(config, durability).includes(self)) return;
+  for (const index of indexes) {
+    const mask = held.get(index);
+    if (mask === undefined) continue;
+    const { low, high } = store.heldRegions(head, index);
+    held.set(index, { low: (mask.low & low) >>> 0, high: (mask.high & high) >>> 0 });
+  }
 }
 
 function noteRows(

@@ -3,6 +3,7 @@
 // locks or peers. Made by object-store.ts.
 
 import { OperatingError } from '../core/errors.ts';
+import type { RegionMask } from '../core/extent.ts';
 import { NO_VERSION, type ObjectId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { SpaceLevel, SpaceRule } from '../core/space.ts';
@@ -19,7 +20,13 @@ import { SUMS_PAGE_BYTES } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { checkSectors, lookAtFile } from './object-check.ts';
 import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
-import { advanceRow, closeRow, ObjectState, type PendingRecord } from './object-state.ts';
+import {
+  advanceRow,
+  closeRow,
+  ObjectState,
+  type PendingRecord,
+  regionsWithSums,
+} from './object-state.ts';
 import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { Patch } from './patching.ts';
@@ -179,6 +186,14 @@ export class LocalObjectStore implements ObjectStore {
     if (state.durable === undefined) return;
     closeRow(state.durable, count);
     this.#parts.table.noteChange(state);
+  }
+
+  heldRegions(generation: number, index: number): RegionMask {
+    const state = this.#parts.table.find(generation, index);
+    if (state === undefined) return { low: 0, high: 0 };
+    const isKnown = !state.isLost && (!state.hasFile || state.page !== undefined);
+    if (!isKnown) return { low: state.ownLow, high: state.ownHigh };
+    return regionsWithSums(this.#parts.reader.sumsOf(state, 0, OBJECT_BYTES));
   }
 
   readSync(

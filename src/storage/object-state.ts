@@ -3,7 +3,8 @@
 //
 // A replaced or dropped object gets a new state (or none): records of the old life keep pointing at the old state.
 
-import { regionMask } from '../core/extent.ts';
+import { getSum } from '../core/checksum.ts';
+import { type RegionMask, regionMask } from '../core/extent.ts';
 import type { FamilyId, GenerationId } from '../core/ids.ts';
 import { REGION_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { DiskFile } from '../ports/ports.ts';
@@ -167,6 +168,18 @@ export function countRegions(low: number, high: number): number {
 export function heldSectorsOf({ heldSectors, ownLow, ownHigh }: ObjectState): number {
   const owned = countRegions(ownLow, ownHigh) * SECTORS_PER_REGION;
   return Math.min(owned, heldSectors ?? owned);
+}
+
+/** Regions in which a sector has a sum; `sums` of all sectors as they travel. */
+export function regionsWithSums(sums: Uint8Array): RegionMask {
+  const halves = [0, 0];
+  for (let sector = 0; sector < SECTORS_PER_OBJECT; sector += 1) {
+    if (getSum(sums, sector) === 0) continue;
+    const region = Math.floor(sector / SECTORS_PER_REGION);
+    const half = region >>> 5;
+    halves[half] = ((halves[half] as number) | (1 << (region & 31))) >>> 0;
+  }
+  return { low: halves[0] as number, high: halves[1] as number };
 }
 
 /** How many sectors of a range have a sum. */

@@ -2,6 +2,7 @@
 // The store knows versions, sums and durability; it does not know configs, tokens of locks or peers.
 
 import type { OperatingError } from '../core/errors.ts';
+import type { RegionMask } from '../core/extent.ts';
 import type {
   ConfigVersion,
   FamilyId,
@@ -153,6 +154,12 @@ export interface ObjectStore {
   zero(write: StoreWrite, done: StoreDone): void;
   /** Notes that writes up to `count` are closed. Lazy: made durable by the next checkpoint (R6). */
   close(generation: GenerationId, index: number, count: number): void;
+
+  /**
+   * Regions that hold data, as accepted: others are zeroes for sure. Of an object that is not in memory all that it owns.
+   * Reads no disk.
+   */
+  heldRegions(generation: GenerationId, index: number): RegionMask;
 
   /** Any alignment within the object. Verifies every sector it touches (I8). Absent rows read as zeroes. */
   readSync(

@@ -39,6 +39,18 @@ test('an object that was zeroed or trimmed as a whole is no data any more', (t) 
   t.is(allocation(world, guest, 0, 8 * MIB), `-${8 * KIB}`);
 });
 
+test('a part that is zeroed or trimmed again is no data where this node has a copy; elsewhere it may be called data', (t) => {
+  const world = new World({ copies: 2 });
+  const [member, outsider] = [world.members(0)[0] as number, outsiderOf(world)];
+  const guest = world.attach(member);
+  world.write(guest, 0, block(MIB));
+  world.zero(guest, 128 * KIB, 256 * KIB);
+  world.trim(guest, 512 * KIB, 96 * KIB);
+  t.is(allocation(world, guest, 0, 4 * MIB), '+128 -256 +128 -64 +448 -3072');
+  const other = world.takeOver(outsider);
+  t.is(allocation(world, other, 0, 4 * MIB), '+1024 -3072');
+});
+
 test('a gateway without copies asks those that have them', (t) => {
   const world = new World({ copies: 2 });
   const guest = world.attach(outsiderOf(world));

@@ -3,7 +3,7 @@
 
 import { getSum, sectorSum, setSum } from '../../src/core/checksum.ts';
 import { OperatingError } from '../../src/core/errors.ts';
-import { regionsOf } from '../../src/core/extent.ts';
+import { type RegionMask, regionsOf } from '../../src/core/extent.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
 import {
@@ -284,6 +284,16 @@ export class MemoryStore implements ObjectStore {
     if (bad.length > 0 && entry !== undefined) this.suspects.note(entry.row, false);
     const checkedBytes = sectors.length * SECTOR_BYTES;
     this.#clock.setTimer(1, () => done({ isLost, bad: isLost ? [] : bad, checkedBytes }));
+  }
+
+  heldRegions(generation: number, index: number): RegionMask {
+    let [low, high] = [0, 0];
+    for (const sector of this.#live.get(keyOf(generation, index))?.sectors.keys() ?? []) {
+      const mask = regionsOf(sector * SECTOR_BYTES, SECTOR_BYTES);
+      low = (low | mask.low) >>> 0;
+      high = (high | mask.high) >>> 0;
+    }
+    return { low, high };
   }
 
   readSums(generation: number, index: number, done: (sums?: Uint8Array) => void): void {

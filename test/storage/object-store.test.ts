@@ -130,6 +130,39 @@ test('store: a wholly zeroed object has no file, keeps its version, and can be w
   await finished((done) => store.stop(done));
 });
 
+test('store: which regions hold data is known without the disk, before and after it is durable', async (t) => {
+  const folder = temporaryFolder(t);
+  const store = await opened(folder);
+  const held = () => store.heldRegions(GENERATION, 3);
+  const bytes = new Uint8Array(SECTOR_BYTES).fill(9);
+  t.deepEqual(held(), { low: 0, high: 0 });
+  const write = (offset: number) =>
+    finished((done) => {
+      const sums = sumsOf(GENERATION, 3, offset, bytes);
+      store.write(placeOf(store, 3, offset, SECTOR_BYTES), bytes, sums, done);
+    });
+  const first = write(0);
+  t.deepEqual(held(), { low: 1, high: 0 }, 'accepted');
+  await first;
+  await write(31 * REGION_BYTES);
+  await write(63 * REGION_BYTES + SECTOR_BYTES);
+  t.deepEqual(held(), { low: 0x80000001, high: 0x80000000 });
+  await finished((done) => store.zero(placeOf(store, 3, 0, REGION_BYTES), done));
+  t.deepEqual(held(), { low: 0x80000000, high: 0x80000000 });
+  await finished((done) => store.stop(done));
+  const again = await opened(folder);
+  t.deepEqual(
+    again.heldRegions(GENERATION, 3),
+    { low: 0x80000001, high: 0x80000000 },
+    'cold: owned',
+  );
+  await new Promise<void>((done) =>
+    again.read(GENERATION, 3, 0, SECTOR_BYTES, new Uint8Array(SECTOR_BYTES), 0, () => done()),
+  );
+  t.deepEqual(again.heldRegions(GENERATION, 3), { low: 0x80000000, high: 0x80000000 });
+  await finished((done) => again.stop(done));
+});
+
 test('store: a staged copy is invisible until its commit; a copy read gives what was put in', async (t) => {
   const store = await opened(temporaryFolder(t));
   await write(store, 4, 0, new Uint8Array(SECTOR_BYTES).fill(1));
