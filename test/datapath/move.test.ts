@@ -335,6 +335,25 @@ test('writeback: what a flush covered before the move is on the disks of the new
   }
 });
 
+test('no room for the new copies: the guest is told nothing of it, and the move ends when there is room', (t) => {
+  const { world, guest } = filled({ copies: 1, minCopies: 1 });
+  const holders = [...world.members(0), ...world.members(1)];
+  const others = world.nodes.filter(({ id }) => !holders.includes(id));
+  t.true(others.length > 0);
+  for (const { store } of others) store.isFull = true;
+  t.true(world.move(4));
+  for (let at = 0; at < 6; at += 1) {
+    t.is(world.write(guest, at * SECTOR, block(20 + at), 30_000), 'ok');
+    world.clock.run(4000);
+  }
+  t.is(world.view.moves.size, 1);
+  t.true(world.warnings.some((line) => /move\.dropped/.test(line)));
+  for (const { store } of others) store.isFull = false;
+  t.true(world.hasMoved(4, 120_000));
+  for (let at = 0; at < 6; at += 1) t.is(fillAt(world, guest, at * SECTOR), 20 + at);
+  for (const index of [0, 1]) areCopiesEqual(t, world, index);
+});
+
 test('too few of the new copies could be written: the move waits and says so, the guest does not', (t) => {
   const { world, guest } = filled({ copies: 2, minCopies: 1 });
   for (const id of [3, 4]) {
