@@ -326,6 +326,20 @@ toolOrSkip('psktool')(
   }),
 );
 
+toolOrSkip('ss', 'psktool')(
+  'a silent client on TCP is probed, with TLS and in the clear',
+  withTls(keysOf, async (t, { served }) => {
+    const plain = await serve([]);
+    for (const { port } of [served, plain]) {
+      const { socket } = await clearClient(port);
+      const { stdout } = await succeed(t, 'ss', ['-tnoH', 'sport', '=', `:${port}`]);
+      t.regex(stdout, /timer:\(keepalive,/);
+      socket.destroy();
+    }
+    await plain.stop();
+  }),
+);
+
 toolOrSkip('certtool')(
   'a key that does not fit its certificate is told at the start',
   async (t) => {

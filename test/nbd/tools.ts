@@ -21,6 +21,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   cpio: 'cpio',
   'qemu-system-x86_64': 'qemu-system-x86',
   ip: 'iproute2',
+  ss: 'iproute2',
 };
 /** nbdsh must find Debian's python; /usr/sbin has nbd-client. */
 const PATH = `/usr/bin:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
