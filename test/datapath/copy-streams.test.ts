@@ -12,7 +12,7 @@ import {
   PIECE_BESIDE_GUESTS,
 } from '../../src/datapath/copy-streams.ts';
 import { ViewCell } from '../../src/datapath/view-cell.ts';
-import { clusterOf } from '../fixtures.ts';
+import { clusterOf, entryBodies as make } from '../fixtures.ts';
 import { FakeClock } from './fake-clock.ts';
 
 function streamsOf(settings: Readonly<Record<string, string>> = {}) {
@@ -99,4 +99,32 @@ test('streams: a manual rate holds without guests; holes are given back', (t) =>
   }
   clock.run(500);
   t.is(moments.length, 8, 'eight objects of one sector each are no megabytes');
+});
+
+// A guest's latency is judged by what it is while nothing is copied: a volume that moves is no such time.
+test('streams: what guests feel while a volume moves does not become what is usual', (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  cell.apply(make.volumeCreate());
+  cell.apply({ type: 'policyCreate', copies: 1, minCopies: 1, strict: false });
+  const clock = new FakeClock();
+  const views = new ViewCell(viewOf(cell.state));
+  const streams = new CopyStreams({ clock, views });
+  const feels = (ms: number): void => {
+    for (let i = 0; i < 100; i += 1) {
+      streams.noteGuest(ms, 4 * KIB);
+      clock.run(20);
+    }
+  };
+  feels(1);
+  cell.apply(make.moveStart({ token: 0, policy: 1 }));
+  views.set(viewOf(cell.state));
+  feels(4);
+  feels(4);
+  t.true(streams.strainTold > 3 * CALM, `${streams.strainTold}`);
+  t.true(streams.rate < START_RATE);
+  cell.apply(make.moveCancel({ token: 0 }));
+  views.set(viewOf(cell.state));
+  feels(4);
+  feels(4);
+  t.true(streams.strainTold < 2 * CALM, 'it is usual now');
 });
