@@ -1,6 +1,7 @@
 // Mutants of the source around volumes that move to another number of copies (S8): what goes to both, what is copied, what
-// is durable. source-mutants.ts lists them; each names the story that must catch it. The range lock under a piece, and the wait
-// for what went to the head alone, guard windows of microseconds here: test/datapath/move.test.ts and random.test.ts judge them.
+// is durable. source-mutants.ts lists them; each names the story that must catch it. The range lock under a piece, and the
+// wait for what went to the head alone, guard windows of microseconds here: test/datapath/move.test.ts and random.test.ts
+// judge them.
 
 export const MOVE_MUTANTS = [
   {
