@@ -8,6 +8,7 @@
 import { COPY_MUTANTS } from './copy-mutants.ts';
 import { MOVE_MUTANTS } from './move-mutants.ts';
 import { OUTAGE_MUTANTS } from './outage-mutants.ts';
+import { STORY_MUTANTS } from './story-mutants.ts';
 
 export interface SourceMutant {
   readonly name: string;
@@ -31,6 +32,45 @@ interface Break {
 }
 
 export const SOURCE_MUTANTS: readonly SourceMutant[] = [
+  {
+    name: 'copy-goes-on',
+    breaks: 'one process per identity: the second one ends when it is told (decision 47)',
+    story: 'identity-twice',
+    seeds: 2,
+    file: 'src/retirement.ts',
+    from: "if (code === 'locked')",
+    to: "if (code === 'busy')",
+  },
+  {
+    name: 'given-up-comes-back',
+    breaks: 'section 6: a voter that a forced recovery gave up is let in nowhere',
+    story: 'older-history',
+    seeds: 3,
+    file: 'src/core/cluster-settings.ts',
+    from: 'return member !== undefined && view.settings.get(givenUpKey(node))',
+    to: 'return member === undefined && view.settings.get(givenUpKey(node))',
+  },
+  {
+    name: 'histories-are-not-compared',
+    breaks: 'section 6: what knows decisions that the forced history does not have stays out',
+    story: 'older-history',
+    seeds: 4,
+    file: 'src/agreement/history-check.ts',
+    from: 'if (last.index === 0 || last.term === undefined) return undefined;',
+    to: 'if (last.index >= 0) return undefined;',
+    also: [
+      {
+        file: 'src/core/history.ts',
+        from: "if (wasLeftBehind(ours, theirs)) return 'ours';",
+        to: 'if (ours.index >= 0) return undefined;',
+      },
+      {
+        file: 'src/core/raft/step.ts',
+        from: 'if (run.some(({ index, term }) => index <= state.commit && termAt(state, index) !== term)) {',
+        to: 'if (run.length === 0) {',
+      },
+    ],
+  },
   {
     name: 'out-below-min-copies',
     breaks:
@@ -329,6 +369,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   ...OUTAGE_MUTANTS,
   ...COPY_MUTANTS,
   ...MOVE_MUTANTS,
+  ...STORY_MUTANTS,
   {
     name: 'copies-ignored',
     breaks: 'decision 16: another number of copies is another choice of the ring',

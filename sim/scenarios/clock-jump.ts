@@ -13,7 +13,7 @@ const ROUNDS = 5;
 
 export const clockJump = scenario(
   'clock-jump',
-  { nodes: 3, copies: 3, smokeSeeds: 8 },
+  { nodes: 4, copies: 3, smokeSeeds: 8 },
   async (stage) => {
     const { random } = stage;
     await stage.form();
@@ -35,8 +35,8 @@ export const clockJump = scenario(
     const away = stage.anyRunning(gateway);
     away.kill();
     await stage.until('it is called down', () => isCalledDown(stage, away), { seconds: 30 });
-    jump();
-    await stage.run({ seconds: random.exponential(3) });
+    for (const node of stage.nodes) node.jumpDate(random.pick(JUMPS_MS));
+    await stage.run({ seconds: 2 + random.exponential(3) });
     if (stage.memberOf(away)?.standing !== 'in') throw new RunFailure('a date called somebody out');
     await away.start();
     jump();

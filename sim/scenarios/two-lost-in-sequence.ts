@@ -1,6 +1,6 @@
 // Goal: redundancy is rebuilt. Of five nodes one is lost for good, called out by an operator, and its copies are made anew
-// on the others; then the same befalls a second one. At no time are there fewer than minCopies of anything, so the guest sees no
-// error and no long wait, and every acknowledged write is there though both disks never come back.
+// on the others; then the same befalls a second one. At no time are there fewer than minCopies of anything, so the guest
+// sees no error and no long wait, and every acknowledged write is there though both disks never come back.
 
 import { scenario } from '../scenario.ts';
 import { isCalledDown } from '../stage.ts';

@@ -31,11 +31,16 @@ export interface Shrunk {
   readonly runs: number;
 }
 
-/** The rule or checker that a failure names; without one its first words, numbers aside. */
+/** The rule or checker that a failure names. */
+export function ruleOf(failure: string): string | undefined {
+  const [line = ''] = failure.split('\n');
+  return /\b(C-[a-z]+|[ACFHIRS]\d+(?:\.\d+)?[a-z]?)\b/.exec(line)?.[1];
+}
+
+/** By what a failure is known again: its rule; without one its first words, numbers aside. */
 export function checkerOf(failure: string): string {
   const [line = ''] = failure.split('\n');
-  const name = /\b(C-[a-z]+|[ACFHIRS]\d+(?:\.\d+)?[a-z]?)\b/.exec(line)?.[1];
-  return name ?? line.replace(/\d+/g, '#').slice(0, MAX_REASON);
+  return ruleOf(failure) ?? line.replace(/\d+/g, '#').slice(0, MAX_REASON);
 }
 
 /** How many faults a schedule has. */

@@ -1,0 +1,133 @@
+// npm run sim:mutants -- [--trials T] [--only NAME] [--write FILE]
+//
+// Hunts every mutant T times, each time from another seed on, and prints the table: what it breaks, which story catches it,
+// how many seeds that took. --write renews the table in a document, between its marks. Exit code 1 when one was not caught
+// within the seeds that it names.
+
+import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { MUTANTS } from './list.ts';
+import { SOURCE_MUTANTS } from './source-mutants.ts';
+
+const DEFAULT_TRIALS = 3;
+/** Trials begin at seeds so far apart that none sees another's. */
+const TRIAL_SEEDS = 1000;
+/** A hunt that takes longer hangs. */
+const MAX_HUNT_MS = 15 * 60 * 1000;
+const HERE = import.meta.dirname;
+
+interface Hunted {
+  readonly name: string;
+  readonly breaks: string;
+  readonly story: string;
+  /** Within which it must be caught. */
+  readonly seeds: number;
+  readonly isOfSource: boolean;
+}
+
+interface Catch {
+  readonly seeds?: number;
+  readonly by?: string;
+}
+
+export function allMutants(): readonly Hunted[] {
+  const outside = MUTANTS.map(({ name, breaks, story, seeds }) => {
+    return { name, breaks, story: story.name, seeds, isOfSource: false };
+  });
+  const inside = SOURCE_MUTANTS.map(({ name, breaks, story, seeds }) => {
+    return { name, breaks, story, seeds, isOfSource: true };
+  });
+  return [...outside, ...inside];
+}
+
+function huntOne(mutant: Hunted, trial: number): Promise<Catch> {
+  const hook = mutant.isOfSource ? ['--import', path.join(HERE, 'break-source.ts')] : [];
+  const first = String(1 + trial * TRIAL_SEEDS);
+  const what = [mutant.name, mutant.story, first, String(mutant.seeds)];
+  const child = spawn(process.execPath, [...hook, path.join(HERE, 'hunt-one.ts'), ...what], {
+    env: { ...process.env, SIM_MUTANT: mutant.name },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: MAX_HUNT_MS,
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => {
+      if (code === 0) resolve(JSON.parse(output) as Catch);
+      else reject(new Error(`${mutant.name}: its hunt ended with ${code}`));
+    });
+  });
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.POSITIVE_INFINITY;
+}
+
+export const HEAD: readonly string[] = [
+  '| mutant | breaks | story | caught by | seeds until caught | median | bound |',
+  '|---|---|---|---|---|---|---|',
+];
+
+/** @param catches one for each trial */
+export function rowOf(mutant: Hunted, catches: readonly Catch[]): string {
+  const seeds = catches.map((one) => one.seeds ?? Number.POSITIVE_INFINITY);
+  const text = (count: number): string => (Number.isFinite(count) ? String(count) : 'none');
+  const by = [...new Set(catches.flatMap((one) => one.by ?? []))].join(', ');
+  const cells = [
+    mutant.name,
+    mutant.breaks,
+    mutant.story,
+    by,
+    seeds.map(text).join(', '),
+    text(median(seeds)),
+    String(mutant.seeds),
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+}
+
+/** The document with these rows in the place of those that it names. */
+export function withTable(document: string, rows: readonly string[]): string {
+  const [begin, end] = ['<!-- begin mutants -->\n', '<!-- end mutants -->'];
+  const from = document.indexOf(begin);
+  const to = document.indexOf(end);
+  if (from < 0 || to < from) throw new RangeError(`no ${begin.trim()} in the document`);
+  return `${document.slice(0, from + begin.length)}${rows.join('\n')}\n${document.slice(to)}`;
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      trials: { type: 'string', default: String(DEFAULT_TRIALS) },
+      only: { type: 'string' },
+      write: { type: 'string' },
+    },
+  });
+  const mutants = allMutants().filter(
+    ({ name }) => values.only === undefined || name === values.only,
+  );
+  const rows = [...HEAD];
+  let missed = mutants.length === 0 ? 1 : 0;
+  for (const line of HEAD) process.stdout.write(`${line}\n`);
+  for (const mutant of mutants) {
+    const catches: Catch[] = [];
+    for (let trial = 0; trial < Number(values.trials); trial += 1) {
+      catches.push(await huntOne(mutant, trial));
+    }
+    if (catches[0]?.seeds === undefined) missed += 1;
+    rows.push(rowOf(mutant, catches));
+    process.stdout.write(`${rows.at(-1)}\n`);
+  }
+  process.stdout.write(`${mutants.length} mutants, ${missed} not caught from seed 1 on\n`);
+  if (values.write !== undefined && values.only === undefined) {
+    writeFileSync(values.write, withTable(readFileSync(values.write, 'utf8'), rows));
+  }
+  return missed > 0 ? 1 : 0;
+}
+
+if (import.meta.main) process.exitCode = await main();
