@@ -1,5 +1,5 @@
-// Where the own copy of an object may differ from a source's (4.7): on a joiner in the regions that the source noted while it
-// was away, and in open ones; anywhere where nobody noted anything. A note or an open write only says where to look: a
+// Where the own copy of an object may differ from a source's (4.7): on a joiner in the regions that the source noted while
+// it was away, and in open ones; anywhere where nobody noted anything. A note or an open write only says where to look: a
 // survivor that was killed has all that its journal holds open again. So what both copies hold there is compared by hashes,
 // and only what differs is fetched. All of it where there is nothing to start from.
 
