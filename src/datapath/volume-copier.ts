@@ -11,13 +11,8 @@ import type { OperatingError } from '../core/errors.ts';
 import { type ObjectRange, regionRuns } from '../core/extent.ts';
 import { partitionOf } from '../core/partition.ts';
 import { isRecoveryHeld } from '../core/recovery-settings.ts';
-import {
-  divideUp,
-  OBJECT_BYTES,
-  REGION_BYTES,
-  REGIONS_PER_OBJECT,
-  SECTOR_BYTES,
-} from '../core/units.ts';
+import { divideUp, OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { countRegions } from '../storage/object-state.ts';
 import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import { type FoundRow, lookUpRows } from './lookup.ts';
@@ -183,10 +178,8 @@ export class VolumeCopier {
   #counted(): void {
     if (!this.#isCurrent) return;
     let regions = 0;
-    for (let index = 0; index < this.#low.length; index += 1) {
-      for (const { count } of this.#runsOf(index, REGIONS_PER_OBJECT)) {
-        regions += count / REGION_BYTES;
-      }
+    for (const [index, low] of this.#low.entries()) {
+      regions += countRegions(low, this.#high[index] ?? 0);
     }
     this.#hooks.onCounted(regions * REGION_BYTES);
     this.#lanes = COPY_LANES;
