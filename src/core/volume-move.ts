@@ -39,16 +39,22 @@ export function copyBar(view: ClusterView, twin: Volume): string | undefined {
   return undefined;
 }
 
+/** Asked for again and again while a move waits: worked out once per record. */
+const parts = new WeakMap<object, { readonly of: number; readonly found: ReadonlySet<number> }>();
+
 /** Hash parts of all partitions that the volume has objects in. */
 export function partitionsOfVolume(
   { partitions }: Pick<ClusterView, 'partitions'>,
-  { family, sizeBytes }: Pick<Volume, 'family' | 'sizeBytes'>,
+  volume: Pick<Volume, 'family' | 'sizeBytes'>,
 ): ReadonlySet<number> {
-  const objects = divideUp(sizeBytes, OBJECT_BYTES);
+  const known = parts.get(volume);
+  if (known?.of === partitions) return known.found;
+  const objects = divideUp(volume.sizeBytes, OBJECT_BYTES);
   const found = new Set<number>();
   for (let index = 0; index < objects && found.size < partitions; index += 1) {
-    found.add(partitionOf(family, index, partitions));
+    found.add(partitionOf(volume.family, index, partitions));
   }
+  parts.set(volume, { of: partitions, found });
   return found;
 }
 
