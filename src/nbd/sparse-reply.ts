@@ -10,7 +10,10 @@ import {
   READ_CHUNK_BYTES,
 } from './nbd-codec.ts';
 
-/** Holes of a long read are whole multiples of this, by their place in the volume: 512 chunks are the most. */
+/**
+ * Holes of a long read are whole multiples of this, by their place in the volume: 512 chunks are the most. A read that
+ * does not cross one may be a hole as a whole.
+ */
 export const HOLE_GRAIN_BYTES = 64 * KIB;
 
 const ZEROES = Buffer.alloc(HOLE_GRAIN_BYTES);
@@ -65,7 +68,8 @@ function runAt(reply: Uint8Array, offset: number, length: number, done: number):
   while (end < length) {
     const room = HOLE_GRAIN_BYTES - ((offset + end) % HOLE_GRAIN_BYTES);
     const size = Math.min(room, length - end);
-    const isHoleHere = size === HOLE_GRAIN_BYTES && isZero(reply, READ_CHUNK_BYTES + end, size);
+    const isWorth = size === HOLE_GRAIN_BYTES || (size === length && size >= HOLE_CHUNK_BYTES);
+    const isHoleHere = isWorth && isZero(reply, READ_CHUNK_BYTES + end, size);
     if (end === done) isHole = isHoleHere;
     else if (isHoleHere !== isHole) break;
     end += size;

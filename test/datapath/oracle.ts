@@ -69,6 +69,22 @@ export class Oracle {
     }
   }
 
+  /** Judges what was said of where data lies, one claim per sector. */
+  told(
+    held: readonly boolean[],
+    firstSector: number,
+    floors: readonly Written[],
+    who: string,
+  ): void {
+    for (const [i, floor] of floors.entries()) {
+      if (floor !== NOTHING && held[i] !== true) {
+        this.violations.push(
+          `${who}: sector ${firstSector + i} with write ${floor.id} is called a hole`,
+        );
+      }
+    }
+  }
+
   #raise(sector: number, written: Written): void {
     const floor = this.#floors.get(sector) ?? NOTHING;
     if (isLess(floor, written)) this.#floors.set(sector, written);

@@ -131,6 +131,18 @@ class Walk {
       if (error !== undefined || gateway !== this.guest) return;
       this.oracle.seen(target, first, floors, `n${this.guestNode} at ${this.world.clock.now()}`);
     });
+    this.allocation(gateway);
+  }
+
+  /** What holds an acknowledged write is never called a hole: nothing is zeroed in these walks. */
+  allocation(gateway: Gateway): void {
+    const { first, sectors, offset } = this.#place();
+    const floors = this.oracle.floorsOf(first, sectors);
+    gateway.allocation(offset, sectors * 4096, (error, extents) => {
+      if (error !== undefined || gateway !== this.guest) return;
+      const held = extents.flatMap((one) => Array(one.length / 4096).fill(one.isAllocated));
+      this.oracle.told(held, first, floors, `n${this.guestNode} at ${this.world.clock.now()}`);
+    });
   }
 
   zombieWrite(): void {

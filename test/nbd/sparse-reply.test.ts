@@ -61,7 +61,7 @@ test('the chunks of a sparse reply are the data', (t) => {
           ),
         );
         const named = chunks.filter((one) => one.type === HOLE);
-        for (const hole of named) t.is(hole.data.length % block, 0);
+        for (const { data } of named) t.true(data.length % block === 0 || data.length === length);
       },
     ),
     { numRuns: 60 },
@@ -80,7 +80,7 @@ test('zeroes are named, not sent: short reads, long ones, and those that had to 
       rig.clock.settle();
       return rig.channel.take();
     };
-    t.is(read(MIB, 512).length, delayed ? 512 + READ_CHUNK_BYTES : HOLE_CHUNK_BYTES);
+    t.is(read(MIB, 512).length, HOLE_CHUNK_BYTES);
     t.is(read(MIB, 2 * MIB).length, HOLE_CHUNK_BYTES);
     const mixed = read(0, 2 * MIB);
     t.is(mixed.length, HOLE_CHUNK_BYTES + READ_CHUNK_BYTES + 64 * KIB + HOLE_CHUNK_BYTES);
