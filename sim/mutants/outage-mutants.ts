@@ -26,8 +26,8 @@ export const OUTAGE_MUTANTS = [
     story: 'restless-ring',
     seeds: 3,
     file: 'src/datapath/differences.ts',
-    from: "const isComparable = own?.kind === 'data' && row.kind === 'data';",
-    to: "const isComparable = own?.kind === 'data' && row.kind === 'zero';",
+    from: "if (own?.kind !== 'data' || row.kind !== 'data' || row.verCount === 0) return false;",
+    to: "if (own?.kind !== 'data' || row.kind !== 'zero' || row.verCount === 0) return false;",
   },
   {
     name: 'open-is-copied',
