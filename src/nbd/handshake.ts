@@ -1,20 +1,17 @@
 // Option negotiation of one connection: fixed newstyle. Bytes come in by `onData`; the end is one of two calls: `attached`
 // (GO or EXPORT_NAME went well; the rest of the bytes belongs to transmission) or `failed` (the connection is to be closed).
-// Memory is bounded whatever a client sends: one option of MAX_OPTION_BYTES is kept, longer ones are skipped unread. The
-// time is bounded by connection.ts.
+// option-reader.ts cuts the bytes and bounds them; the time is bounded by connection.ts.
 
-import { concat } from 'uint8arrays/concat';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import { ALL_ALLOWED, type NbdClient } from './access.ts';
 import type { ByteChannel, TlsDoor, TlsOutcome } from './byte-channel.ts';
 import type { Attachment, ExportInfo, Exports } from './exports.ts';
 import { chosenContexts, listedContexts, type MetaContext } from './meta-contexts.ts';
-import { encodeText, MAX_STRING_BYTES, readU32 } from './nbd-codec.ts';
+import { encodeText, MAX_STRING_BYTES } from './nbd-codec.ts';
 import {
   type BadOption,
   decodeInfoRequest,
   decodeMetaRequest,
-  decodeOptionHeader,
   decodeText,
   encodeBlockSizeInfo,
   encodeExportInfo,
@@ -28,20 +25,15 @@ import {
   INFO,
   NO_ZEROES,
   OPTION,
-  OPTION_HEADER_BYTES,
   REPLY,
 } from './option-codec.ts';
+import { OptionReader } from './option-reader.ts';
 
-/** Longest option that is read: a name and a few queries of 4 KiB. A longer one is skipped: TOO_BIG. Bytes. */
-export const MAX_OPTION_BYTES = 16 * 1024;
 /** Options of one handshake; a client needs five. At the bound the connection is closed. */
 export const MAX_OPTIONS = 128;
-/** What a client may send while the node asks whether a name exists. At the bound the connection is closed. Bytes. */
-export const MAX_HELD_BYTES = 16 * 1024;
 /** Answers that the client does not read. At the bound the connection is closed. Bytes. */
 export const MAX_HANDSHAKE_QUEUE_BYTES = 1024 * 1024;
 
-const CLIENT_FLAGS_BYTES = 4;
 const NOTHING = new Uint8Array(0);
 
 /** What the two sides agreed on. */
@@ -61,8 +53,6 @@ export interface HandshakeEnd {
   failed(reason: string): void;
 }
 
-type Expecting = 'flags' | 'option' | 'data' | 'look-up' | 'nothing';
-
 /** Who comes in without TLS: whoever reaches the socket may attach all. */
 const ANYBODY = ALL_ALLOWED('');
 const NOBODY: NbdClient = { name: '', isKnown: false, mayAttach: () => false };
@@ -71,12 +61,7 @@ export class Handshake {
   readonly #channel: ByteChannel;
   readonly #exports: Exports;
   readonly #end: HandshakeEnd;
-  #expecting: Expecting = 'flags';
-  /** What is expected, as far as it came. */
-  #piece = new Uint8Array(CLIENT_FLAGS_BYTES);
-  #have = 0;
-  /** Bytes of an option's data that are too many to be kept, still to come. */
-  #toSkip = 0;
+  readonly #reader: OptionReader;
   #option = 0;
   #optionCount = 0;
   #noZeroes = false;
@@ -88,8 +73,6 @@ export class Handshake {
   readonly #tls: TlsDoor | undefined;
   /** Undefined: it has to prove who it is before anything else. */
   #client: NbdClient | undefined;
-  /** What came while a name was looked up. */
-  #held = NOTHING;
 
   /** @param tls set: without TLS nothing is answered but STARTTLS and ABORT */
   constructor(channel: ByteChannel, exports: Exports, end: HandshakeEnd, tls?: TlsDoor) {
@@ -98,6 +81,13 @@ export class Handshake {
     this.#channel = channel;
     this.#exports = exports;
     this.#end = end;
+    this.#reader = new OptionReader({
+      flagsArrived: (flags) => this.#flagsArrived(flags),
+      announced: (option, isTooLong) => this.#announced(option, isTooLong),
+      optionArrived: (_option, data, rest) => this.#optionArrived(data, rest),
+      skipped: () => this.#refuse(REPLY.errTooBig, 'this option is too long'),
+      broken: (reason) => this.#fail(reason),
+    });
     channel.write(encodeGreeting());
   }
 
@@ -108,100 +98,47 @@ export class Handshake {
 
   /** TLS stands. Nothing of what was agreed before it counts; whatever came in the clear after STARTTLS was dropped. */
   secured(client: NbdClient): void {
-    if (this.#expecting !== 'nothing') return;
     this.#client = client;
     this.#structuredReplies = false;
     this.#contexts = [];
-    this.#expect('option', OPTION_HEADER_BYTES);
+    this.#reader.restart();
   }
 
   /** The connection is gone: nobody is to be attached any more. */
   stop(): void {
-    this.#expecting = 'nothing';
+    this.#reader.stop();
   }
 
   onData(chunk: Uint8Array): void {
-    let at = 0;
-    while (at < chunk.length && this.#expecting !== 'nothing') {
-      if (this.#expecting === 'look-up') {
-        this.#hold(chunk.subarray(at));
-        return;
-      }
-      if (this.#toSkip > 0) {
-        const skipped = Math.min(this.#toSkip, chunk.length - at);
-        this.#toSkip -= skipped;
-        at += skipped;
-        if (this.#toSkip === 0) this.#refuse(REPLY.errTooBig, 'this option is too long');
-        continue;
-      }
-      const taken = Math.min(this.#piece.length - this.#have, chunk.length - at);
-      this.#piece.set(chunk.subarray(at, at + taken), this.#have);
-      this.#have += taken;
-      at += taken;
-      if (this.#have === this.#piece.length) this.#pieceArrived(chunk.subarray(at));
-    }
-  }
-
-  #hold(bytes: Uint8Array): void {
-    if (this.#held.length + bytes.length > MAX_HELD_BYTES) this.#fail('too much before an answer');
-    else this.#held = concat([this.#held, bytes]);
-  }
-
-  #pieceArrived(rest: Uint8Array): void {
-    const piece = this.#piece;
-    if (this.#expecting === 'flags') this.#flagsArrived(readU32(piece, 0));
-    else if (this.#expecting === 'option') this.#headerArrived(piece, rest);
-    else if (this.#expecting === 'data') this.#optionArrived(piece, rest);
-  }
-
-  #expect(what: Expecting, bytes: number): void {
-    this.#expecting = what;
-    this.#piece = new Uint8Array(bytes);
-    this.#have = 0;
+    this.#reader.feed(chunk);
   }
 
   #fail(reason: string): void {
-    this.#expecting = 'nothing';
+    this.#reader.stop();
     this.#end.failed(reason);
   }
 
   #flagsArrived(flags: number): void {
-    if ((flags & ~(FIXED_NEWSTYLE | NO_ZEROES)) !== 0) {
-      this.#fail('unknown client flags');
-      return;
-    }
-    this.#noZeroes = (flags & NO_ZEROES) !== 0;
-    this.#expect('option', OPTION_HEADER_BYTES);
+    if ((flags & ~(FIXED_NEWSTYLE | NO_ZEROES)) !== 0) this.#fail('unknown client flags');
+    else this.#noZeroes = (flags & NO_ZEROES) !== 0;
   }
 
-  #headerArrived(piece: Uint8Array, rest: Uint8Array): void {
-    const header = decodeOptionHeader(piece);
-    if (header === undefined) {
-      this.#fail('not an NBD option');
-      return;
-    }
+  #announced(option: number, isTooLong: boolean): boolean {
     this.#optionCount += 1;
-    if (this.#optionCount > MAX_OPTIONS) {
-      this.#fail('too many options');
-      return;
-    }
-    if (this.#channel.queuedBytes > MAX_HANDSHAKE_QUEUE_BYTES) {
-      this.#fail('answers unread');
-      return;
-    }
-    this.#option = header.option;
+    this.#option = option;
     // It replaces what was chosen before, also when it fails.
-    if (header.option === OPTION.setMetaContext) this.#contexts = [];
-    this.#expect('option', OPTION_HEADER_BYTES);
-    if (header.length > MAX_OPTION_BYTES) {
-      // EXPORT_NAME has no error reply: its only refusal is the end.
-      if (header.option === OPTION.exportName) {
-        this.#fail('export name too long');
-        return;
-      }
-      this.#toSkip = header.length;
-    } else if (header.length > 0) this.#expect('data', header.length);
-    else this.#optionArrived(NOTHING, rest);
+    if (option === OPTION.setMetaContext) this.#contexts = [];
+    const over = this.#endOf(option, isTooLong);
+    if (over !== undefined) this.#fail(over);
+    return over === undefined;
+  }
+
+  /** Why an option ends the connection before it is read. */
+  #endOf(option: number, isTooLong: boolean): string | undefined {
+    if (this.#optionCount > MAX_OPTIONS) return 'too many options';
+    if (this.#channel.queuedBytes > MAX_HANDSHAKE_QUEUE_BYTES) return 'answers unread';
+    // EXPORT_NAME has no error reply: its only refusal is the end.
+    return isTooLong && option === OPTION.exportName ? 'export name too long' : undefined;
   }
 
   #reply(reply: number, data: Uint8Array = NOTHING): void {
@@ -214,15 +151,12 @@ export class Handshake {
 
   /** Another node may have made a volume that this one has not heard of: then the option waits for the answer (C2.3). */
   #optionArrived(data: Uint8Array, rest: Uint8Array): void {
-    const isAsked = !this.#shuttingDown && this.#client !== undefined;
-    const name = isAsked ? nameIn(this.#option, data) : undefined;
-    const doubt = name === undefined ? undefined : this.#exports.doubt(name);
+    const doubt = this.#doubtOf(data);
     if (doubt === undefined) {
       this.#answerOption(data, rest);
       return;
     }
-    this.#expecting = 'look-up';
-    this.#held = NOTHING;
+    this.#reader.hold();
     const option = data.slice();
     doubt.then(
       () => this.#lookedUp(option),
@@ -230,23 +164,26 @@ export class Handshake {
     );
   }
 
+  /** Names that a client may not attach are not looked up: they are refused anyway. */
+  #doubtOf(data: Uint8Array): Promise<void> | undefined {
+    if (this.#shuttingDown || this.#client === undefined) return undefined;
+    const name = nameIn(this.#option, data);
+    if (name === undefined || !this.#client.mayAttach(name)) return undefined;
+    return this.#exports.doubt(name);
+  }
+
   #lookedUp(data: Uint8Array, error?: unknown): void {
-    if (this.#expecting !== 'look-up') return;
+    if (!this.#reader.isHolding) return;
     if (error !== undefined && !(error instanceof OperatingError)) throw error;
-    const held = this.#held;
-    // What is missing now is missing: `find` has the words for it.
-    if (error === undefined || error.code === 'missing') this.#answerOption(data, held);
-    else if (this.#option === OPTION.exportName) this.#fail(messageOf(error));
-    else {
-      this.#expect('option', OPTION_HEADER_BYTES);
-      this.#refuse(refusalOf(error), messageOf(error));
-    }
-    this.#held = NOTHING;
-    this.onData(held);
+    this.#reader.release((rest) => {
+      // What is missing now is missing: `find` has the words for it.
+      if (error === undefined || error.code === 'missing') this.#answerOption(data, rest);
+      else if (this.#option === OPTION.exportName) this.#fail(messageOf(error));
+      else this.#refuse(refusalOf(error), messageOf(error));
+    });
   }
 
   #answerOption(data: Uint8Array, rest: Uint8Array): void {
-    this.#expect('option', OPTION_HEADER_BYTES);
     if (this.#option === OPTION.exportName) {
       this.#exportName(data, rest);
       return;
@@ -304,7 +241,7 @@ export class Handshake {
     const begin = this.#orRefuse(() => this.#tls?.prepare());
     if (begin === undefined) return;
     this.#reply(REPLY.ack);
-    this.#expecting = 'nothing';
+    this.#reader.stop();
     this.#end.startTls(begin);
   }
 
@@ -397,7 +334,7 @@ export class Handshake {
   }
 
   #finish(attachment: Attachment, rest: Uint8Array): void {
-    this.#expecting = 'nothing';
+    this.#reader.stop();
     const isOfThis = this.#contextsOf === attachment.session.volume.name;
     const contexts = isOfThis ? this.#contexts : [];
     const structuredReplies = this.#structuredReplies;

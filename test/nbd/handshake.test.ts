@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { OperatingError } from '../../src/core/errors.ts';
 import { HANDSHAKE_GRACE_MS, HANDSHAKE_MS } from '../../src/nbd/connection.ts';
-import { MAX_HANDSHAKE_QUEUE_BYTES, MAX_HELD_BYTES, MAX_OPTIONS } from '../../src/nbd/handshake.ts';
+import { MAX_HANDSHAKE_QUEUE_BYTES, MAX_OPTIONS } from '../../src/nbd/handshake.ts';
 import { readU16, readU32, TRANSMISSION_FLAGS } from '../../src/nbd/nbd-codec.ts';
 import {
   encodeInfoRequest,
@@ -12,6 +12,7 @@ import {
   OPTION,
   REPLY,
 } from '../../src/nbd/option-codec.ts';
+import { MAX_HELD_BYTES } from '../../src/nbd/option-reader.ts';
 import { joined, request, rigOf, simpleReplies } from './duplex.ts';
 import { MemoryVolume } from './memory-volume.ts';
 
