@@ -11,7 +11,7 @@ import { divideUp, OBJECT_BYTES } from './units.ts';
 import type { ClusterView, PartitionConfig, Policy } from './view.ts';
 
 /** Partitions with objects of a policy that one member joins at once while a guest uses a volume of it. */
-export const JOINS_BESIDE_GUESTS = 4;
+export const JOINS_BESIDE_GUESTS = 2;
 /** The same while no volume of the policy is attached. */
 export const JOINS_WITHOUT_GUESTS = 256;
 

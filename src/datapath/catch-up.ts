@@ -77,7 +77,9 @@ export class CatchUp {
       done(new OperatingError('unreachable', 'no source is up'));
       return;
     }
-    this.#copier.copy(drain, oid, (error) => {
+    this.#copier.copy(drain, oid, (error, _lost, bytes) => {
+      // It waited for nothing; others wait for it.
+      this.#parts.streams.settleUp(0, bytes);
       if (error !== undefined) this.#turn.count += 1;
       done(error);
     });

@@ -28,6 +28,8 @@ export interface CopyOrder {
   readonly others?: readonly NodeId[];
   /** AT_ONCE unless nobody waits for it. */
   readonly rank?: Rank;
+  /** Its bytes are within the rate already: what waits for a whole object must not wait for its pieces. */
+  readonly isPaid?: boolean;
   /** Asked when a stream is free: false = not begun. */
   readonly isWanted?: () => boolean;
   /**
@@ -216,18 +218,19 @@ function fetchPiece(
   done: (error: OperatingError | undefined) => void,
 ): void {
   const { row, cfg, source, others = [], isValid, staged, rank = AT_ONCE } = filling;
+  const paced = filling.isPaid === true ? AT_ONCE : rank;
   const { generation, index } = row;
   const { p } = partitionOfKey(row.partition);
   const version = { token: row.verToken as Version['token'], count: row.verCount };
   const sources = [source, ...others];
   const fetch = { generation, index, p, cfg, version, sources, isValid, rank };
-  parts.streams.whenPaced(rank, count, () => {
+  parts.streams.whenPaced(paced, count, () => {
     fetchRange(parts, fetch, { offset, count }, (error, found) => {
       if (error !== undefined) return done(error);
       keepOwn(parts, filling, found.lost, (lost) => {
         const bytes = stageRange(staged, row, { ...found, lost }) * SECTOR_BYTES;
         filling.fetchedBytes += bytes;
-        parts.streams.unspent(rank, count - bytes);
+        parts.streams.unspent(paced, count - bytes);
         if (lost.length > 0) {
           parts.trace.warn('copy.incomplete', { index, source });
           filling.onLost?.(lost.length);

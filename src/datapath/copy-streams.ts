@@ -111,6 +111,20 @@ export class CopyStreams {
     else clock.setTimer(waitMs, then);
   }
 
+  /** Bytes were copied that were paced as so many others: what comes later waits for the rest, or less. */
+  settleUp(paced: number, copied: number): void {
+    const { clock, views } = this.#parts;
+    if (copied < paced) this.#pace.unspent(paced - copied);
+    else if (copied > paced) {
+      this.#pace.spend(copied - paced, clock.now(), manualRate(views.current()));
+    }
+  }
+
+  /** True while bulk copies have a rate: few are begun at once then. */
+  get isPaced(): boolean {
+    return Number.isFinite(this.rate);
+  }
+
   /** Of bytes that were paced these were holes: nothing was copied. */
   unspent(rank: Rank, bytes: number): void {
     if (rank !== AT_ONCE) this.#pace.unspent(bytes);

@@ -47,7 +47,8 @@ export class Differences {
 
   /** As copyObject, but what is equal stays where it is. */
   copy(fence: CopyFence, order: CopyOrder, done: CopyDone): void {
-    const { row, cfg, source, rank = AT_ONCE } = order;
+    const { row, cfg, source } = order;
+    const rank = order.isPaid === true ? AT_ONCE : (order.rank ?? AT_ONCE);
     const where = { ...partitionOfKey(row.partition), cfg, source, rank };
     this.#find(where, row, (partial) => {
       if (partial instanceof OperatingError) return done(partial, 0);

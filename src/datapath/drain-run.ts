@@ -5,6 +5,8 @@
 
 import type { OperatingError } from '../core/errors.ts';
 import { type MapIndex, type NodeId, type ObjectId, partitionOfKey } from '../core/ids.ts';
+import { KIB, REGION_BYTES } from '../core/units.ts';
+import { countRegions } from '../storage/object-state.ts';
 import type { PartitionCfg, RowImage } from '../wire/payloads.ts';
 import { askContents } from './contents.ts';
 import type { Parts } from './context.ts';
@@ -13,6 +15,10 @@ import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 
 /** Objects copied at once: while some are fetched, others are made durable. The streams bound what is fetched. */
 export const COPIES_AT_ONCE = 8;
+/** The same while there is a rate: a write to an object that has begun waits for it. */
+export const PACED_COPIES_AT_ONCE = 2;
+/** What an object that is here already is taken to lack, until it is known. */
+const LIKELY_DIFFERENT_BYTES = 256 * KIB;
 /** Partitions of the first question of a run, and the most of one: four times as many after one that found little. */
 export const FIRST_BATCH = 32;
 export const MOST_PER_BATCH = 2048;
@@ -53,7 +59,7 @@ export interface DrainOrders {
 type CopyObject = (
   drain: Drain,
   row: RowImage,
-  done: (error: OperatingError | undefined, lost: number) => void,
+  done: (error: OperatingError | undefined, lost: number, bytes: number) => void,
 ) => void;
 
 export interface DrainRunParts {
@@ -112,8 +118,9 @@ export class DrainRun {
 
   #pump(): void {
     if (this.#run.orders.isOver?.() === true) this.#giveBack();
-    while (this.#copying < COPIES_AT_ONCE && this.#beginObject()) {}
-    if (!this.#isAsking && this.#copying < COPIES_AT_ONCE) this.#ask();
+    const most = this.#run.parts.streams.isPaced ? PACED_COPIES_AT_ONCE : COPIES_AT_ONCE;
+    while (this.#copying < most && this.#beginObject()) {}
+    if (!this.#isAsking && this.#copying < most) this.#ask();
     const isBusy = this.#isAsking || this.#waiting > 0 || this.#work.length > 0;
     if (isBusy || this.#isOver) return;
     this.#isOver = true;
@@ -222,20 +229,52 @@ export class DrainRun {
     return false;
   }
 
+  /**
+   * Waits for the rate before it begins: then the object is copied in one go, and a guest's write waits for that and not
+   * for the rate. Until then such a write has it copied by itself.
+   */
   #copyObject(work: Work, row: RowImage): void {
+    const { parts, orders } = this.#run;
+    const { drain } = work;
+    const { streams } = parts;
+    const planned = this.#bytesOf(row);
+    streams.whenPaced(drain.rank, planned, () => {
+      if (isCurrent(parts, drain) && orders.isWanted(work.where)) {
+        this.#copyPaid(work, row, planned);
+        return;
+      }
+      streams.settleUp(planned, 0);
+      work.hasFailed = true;
+      this.#copied(work);
+    });
+  }
+
+  #bytesOf(row: RowImage): number {
+    const own = this.#run.parts.store.row(row.generation, row.index);
+    if (row.verCount === 0 || row.kind === 'zero') return 0;
+    const bytes = countRegions(row.ownLow, row.ownHigh) * REGION_BYTES;
+    return own?.kind === 'data' ? Math.min(bytes, LIKELY_DIFFERENT_BYTES) : bytes;
+  }
+
+  #copyPaid(work: Work, row: RowImage, planned: number): void {
     const { gates, marks, copy, orders, parts } = this.#run;
     const { drain } = work;
     const key = objectKey(row.generation, row.index);
     const isSynced = (): boolean => marks.isSynced(drain.key, drain.cfg, key);
-    if (isSynced()) {
+    const already = (): void => {
+      parts.streams.settleUp(planned, 0);
       this.#copied(work);
+    };
+    if (isSynced()) {
+      already();
       return;
     }
     const waits = gates.wait(key, () => {
-      if (isSynced()) return this.#copied(work);
+      if (isSynced()) return already();
       gates.enter(key);
-      copy(drain, row, (error, lost) => {
+      copy(drain, row, (error, lost, bytes) => {
         gates.leave(key);
+        parts.streams.settleUp(planned, bytes);
         if (error === undefined) {
           if (lost > 0) orders.incomplete?.(drain);
           return this.#copied(work);
@@ -265,7 +304,13 @@ export class DrainRun {
     this.#run.orders.moved?.(work.drain, work.copied, work.rows.length);
     if (work.copied < work.rows.length) return;
     this.#remove(work);
-    this.#settle([work]);
+    // What it owes is paid before the partition is promoted, and others join: what joins finds no debt, so few writes meet
+    // an object that is not copied yet.
+    this.#waiting += 1;
+    this.#run.parts.streams.whenPaced(work.drain.rank, 0, () => {
+      this.#waiting -= 1;
+      this.#settle([work]);
+    });
   }
 
   /** What was not begun waits for another run. */

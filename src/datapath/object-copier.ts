@@ -17,8 +17,8 @@ export const COPY_TRIES = 8;
 export const COPY_RETRY_MS = 20;
 export const ROW_DEADLINE_MS = 5000;
 
-/** `lost`: sectors that no member has right; the copy is not whole. */
-type CopyDone = (error: OperatingError | undefined, lost: number) => void;
+/** `lost`: sectors that no member has right; the copy is not whole. `bytes` came from others. */
+type CopyDone = (error: OperatingError | undefined, lost: number, bytes: number) => void;
 
 export class ObjectCopier {
   readonly #parts: Parts;
@@ -56,7 +56,7 @@ export class ObjectCopier {
     const seals = this.#fence.sealsOf(drain.key);
     const again = (error: OperatingError): void => {
       if (tries >= COPY_TRIES || !isCurrent(this.#parts, drain) || !drain.isWanted()) {
-        done(error, 0);
+        done(error, 0, 0);
         return;
       }
       this.#parts.clock.setTimer(COPY_RETRY_MS, () => this.#try(drain, oid, tries + 1, done));
@@ -66,10 +66,10 @@ export class ObjectCopier {
       const isValid = (): boolean =>
         isCurrent(this.#parts, drain) && this.#fence.sealsOf(drain.key) === seals;
       if (!isValid()) return again(overtaken());
-      this.#copyRow(drain, row, isValid, (error, lost) => {
+      this.#copyRow(drain, row, isValid, (error, lost, bytes) => {
         if (error !== undefined) return again(error);
         this.#marks.set(drain.key, drain.cfg, objectKey(oid.generation, oid.index));
-        done(undefined, lost);
+        done(undefined, lost, bytes);
       });
     });
   }
@@ -79,7 +79,7 @@ export class ObjectCopier {
     const isEqual = own?.verToken === row.verToken && own?.verCount === row.verCount;
     const isSame = isEqual && !this.isDamaged(row);
     if (isSame || (own === undefined && row.verCount === 0)) {
-      done(undefined, 0);
+      done(undefined, 0, 0);
       return;
     }
     const { source, others, cfg, rank, isWanted } = drain;
@@ -87,12 +87,12 @@ export class ObjectCopier {
     const onLost = (sectors: number): void => {
       lost += sectors;
     };
-    const order = { source, others, cfg, rank, isWanted, row, isValid, onLost };
+    const order = { source, others, cfg, rank, isPaid: true, isWanted, row, isValid, onLost };
     this.#differences.copy(this.#fence, order, (error, bytes) => {
       this.bytesCopied += bytes;
       if (error === undefined) this.objectsCopied += 1;
       if (error === undefined && lost > 0) this.objectsIncomplete += 1;
-      done(error, lost);
+      done(error, lost, bytes);
     });
   }
 

@@ -5,7 +5,12 @@ import { MIB } from '../../src/core/units.ts';
 import type { CaughtUp, DrainWanted } from '../../src/datapath/catch-up.ts';
 import { COPIES_AT_ONCE } from '../../src/datapath/drain-run.ts';
 import { type Frame, OP, REPLY_BIT, STATUS } from '../../src/wire/frame.ts';
-import { decodeContents, encodeContents, MANY_ROWS } from '../../src/wire/payloads.ts';
+import {
+  decodeContents,
+  decodeObjectNames,
+  encodeContents,
+  MANY_ROWS,
+} from '../../src/wire/payloads.ts';
 import { PARTITIONS, World } from './world.ts';
 
 const OBJECTS = 64;
@@ -33,7 +38,7 @@ function joining(written: readonly number[]) {
   };
   const drained = new Map<number, CaughtUp | undefined>();
   const under = { way: 0 };
-  const run = (isOver = () => false): void => {
+  const run = (isOver = () => false, forMs = 5000): void => {
     const queue: DrainWanted[] = [...indexOf.values()].map((index) => ({
       ...world.cas(index),
       urgency: world.p(index) % 4,
@@ -50,7 +55,7 @@ function joining(written: readonly number[]) {
         under.way += 1;
       },
     );
-    world.clock.run(5000);
+    world.clock.run(forMs);
   };
   const isThere = (index: number): boolean =>
     world.node(id).store.row(world.volume.head, index) !== undefined;
@@ -167,4 +172,37 @@ test('run: when it is over, what was not begun is given back', (t) => {
   t.is(under.way, 1);
   t.true(drained.size > 0 && drained.size < indexOf.size, `${drained.size} of ${indexOf.size}`);
   t.true([...drained.values()].every((result) => result !== undefined));
+});
+
+test('run: the rate holds no object: a write to one that waits for it, or is being copied, waits for that copy alone', (t) => {
+  const all = Array.from({ length: OBJECTS }, (_, index) => index);
+  const { world, guest, indexOf, seen, run, under } = joining(all);
+  // Each object of 64 KiB takes a sixteenth of a second of it.
+  world.must({ type: 'setting', key: 'recovery/rate', value: String(MIB) });
+  world.clock.run(100);
+  let begun: number | undefined;
+  seen.change = (frame) => {
+    if (frame.op === OP.VERSIONS)
+      [{ index: begun } = { index: 0 }] = decodeObjectNames(frame.payload);
+  };
+  const since = world.clock.now();
+  run(() => false, 0);
+  const waited: number[] = [];
+  const write = (index: number): void => {
+    const before = world.clock.now();
+    t.is(world.write(guest, index * 4 * MIB, block(index + 100)), 'ok');
+    waited.push(world.clock.now() - before);
+  };
+  const mine = all.filter((index) => indexOf.has(world.p(index)));
+  for (let i = 0; i < 6; i += 1) {
+    begun = undefined;
+    t.true(world.clock.until(() => begun !== undefined, 1000));
+    write(begun as unknown as number);
+    write(mine[i * 2] as number);
+  }
+  t.true(Math.max(...waited) < 40, `${waited.join()} ms`);
+  world.clock.run(20_000);
+  t.is(under.way, 1);
+  const leastMs = ((mine.length - 12) * 1000) / 16;
+  t.true(world.clock.now() - since > leastMs / 2);
 });
