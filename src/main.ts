@@ -63,11 +63,11 @@ function terminal(): Terminal {
 }
 
 async function run(options: SheepOptions): Promise<void> {
+  const credentials = credentialReader(options.nbdTls);
   refuseForeignFiles(options.data);
   const isReserveGiven = giveReserve(options.data);
   const unlock = lockDataDirectory(options.data);
   for (const address of [...options.nbd, ...options.api]) checkSocketFolder(address);
-  const credentials = credentialReader(options.nbdTls);
   const clock = createRealClock();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';

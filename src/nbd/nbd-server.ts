@@ -228,10 +228,10 @@ function checkedLoopback(host: string): string {
   if ((isIPv4(host) && host.startsWith('127.')) || host === '::1') return host;
   throw new OperatingError(
     'usage',
-    `NBD over TCP is in the clear and ${host} is not a loopback address`,
+    `tcp-plain: is in the clear, and ${host} is not a loopback address`,
     {
       remedy:
-        'listen on 127.0.0.1 or on a unix socket; on other addresses with TLS: tcp: in place of tcp-plain:',
+        'listen on 127.0.0.1 or on a unix socket; on other addresses with TLS: tcp:HOST:PORT and keys',
     },
   );
 }
