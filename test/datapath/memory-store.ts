@@ -66,6 +66,8 @@ export class MemoryStore implements ObjectStore {
   isFull = false;
   isBusy = false;
   readsCold = false;
+  /** Copies that were made of the object that was here. */
+  patches = 0;
   readonly suspects = new SuspectList();
   /** What absent members miss outlives a crash, as the real store keeps it: with every change that was accepted. */
   keepsOutages = false;
@@ -374,6 +376,7 @@ export class MemoryStore implements ObjectStore {
       const [mask, bit] = region < 32 ? [image.ownLow, region] : [image.ownHigh, region - 32];
       if (((mask >>> bit) & 1) === 0) sectors.delete(sector);
     }
+    this.patches += 1;
     return this.#staging(image, sectors);
   }
 

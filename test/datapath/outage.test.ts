@@ -56,6 +56,7 @@ test('a member that was away copies the regions that changed, nothing else', (t)
   isEverywhereEqual(t, world);
   t.is(away.datapath.stats.objectsCopied, 2);
   t.is(copied(away), 4 * REGION_BYTES - 16 * KIB, 'what was zeroed needs no bytes');
+  t.is(away.store.patches, 2, 'and no object is written as a whole');
 });
 
 test('nothing changed: nothing is copied', (t) => {
