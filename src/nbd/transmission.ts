@@ -21,19 +21,15 @@ import {
   emptyRequest,
   encodeErrorChunk,
   errnoOf,
-  HOLE_CHUNK_BYTES,
-  putHoleChunk,
-  putReadChunk,
   putSimpleReply,
-  READ_CHUNK_BYTES,
   REQUEST_BYTES,
   type RequestHeader,
   SIMPLE_REPLY_BYTES,
 } from './nbd-codec.ts';
 import { prefetch } from './prefetch.ts';
+import { ReadReplies } from './read-replies.ts';
 import { ReplyBatch } from './reply-batch.ts';
 import { judgeRequest, type Refusal, type RequestRules, SHUTTING_DOWN } from './request-rules.ts';
-import { isZero, sparsePieces } from './sparse-reply.ts';
 import { statusChunks } from './status-reply.ts';
 
 /** Requests in flight of one connection; QEMU sends 16, nbdcopy 64. */
@@ -62,9 +58,9 @@ export class Transmission {
   readonly #attachment: Attachment;
   readonly #isStructured: boolean;
   readonly #contexts: readonly MetaContext[];
-  readonly #readHeadBytes: number;
   readonly #rules: RequestRules;
   readonly #replies: ReplyBatch;
+  readonly #reads: ReadReplies;
 
   // --- parser: the header in hand, and where its bytes go
   readonly #request = emptyRequest();
@@ -103,11 +99,11 @@ export class Transmission {
       isStructured: this.#isStructured,
       hasContexts: this.#contexts.length > 0,
     };
-    this.#readHeadBytes = this.#isStructured ? READ_CHUNK_BYTES : SIMPLE_REPLY_BYTES;
     this.#channel = options.channel;
     this.#clock = options.clock;
     this.#onEnd = options.onEnd;
     this.#replies = new ReplyBatch(options.channel, options.clock, this.#wake);
+    this.#reads = new ReadReplies(this.#replies, this.#isStructured);
   }
 
   /** Ends what is in flight, answers the rest with ESHUTDOWN, then calls `onEnd`. */
@@ -232,18 +228,18 @@ export class Transmission {
 
   #startRead(): void {
     const { offset, length } = this.#request;
-    const head = this.#readHeadBytes;
+    const head = this.#reads.headBytes;
     if (length <= MAX_INLINE_READ_BYTES) {
       const at = this.#replies.reserve(head + length);
       if (this.#session.tryRead(offset, length, this.#replies.buffer, at + head)) {
-        this.#readInline(at);
+        this.#reads.answerInline(at, this.#request);
         return;
       }
       this.#replies.giveBack(head + length);
     }
     const reply: Uint8Array = Buffer.allocUnsafeSlow(head + length);
     if (length > MAX_INLINE_READ_BYTES && this.#session.tryRead(offset, length, reply, head)) {
-      this.#addRead(reply, this.#request);
+      this.#reads.answer(reply, this.#request);
       return;
     }
     const request = { ...this.#request };
@@ -251,40 +247,8 @@ export class Transmission {
     this.#session.read(offset, length, reply, head, (error) => {
       this.#ended(reply.length);
       if (error !== undefined) this.#failBy(request, error);
-      else this.#addRead(reply, request);
+      else this.#reads.answer(reply, request);
     });
-  }
-
-  /** The reply lies in the shared buffer. Zeroes are not sent but named. */
-  #readInline(at: number): void {
-    const request = this.#request;
-    const { buffer } = this.#replies;
-    if (!this.#isStructured) {
-      putSimpleReply(buffer, at, request, 0);
-    } else if (isZero(buffer, at + READ_CHUNK_BYTES, request.length)) {
-      this.#replies.giveBack(READ_CHUNK_BYTES + request.length);
-      const place = this.#replies.reserve(HOLE_CHUNK_BYTES);
-      putHoleChunk(this.#replies.buffer, place, request, request);
-    } else putReadChunk(buffer, at, request, request);
-  }
-
-  /** The reply lies in a buffer of its own. DF: in one chunk. */
-  #addRead(reply: Uint8Array, request: RequestHeader): void {
-    if (!this.#isStructured) putSimpleReply(reply, 0, request, 0);
-    else if ((request.flags & COMMAND_FLAG.df) !== 0) putReadChunk(reply, 0, request, request);
-    else {
-      this.#addSparse(reply, request);
-      return;
-    }
-    this.#replies.add(reply);
-  }
-
-  #addSparse(reply: Uint8Array, request: RequestHeader): void {
-    const pieces = sparsePieces(reply, request);
-    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    // A few bytes must not keep a long buffer alive that the bounds do not know of.
-    const isMostlyHoles = bytes < reply.length / 2;
-    for (const piece of pieces) this.#replies.add(isMostlyHoles ? new Uint8Array(piece) : piece);
   }
 
   /** A write's payload follows its header, refused or not. */
