@@ -1,6 +1,7 @@
 // Every story that `npm run sim` and the smoke test run.
 
 import type { Scenario } from './scenario.ts';
+import { actorBreaks } from './scenarios/actor-breaks.ts';
 import { awayTooLong } from './scenarios/away-too-long.ts';
 import { backForGood } from './scenarios/back-for-good.ts';
 import { badSnapshot } from './scenarios/bad-snapshot.ts';
@@ -30,11 +31,13 @@ import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { identityTwice } from './scenarios/identity-twice.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
+import { locksComeAndGo } from './scenarios/locks-come-and-go.ts';
 import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { lostForGood } from './scenarios/lost-for-good.ts';
 import { lostSync } from './scenarios/lost-sync.ts';
 import { oldImage } from './scenarios/old-image.ts';
+import { olderHistory } from './scenarios/older-history.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
 import { oneWayCut } from './scenarios/one-way-cut.ts';
 import { outAndBack } from './scenarios/out-and-back.ts';
@@ -85,6 +88,8 @@ export const SCENARIOS: readonly Scenario[] = [
   lostSync,
   clockJump,
   pauseOfTheHolder,
+  locksComeAndGo,
+  actorBreaks,
   twoLostInSequence,
   split,
   rollingRestart,
@@ -126,6 +131,7 @@ export const SCENARIOS: readonly Scenario[] = [
   twoAndWitness,
   strangerKnocks,
   identityTwice,
+  olderHistory,
   awayTooLong,
   damagedLog,
   damagedSnapshot,

@@ -60,6 +60,8 @@ export class World {
   /** Called after each event, while nothing runs: checkers hang here. */
   afterEvent: () => void = () => {};
   eventCount = 0;
+  /** Whose code runs, or ran last; undefined = the stage's. */
+  executing: EventOwner | undefined;
   /** Faults that took effect, by kind. */
   readonly faults = new Map<FaultKind, number>();
   /** Hears of each of them, and where; and of each row of the record, however long the run is. */
@@ -153,6 +155,7 @@ export class World {
 
   /** Calls into a node from outside as if by an event: what it throws is its owner's. */
   enter(owner: EventOwner, fn: () => void): void {
+    this.executing = owner;
     setSimulating(true);
     try {
       fn();
@@ -260,6 +263,7 @@ export class World {
       return;
     }
     this.eventCount += 1;
+    this.executing = owner;
     setSimulating(owner !== undefined);
     try {
       event.fn();

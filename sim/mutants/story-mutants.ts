@@ -1,5 +1,5 @@
-// Mutants of the source about what hosts do to a node: dates that jump, syncs that fail. source-mutants.ts lists them; each
-// names the story that must catch it.
+// Mutants of the source about what befalls a node: dates that jump, syncs that fail, guests that leave too early, actors
+// that throw. source-mutants.ts lists them; each names the story that must catch it.
 
 export const STORY_MUTANTS = [
   {
@@ -26,5 +26,23 @@ export const STORY_MUTANTS = [
         to: 'if (error === null) this.#die(error);',
       },
     ],
+  },
+  {
+    name: 'locks-are-not-swept',
+    breaks: 'C-lock: no lock stays with a live node that nobody is attached to',
+    story: 'locks-come-and-go',
+    seeds: 6,
+    file: 'src/lock-duties.ts',
+    from: 'if (!isOurs || this.#sessions.has(lock.session)) continue;',
+    to: 'if (this.#sessions.size >= 0 || !isOurs) continue;',
+  },
+  {
+    name: 'broken-actor-goes-on',
+    breaks: 'section 1: an actor that throws ends its node',
+    story: 'actor-breaks',
+    seeds: 2,
+    file: 'src/actors/node.ts',
+    from: 'context.onFailed(params.error)',
+    to: 'context.warn(String(params.error), params.error)',
   },
 ] as const;

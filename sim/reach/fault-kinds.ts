@@ -14,6 +14,7 @@ export const FAULT_KINDS = [
   'kill',
   'stop',
   'pause',
+  'actor-broken',
   // Host and clock.
   'power-loss',
   'date-jump',

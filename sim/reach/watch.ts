@@ -2,33 +2,13 @@
 // machines themselves are told to count: an action more in each entry and each transition, so nothing that happens in one
 // microstep is missed. No trace, no hash, no decision changes by it.
 
-import type { AnyStateMachine, AnyStateNode } from 'xstate';
-import { membershipMachine } from '../../src/actors/membership.ts';
-import { nodeMachine } from '../../src/actors/node.ts';
-import { peerMachine } from '../../src/actors/peer.ts';
-import { recoveryMachine } from '../../src/actors/recovery.ts';
-import { replicatorMachine } from '../../src/actors/replicator.ts';
-import { ringMachine } from '../../src/actors/ring.ts';
-import { scrubMachine } from '../../src/actors/scrub.ts';
-import { vdiLockMachine } from '../../src/actors/vdi-lock.ts';
-import { voterMachine } from '../../src/actors/voter.ts';
+import type { AnyStateNode } from 'xstate';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import { RecoveryDuties } from '../../src/recovery-duties.ts';
+import { type Definition, MACHINES, transitionsOf } from '../machines.ts';
 import type { Outcome } from '../scenario.ts';
 import { FAULT_KINDS } from './fault-kinds.ts';
 import { type All, countsOf, type Reached } from './reached.ts';
-
-const MACHINES: readonly AnyStateMachine[] = [
-  nodeMachine,
-  membershipMachine,
-  peerMachine,
-  voterMachine,
-  ringMachine,
-  replicatorMachine,
-  recoveryMachine,
-  scrubMachine,
-  vdiLockMachine,
-];
 
 /** The compiler says when one is missing. */
 const ENTRY_TYPES: Readonly<Record<EntryBody['type'], true>> = {
@@ -103,8 +83,6 @@ function textOfGuard(guard: unknown): string {
   return ` if ${type ?? 'allowed'}${params === undefined ? '' : ` ${JSON.stringify(params)}`}`;
 }
 
-type Definition = AnyStateNode['transitions'] extends Map<string, (infer D)[]> ? D : never;
-
 function watchTransition(actor: string, node: AnyStateNode, on: string, one: Definition): void {
   const to = (one.target ?? []).map(nameOf).join(' ');
   const event = on.replace(/^xstate\.(after|done\.actor|error\.actor)\./, '$1 ');
@@ -114,23 +92,22 @@ function watchTransition(actor: string, node: AnyStateNode, on: string, one: Def
   (one.actions as unknown[]).push(() => add('transitions', name));
 }
 
-function watchNode(actor: string, node: AnyStateNode): void {
+function watchStates(actor: string, node: AnyStateNode): void {
   if (node.parent !== undefined) {
     const name = `${actor}.${nameOf(node)}`;
     names.states.push(name);
     (node.entry as unknown[]).push(() => add('states', name));
   }
-  for (const [on, definitions] of node.transitions) {
-    for (const one of definitions) watchTransition(actor, node, on, one as Definition);
-  }
-  for (const one of node.always ?? []) watchTransition(actor, node, 'at once', one as Definition);
-  for (const child of Object.values(node.states)) watchNode(actor, child);
+  for (const child of Object.values(node.states)) watchStates(actor, child);
 }
 
 /** Once per process, before the first node is built. Returns all that can be reached. */
 export function watch(): All {
   if (names.states.length === 0) {
-    for (const machine of MACHINES) watchNode(machine.id, machine.root);
+    for (const { id, root } of MACHINES) {
+      watchStates(id, root);
+      for (const { from, on, one } of transitionsOf(root)) watchTransition(id, from, on, one);
+    }
     const { noteApplied } = RecoveryDuties.prototype;
     RecoveryDuties.prototype.noteApplied = function (entry, result) {
       if (result.code === 'ok') add('entries', entry.body.type);
