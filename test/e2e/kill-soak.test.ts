@@ -3,7 +3,7 @@
 // takes ten minutes. Environment: SOAK_SECONDS of killing, SOAK_EVERY seconds between kills, SOAK_SEED of the choice.
 
 import test from 'ava';
-import { killSoak } from './kill-soak.ts';
+import { killSoak, verifyingWriter } from './kill-soak.ts';
 import { withCluster } from './with-cluster.ts';
 
 const { env } = process;
@@ -17,7 +17,7 @@ test(
   'nodes are killed one after the other: nothing is lost, no request fails, no node grows',
   withCluster({ nodes: 5, copies: 3, volume: 'disk:256MiB' }, async (t, cluster) => {
     t.timeout(seconds * 1000 + SLACK_MS);
-    const result = await killSoak(cluster, {
+    const result = await killSoak(cluster, await verifyingWriter(cluster), {
       warmUpMs: WARM_UP_MS,
       durationMs: seconds * 1000,
       everyMs: every * 1000,
@@ -28,6 +28,5 @@ test(
     t.deepEqual(result.problems, []);
     // A start takes longer than `every` where the host is busy.
     t.true(result.kills >= Math.floor(seconds / every / 4));
-    t.true(result.verified > 0);
   }),
 );

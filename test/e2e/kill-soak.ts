@@ -1,12 +1,13 @@
-// Kills random nodes with SIGKILL, one every few seconds, never the gateway, while a writer that verifies goes on; then all
-// must be in sync, nothing acknowledged may be lost, no request refused, and no node may have grown. One run, its figures
-// and what was wrong; kill-soak.test.ts runs it.
+// Kills random nodes with SIGKILL, one every few seconds, while a workload that verifies goes on; then all must be in sync,
+// nothing acknowledged may be lost, no request refused, and no node may have grown. One run, its figures and what was
+// wrong; kill-soak.test.ts and kill-soak-guest.test.ts run it.
 
 import fs from 'node:fs';
 import { type Cluster, until } from './cluster.ts';
 import { TaggedWriter } from './tagged-writer.ts';
 
-const GATEWAY = 1;
+/** Where the workload's volume is attached. */
+export const GATEWAY = 1;
 /** How long everything may take to be in sync again after the last kill. */
 export const IN_SYNC_MS = 60_000;
 /** Largest growth of a node's memory from the end of the warm-up to the end. */
@@ -21,13 +22,22 @@ export interface KillSoakOptions {
   /** From one kill to the next. */
   readonly everyMs: number;
   readonly seed: number;
+  /** The gateway is killed like the others: the workload has to come back by itself. */
+  readonly withGateway?: boolean;
   readonly log: (line: string) => void;
+}
+
+/** Whoever writes, and knows what must be there. */
+export interface Workload {
+  /** Writes acknowledged so far. */
+  acknowledged(): number;
+  /** Ends it, with something acknowledged after all kills, and looks at everything. What is wrong; empty: nothing. */
+  finish(): Promise<readonly string[]>;
 }
 
 export interface KillSoakResult {
   readonly kills: number;
   readonly acknowledged: number;
-  readonly verified: number;
   /** From the end of the killing until all was in sync. */
   readonly inSyncMs: number;
   /** MiB of each node after the warm-up and at the end; a killed node's is that of its last life. */
@@ -40,17 +50,16 @@ export interface KillSoakResult {
   readonly problems: readonly string[];
 }
 
+/** @param load has begun */
 export async function killSoak(
   cluster: Cluster,
+  load: Workload,
   options: KillSoakOptions,
 ): Promise<KillSoakResult> {
   const { log } = options;
-  const socket = cluster.node(GATEWAY).nbd.unix;
-  const writer = new TaggedWriter({ ...WRITER, socket, volume: cluster.volume });
-  await writer.start();
   await pause(options.warmUpMs);
   const warm = memoryOf(cluster);
-  const kills = await killing(cluster, writer, options);
+  const kills = await killing(cluster, load, options);
   const endedAt = performance.now();
   const problems: string[] = [];
   try {
@@ -60,30 +69,43 @@ export async function killSoak(
   }
   const inSyncMs = performance.now() - endedAt;
   log(`in sync after ${(inSyncMs / 1000).toFixed(1)} s`);
-  const before = writer.acknowledgedCount;
-  await writer.acknowledgements(before + 1);
-  if (writer.acknowledgedCount === before) problems.push('the guest lost its connection');
-  await writer.stop();
   const memory = memoryOf(cluster).map(({ name, mib }, i) => {
     return { name, warm: warm[i]?.mib ?? 0, end: mib };
   });
-  await writer.readAll(cluster.node(2).nbd.unix);
-  problems.push(
-    ...writer.problems,
-    ...writer.errors.map((errno) => `a request got error ${errno}`),
-  );
+  problems.push(...(await load.finish()));
   for (const { name, warm: start, end } of memory) {
     if (end > MAX_GROWTH * start) problems.push(`${name} grew from ${start} to ${end} MiB`);
   }
-  const { acknowledgedCount: acknowledged, verifiedCount: verified } = writer;
-  return { kills, acknowledged, verified, inSyncMs, memory, problems };
+  return { kills, acknowledged: load.acknowledged(), inSyncMs, memory, problems };
+}
+
+/** A writer on the gateway that reads back a part of what it writes, and all of it at the end through another node. */
+export async function verifyingWriter(cluster: Cluster): Promise<Workload> {
+  const socket = cluster.node(GATEWAY).nbd.unix;
+  const writer = new TaggedWriter({ ...WRITER, socket, volume: cluster.volume });
+  await writer.start();
+  const finish = async (): Promise<readonly string[]> => {
+    const before = writer.acknowledgedCount;
+    await writer.acknowledgements(before + 1);
+    const isGone = writer.acknowledgedCount === before;
+    await writer.stop();
+    const wasVerified = writer.verifiedCount > 0;
+    await writer.readAll(cluster.node(GATEWAY + 1).nbd.unix);
+    return [
+      ...(isGone ? ['the guest lost its connection'] : []),
+      ...(wasVerified ? [] : ['nothing was read back meanwhile']),
+      ...writer.problems,
+      ...writer.errors.map((errno) => `a request got error ${errno}`),
+    ];
+  };
+  return { acknowledged: () => writer.acknowledgedCount, finish };
 }
 
 /** One node every `everyMs`; it is started again before the next one goes, or soon after. */
 async function killing(
   cluster: Cluster,
-  writer: TaggedWriter,
-  { durationMs, everyMs, seed, log }: KillSoakOptions,
+  load: Workload,
+  { durationMs, everyMs, seed, log, withGateway = false }: KillSoakOptions,
 ): Promise<number> {
   const endAt = performance.now() + durationMs;
   let state = seed;
@@ -91,23 +113,21 @@ async function killing(
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
   };
-  const others = cluster.nodes.length - 1;
+  const all = cluster.nodes.length;
+  const first = withGateway ? GATEWAY : GATEWAY + 1;
   let kills = 0;
   for (let dueAt = performance.now(); performance.now() < endAt; dueAt += everyMs) {
     await pause(dueAt - performance.now());
-    const victim = 2 + draw(others);
-    const before = writer.acknowledgedCount;
+    const victim = first + draw(all + 1 - first);
+    const before = load.acknowledged();
     await cluster.kill([victim]);
     await pause(MIN_DOWN_MS + draw(everyMs * 0.6));
     await cluster.start(victim);
     kills += 1;
-    log(`kill ${kills}: node ${victim}, ${writer.acknowledgedCount - before} writes meanwhile`);
+    log(`kill ${kills}: node ${victim}, ${load.acknowledged() - before} writes meanwhile`);
   }
-  await until(
-    'the last one is a member again',
-    async () => (await cluster.info()).members.up > others,
-    IN_SYNC_MS,
-  );
+  const areUp = async () => (await cluster.info()).members.up === all;
+  await until('the last one is a member again', areUp, IN_SYNC_MS);
   return kills;
 }
 
