@@ -330,6 +330,24 @@ toolOrSkip('psktool')(
   }),
 );
 
+// Method: strangers that begin TLS and then say anything, or nothing; a guest with a key is served afterwards as before.
+toolOrSkip('nbdinfo', 'psktool')(
+  'garbage in place of TLS ends that connection and nothing else',
+  withTls(keysOf, async (t, setting) => {
+    const { served } = setting;
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 120; i += 1) {
+      const { socket, answer } = await clearClient(served.port);
+      socket.write(startTls);
+      t.is((await answer())?.reply, REPLY.ack);
+      socket.end(Uint8Array.from({ length: i * 7 }, (_, at) => (at * i * 31) % 256));
+      await once(socket, 'close');
+    }
+    t.true(process.memoryUsage().rss - before < 100 * MIB);
+    await succeed(t, 'nbdinfo', [pskUri(setting, 'vol')]);
+  }),
+);
+
 toolOrSkip('ss', 'psktool')(
   'a silent client on TCP is probed, with TLS and in the clear',
   withTls(keysOf, async (t, { served }) => {
