@@ -9,7 +9,7 @@ const BLOCKS = (16 * 2 ** 20) / 4096;
 
 export const volumeMovesWriteback = scenario(
   'volume-moves-writeback',
-  { nodes: 4, copies: 3, smokeSeeds: 6 },
+  { nodes: 4, copies: 3, smokeSeeds: 4 },
   async (stage) => {
     await stage.form();
     const at = stage.anyRunning();

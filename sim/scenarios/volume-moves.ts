@@ -39,7 +39,7 @@ interface Move {
 
 export const volumeMoves = scenario(
   'volume-moves',
-  { nodes: 4, copies: 3, smokeSeeds: 8 },
+  { nodes: 4, copies: 3, smokeSeeds: 4 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();
