@@ -72,7 +72,10 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
     out: (node) => decide(node, { type: 'nodeOut', ...lifeOf(node), reason: 'operator' }),
     in: (node) => takeBack(context, node, ['out'], 'is not out'),
     forget: async (node) => {
-      mayBeForgotten(memberOf(view(), node));
+      const member = memberOf(view(), node);
+      // Without a leader the map still calls up who is gone: then it is the missing majority that bars it.
+      const isThere = context.hasLeader() || (await context.reachOf([node])).has(node);
+      if (isThere) mayBeForgotten(member);
       await decide(node, { type: 'nodeLost', node, by: `n${context.self}` });
     },
     maintenance: (node, forMs) => decide(node, maintenanceEntry(context, node, forMs)),

@@ -5,7 +5,7 @@
 import { givenUpKey } from './core/cluster-settings.ts';
 import { applyEntry, emptyState, viewOf } from './core/cluster-state.ts';
 import { OperatingError } from './core/errors.ts';
-import { historyKey } from './core/history.ts';
+import { FORCED_TERMS, historyKey } from './core/history.ts';
 import type { Incarnation, MapIndex, NodeId } from './core/ids.ts';
 import type { LogEntry } from './core/log-entry.ts';
 import type { ClusterState } from './core/state.ts';
@@ -18,12 +18,6 @@ import { openRaftLog } from './storage/raft-log-open.ts';
 import { openSuperblock } from './storage/superblock.ts';
 
 const SUPERBLOCK_PATH = 'superblock';
-/**
- * The forced history begins this many terms later, and up to as many more by a draw: the lost voters, or another forced
- * recovery, never get an entry with its index and its term. That is how two histories are told apart.
- */
-export const FORCED_TERMS = 2 ** 20;
-
 /** Members beside the voters that are looked for. */
 const MAX_BYSTANDERS = 64;
 

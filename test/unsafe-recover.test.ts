@@ -3,47 +3,13 @@
 
 import '../sim/bans.ts';
 import test from 'ava';
+import { NOBODY, onDisk } from '../sim/offline-tool.ts';
 import { play, scenario } from '../sim/scenario.ts';
-import { SimClock } from '../sim/sim-clock.ts';
-import { SimDiskPort } from '../sim/sim-disk-port.ts';
 import type { SimNode } from '../sim/sim-node.ts';
-import { SimProcess } from '../sim/sim-process.ts';
-import type { Stage } from '../sim/stage.ts';
 import { isGivenUp } from '../src/core/cluster-settings.ts';
 import { hasCode } from '../src/core/errors.ts';
 import type { NodeId } from '../src/core/ids.ts';
 import { doneText } from '../src/recover-main.ts';
-import { type ForcedRecovery, openForRecovery } from '../src/unsafe-recover.ts';
-
-const NOBODY = async () => false;
-
-/** Runs the tool on the disk of a host whose daemon is stopped. */
-async function onDisk<T>(
-  stage: Stage,
-  node: SimNode,
-  isThere: (addresses: readonly string[]) => Promise<boolean>,
-  act: (recovery: ForcedRecovery) => Promise<T>,
-): Promise<T> {
-  const process = new SimProcess(stage.world, `${node.name} tool`);
-  const ports = {
-    disk: new SimDiskPort(node.disk, process),
-    clock: new SimClock(stage.world, process, { offsetMs: 0, rate: 1 }),
-    random: stage.random.fork('tool'),
-  };
-  let done: Promise<T> | undefined;
-  stage.world.enter(process, () => {
-    done = openForRecovery(ports, isThere).then(async (recovery) => {
-      const result = await act(recovery);
-      await recovery.close();
-      return result;
-    });
-  });
-  try {
-    return await stage.world.wait('the tool', done as Promise<T>, { seconds: 30 });
-  } finally {
-    process.end();
-  }
-}
 
 test('unsafe-recover: one of three goes on when the others are lost with their disks', async (t) => {
   const story = scenario('recover', { nodes: 3, copies: 3 }, async (stage) => {
@@ -97,76 +63,6 @@ test('unsafe-recover: one of three goes on when the others are lost with their d
     await stage.until('the marks end', () => !marks().some((key) => key.startsWith('forced/')), {
       seconds: 60,
     });
-    guest.attach(one);
-    await stage.check.everyAcknowledgedWriteIsReadable(guest);
-    await stage.check.replicasAreIdentical();
-  });
-  const { buildNode } = await import('../src/build-node.ts');
-  for (const seed of [1, 2, 3]) {
-    t.is((await play(story, { build: buildNode, seed })).failure, undefined, `seed ${seed}`);
-  }
-});
-
-test('unsafe-recover: who comes back with the older history is refused and told why; nothing of it is mixed in', async (t) => {
-  const story = scenario('older-history', { nodes: 4, copies: 4 }, async (stage) => {
-    stage.viewChecker.mayForceVoters = true;
-    for (const warning of ['raft.violation', 'map.audit.differs']) {
-      stage.traceChecker.expected.add(`warn ${warning}`);
-    }
-    await stage.form();
-    const [one, two, three, four] = stage.nodes as [SimNode, SimNode, SimNode, SimNode];
-    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: one });
-    guest.writeForever();
-    await stage.run({ seconds: 1 });
-    await guest.stop();
-    const others = [two, three, four];
-    const numbers = others.map((node) => stage.numberOf(node));
-    stage.partition([one]);
-    const goOn = () => stage.leader !== undefined && stage.leader !== one;
-    await stage.until('the others go on', goOn, { seconds: 60 });
-    await stage.createVolume({ name: 'later', sizeMiB: 16, at: two });
-    for (let i = 0; i < 5; i += 1) {
-      await stage.operate(two, 'set', (admin) => admin.set('out-after', `${700 + i}s`));
-    }
-    const knows = (node: SimNode) => node.running().handle.view()?.volumeByName('later');
-    const know = () => others.every((node) => knows(node) !== undefined);
-    await stage.until('all others know it', know, { seconds: 10 });
-    for (const node of others) {
-      node.losePower();
-      node.mayFail = true;
-      stage.leftBehind.add(node);
-    }
-    stage.heal();
-    await one.stop();
-    await onDisk(stage, one, NOBODY, (recovery) => recovery.force());
-    stage.viewChecker.startAnew();
-    await one.start();
-    const isUp = () => one.running().handle.status().phase === 'up';
-    await stage.until('it goes on alone', isUp, { seconds: 60 });
-    const view = () => one.running().handle.view();
-    t.is(view()?.volumeByName('later'), undefined);
-
-    for (const node of others) await node.start();
-    const haveEnded = () => {
-      const left = others.filter((node) => node.isRunning);
-      const told = left.map((node) => {
-        const { phase, waitingFor, appliedIndex } = node.running().handle.status();
-        return `${node.name} is ${phase} at ${appliedIndex}, waits for ${waitingFor}`;
-      });
-      return left.length === 0 || told.join('; ');
-    };
-    await stage.until('they end', haveEnded, { seconds: 30 });
-    t.is(view()?.volumeByName('later'), undefined, 'nothing of theirs is known here');
-    const met = one.running().handle.inspect().condition?.mixUps ?? [];
-    const named = met.filter(({ kind }) => kind === 'other-history').map(({ node }) => node);
-    t.true(named.includes(numbers[0] as NodeId) && named.includes(numbers[1] as NodeId));
-
-    const areDown = () => others.every((node) => stage.memberOf(node)?.state === 'down');
-    await stage.until('they are down', areDown, { seconds: 60 });
-    for (const node of numbers) await stage.operate(one, 'forget', (admin) => admin.forget(node));
-    await stage.join(stage.addNode());
-    await stage.join(stage.addNode());
-    await stage.check.converges({ seconds: 120 });
     guest.attach(one);
     await stage.check.everyAcknowledgedWriteIsReadable(guest);
     await stage.check.replicasAreIdentical();

@@ -3,7 +3,7 @@
 
 import { viewOf } from '../core/cluster-state.ts';
 import { OperatingError } from '../core/errors.ts';
-import { areOtherHistories } from '../core/history.ts';
+import { leftBehind } from '../core/history.ts';
 import type { Incarnation, MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, EntryBody, LogEntry } from '../core/log-entry.ts';
 import type { DiskWord } from '../core/sightings.ts';
@@ -14,12 +14,14 @@ import {
   type Alert,
   encodeEntry,
   MAX_REFUSAL_CHARS,
+  type MapDelta,
   type NoteMessage,
   type ReplyBody,
   type RequestBody,
   type Stats,
 } from '../wire/messages.ts';
 import {
+  type Ask,
   CONTACT_TIMEOUT_MS,
   type Known,
   leaderAmong,
@@ -66,7 +68,7 @@ export class Agreement {
   #view: ClusterView | undefined;
   #bootstrap: readonly PeerKey[];
   #digestTimer: TimerHandle | undefined;
-  /** Who gave this node entries, or a state, of another history. */
+  /** Who gave this node entries, or a state, of a history that was forced later. */
   #contradictor: NodeId | undefined;
 
   constructor(options: AgreementOptions) {
@@ -88,8 +90,8 @@ export class Agreement {
       pace: options.pace ?? NORMAL_PACE,
       ask: (peer, body, timeoutMs) => rpc.request(peer, body, timeoutMs),
       expect: (snapshot) => this.learner.expect(snapshot),
-      isOtherHistory: (state) => areOtherHistories(this.learner.state, state),
-      onContradicted: (peer) => this.#noteSplit(peer),
+      leftBehind: (state) => leftBehind(this.learner.state, state),
+      onContradicted: (peer, isLater) => this.#noteSplit(peer, isLater),
     });
     this.auditor = new Auditor({
       self,
@@ -112,7 +114,7 @@ export class Agreement {
       onApplied: (entry, result) => this.#noteApplied(entry, result),
       onView: (view) => this.#noteView(view),
       fetchSnapshot: (peer) => this.#snapshots.fetch(peer),
-      onContradicted: (peer) => this.#noteSplit(peer),
+      onContradicted: (peer, isLater) => this.#noteSplit(peer, isLater),
       onInstalled: (state) => {
         this.#proposer.noteInstalled(state);
         options.onJumped();
@@ -141,7 +143,7 @@ export class Agreement {
 
   #makeGossip(options: AgreementOptions): Gossip {
     return new Gossip(options, {
-      map: (delta) => this.#takeDelta(delta.entries, delta.commit),
+      map: (delta) => this.#takeDelta(delta),
       alert: (alert) => this.#takeAlert(alert),
       stats: options.onStats,
     });
@@ -232,28 +234,25 @@ export class Agreement {
     return new MapNews({
       clock,
       entries: (first, last) => log.entriesBetween(first, last),
+      termAt: (index) => this.driver.termAt(index),
       publish: (delta) => this.#gossip.publishMap(delta),
     });
   }
 
-  #noteSplit(peer: PeerKey): void {
+  #noteSplit(peer: PeerKey, isLater: boolean): void {
     const node = this.#view?.memberByKey(peer)?.node;
     if (node === undefined) return;
-    this.#contradictor = node;
+    if (isLater) this.#contradictor = node;
     this.driver.noteSplit(node);
   }
 
   /** A member whose log is of another history than this node's; undefined: none that answers. See contradictedBy. */
   async contradictedBy(): Promise<NodeId | undefined> {
-    const { self } = this.#options;
     if (this.#contradictor !== undefined) return this.#contradictor;
-    const members = new Set([...this.#otherVoters(), ...upMembers(this.#view)]);
-    members.delete(self);
-    return contradictedBy({
-      last: this.driver.lastCommitted,
-      members: [...members],
-      ask: (...question) => this.#ask(...question),
-    });
+    const { settings } = this.learner.state;
+    const members = [...new Set([...this.#otherVoters(), ...upMembers(this.#view)])];
+    const ask: Ask = (...question) => this.#ask(...question);
+    return contradictedBy({ last: this.driver.lastCommitted, settings, members, ask });
   }
 
   /** Whom to ask while there is no view, as a second knock named them. */
@@ -417,9 +416,10 @@ export class Agreement {
     } else this.#takeDigest(from, note);
   }
 
-  #takeDelta(entries: readonly LogEntry[], commit: number): void {
+  #takeDelta({ entries, commit, prevTerm }: MapDelta): void {
     const first = entries[0]?.index ?? commit + 1;
-    if (first <= this.driver.commit + 1 && entries.length > 0) this.driver.learn(entries, commit);
+    const isNext = first <= this.driver.commit + 1 && entries.length > 0;
+    if (isNext && !this.driver.learn(entries, commit, prevTerm)) return;
     if (this.driver.commit < commit) this.learner.pull(commit);
   }
 

@@ -3,6 +3,7 @@
 // has otherwise. Raft takes it for granted that this can not be.
 
 import { OperatingError } from '../core/errors.ts';
+import { isLaterHistory } from '../core/history.ts';
 import type { MapIndex, NodeId } from '../core/ids.ts';
 import type { ReplyBody, RequestBody } from '../wire/messages.ts';
 
@@ -14,12 +15,14 @@ export const HISTORY_TIMEOUT_MS = 1000;
 export interface HistoryCheckOptions {
   /** The last entry that is committed here, and its term; index 0: nothing is. */
   readonly last: { readonly index: number; readonly term: number | undefined };
+  /** Of the state here: it knows which recoveries were forced. */
+  readonly settings: ReadonlyMap<string, string>;
   /** Others, voters first. */
   readonly members: readonly NodeId[];
   readonly ask: (node: NodeId, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
 }
 
-/** The member that knows another history; undefined: nobody who answered does. Never rejects for silence. */
+/** The member that knows a later history; undefined: nobody who answered does. Never rejects for silence. */
 export async function contradictedBy(options: HistoryCheckOptions): Promise<NodeId | undefined> {
   const { last, members } = options;
   if (last.index === 0 || last.term === undefined) return undefined;
@@ -29,16 +32,22 @@ export async function contradictedBy(options: HistoryCheckOptions): Promise<Node
   return (await Promise.all(asked)).find((node) => node !== undefined);
 }
 
-async function contradicts({ last, ask }: HistoryCheckOptions, node: NodeId): Promise<boolean> {
+async function contradicts(
+  { last, ask, settings }: HistoryCheckOptions,
+  node: NodeId,
+): Promise<boolean> {
   const from = last.index as MapIndex;
   const body = { type: 'pull', from, maxBytes: 1 } as const;
   const reply = await ask(node, body, HISTORY_TIMEOUT_MS).catch(silence);
   if (reply?.type !== 'entries') return false;
   const [entry] = reply.entries;
-  if (entry !== undefined) return entry.index === last.index && entry.term !== last.term;
+  if (entry !== undefined) {
+    const isOther = entry.index === last.index && entry.term !== last.term;
+    return isOther && isLaterHistory(entry.term, settings);
+  }
   // It is behind. Where it leads, and a majority says so, nothing beyond its answer was ever decided in its history.
   const read = await ask(node, { type: 'readIndex' }, HISTORY_TIMEOUT_MS).catch(silence);
-  return read?.type === 'readIndex' && read.index < last.index;
+  return read?.type === 'readIndex' && read.index < last.index && isLaterHistory(0, settings);
 }
 
 function silence(error: unknown): undefined {

@@ -9,6 +9,7 @@ import {
   viewOf,
 } from '../core/cluster-state.ts';
 import { OperatingError } from '../core/errors.ts';
+import { isLaterHistory } from '../core/history.ts';
 import type { MapIndex, NodeId, PeerKey } from '../core/ids.ts';
 import type { ApplyResult, LogEntry } from '../core/log-entry.ts';
 import type { ClusterView } from '../core/view.ts';
@@ -43,8 +44,8 @@ export interface LearnerOptions {
   readonly onView: (view: ClusterView) => void;
   /** Gets the newest snapshot of that node, which no longer has the entries; installs it where that helps. */
   readonly fetchSnapshot: (peer: PeerKey) => Promise<void>;
-  /** That node has otherwise what is committed here. */
-  readonly onContradicted: (peer: PeerKey) => void;
+  /** That node has otherwise what is committed here; `isLater`: of a history that was forced later. */
+  readonly onContradicted: (peer: PeerKey, isLater: boolean) => void;
   /** The state jumped to that of a snapshot, before the view changes. */
   readonly onInstalled: (state: ClusterState) => void;
   /** At each audit point, with the state of that index. */
@@ -193,10 +194,7 @@ export class Learner {
    */
   async pullOnce(source: PeerKey): Promise<number> {
     const { driver, onContradicted } = this.#options;
-    const { commit, firstIndex } = driver();
-    const isKept = commit >= firstIndex;
-    let reply = await this.#askFrom(source, isKept ? commit : commit + 1);
-    if (isKept && reply.type === 'compacted') reply = await this.#askFrom(source, commit + 1);
+    const reply = await this.#askFrom(source, Math.max(1, driver().commit));
     if (this.#isStopped) return 0;
     if (reply.type === 'compacted') {
       await this.#options.fetchSnapshot(source);
@@ -204,7 +202,7 @@ export class Learner {
     }
     if (reply.type !== 'entries') return 0;
     if (driver().learn(reply.entries, reply.commit)) return reply.commit;
-    onContradicted(source);
+    onContradicted(source, isLaterHistory(reply.entries[0]?.term ?? 0, this.#state.settings));
     return 0;
   }
 

@@ -14,6 +14,8 @@ export interface MapNewsOptions {
   readonly clock: Clock;
   /** Applied entries from `first` to `last`; fewer where the log starts later. */
   readonly entries: (first: number, last: number) => readonly LogEntry[];
+  /** Of an applied entry; undefined where the log starts later. */
+  readonly termAt: (index: number) => number | undefined;
   readonly publish: (delta: MapDelta) => void;
 }
 
@@ -46,11 +48,13 @@ export class MapNews {
   }
 
   #publish(): void {
-    const { clock, entries, publish } = this.#options;
+    const { clock, entries, publish, termAt } = this.#options;
     const first = this.#first ?? this.#last + 1;
     this.#timer = undefined;
     this.#first = undefined;
     this.#publishedAt = clock.now();
-    publish({ commit: this.#last as MapIndex, entries: entries(first, this.#last) });
+    const told = entries(first, this.#last);
+    const prevTerm = termAt((told[0]?.index ?? first) - 1) ?? 0;
+    publish({ commit: this.#last as MapIndex, entries: told, prevTerm });
   }
 }

@@ -177,8 +177,14 @@ export class RaftDriver {
   }
 
   /** Entries that somebody knows to be committed, by gossip or pull. False: they contradict what is committed here. */
-  learn(entries: readonly LogEntry[], commit: number): boolean {
-    return this.#feed({ type: 'commitLearned', entries, commit });
+  learn(entries: readonly LogEntry[], commit: number, prevTerm?: number): boolean {
+    const prev = prevTerm === undefined ? {} : { prevTerm };
+    return this.#feed({ type: 'commitLearned', entries, commit, ...prev });
+  }
+
+  /** Of an entry that the log still has, or of the one that it starts behind. */
+  termAt(index: number): number | undefined {
+    return termAt(this.#state, index);
   }
 
   /** The last entry that is committed here. */

@@ -56,9 +56,9 @@ export interface SnapshotDutiesOptions {
   readonly driver: () => RaftDriver;
   readonly pace: SnapshotPace;
   readonly ask: (peer: PeerKey, body: RequestBody, timeoutMs: number) => Promise<ReplyBody>;
-  /** Of another history than what is applied here: it must not be installed. */
-  readonly isOtherHistory: (state: ClusterState) => boolean;
-  readonly onContradicted: (peer: PeerKey) => void;
+  /** Which one is of an older history, what is applied here or this; then it must not be installed. */
+  readonly leftBehind: (state: ClusterState) => 'ours' | 'theirs' | undefined;
+  readonly onContradicted: (peer: PeerKey, isLater: boolean) => void;
   /** It is on disk: the learner adopts it once the log says that it is committed. */
   readonly expect: (snapshot: MapSnapshot) => void;
 }
@@ -206,12 +206,13 @@ export class SnapshotDuties {
 
   /** Checked, durable, then told to the log, which says when it counts. */
   async #install(contents: Uint8Array, peer: PeerKey): Promise<void> {
-    const { driver, trace, expect, isOtherHistory, onContradicted } = this.#options;
+    const { driver, trace, expect, leftBehind, onContradicted } = this.#options;
     const snapshot = decodeSnapshot(contents);
     const { base } = snapshot;
-    if (isOtherHistory(snapshot.state)) {
+    const older = leftBehind(snapshot.state);
+    if (older !== undefined) {
       trace.warn('map.snapshot.refused', { peer, reason: 'it is of another history' });
-      onContradicted(peer);
+      onContradicted(peer, older === 'ours');
       return;
     }
     if (base.index <= driver().commit || this.#snapshots.isWriting) return;

@@ -19,7 +19,7 @@ export const ONE_OF_TWO =
   'keep the data directory that the other process uses, and remove this one; a further host joins with an empty directory: sheep --join TOKEN';
 
 /** An operator retired the identity on it, or the cluster did. */
-export const NEW_IDENTITY = `start sheep --join TOKEN with an empty data directory: it joins as a new node; ${KEEP}`;
+export const NEW_IDENTITY = `start sheep --join TOKEN with an empty data directory: it joins as a new node. Look first what other copies the cluster keeps (dog cluster info): ${KEEP}`;
 
 /** The log of this disk is not that of the cluster. */
 export const OTHER_HISTORY = `if that one is of the cluster that is to live on: dog node forget this node there; ${NEW_IDENTITY}`;

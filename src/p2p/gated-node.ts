@@ -18,6 +18,7 @@ import { createLibp2p, type Libp2p } from 'libp2p';
 import type { PeerKey } from '../core/ids.ts';
 import type { Clock, Random, TimerHandle } from '../ports/ports.ts';
 import { beginsWithGreeting } from './greeting.ts';
+import { withoutPeer } from './multiaddr-parts.ts';
 import { newAgent, SecondProcess } from './second-process.ts';
 
 /** The only protocol that is spoken with strangers. */
@@ -240,7 +241,7 @@ function secondsAmong(
         if (stream.protocol === JOIN_PROTOCOL) continue;
         stream.abort(new DOMException('a copy', 'AbortError'));
       }
-      const address = listens ?? connection.remoteAddr.toString();
+      const address = listens ?? withoutPeer(connection.remoteAddr);
       options.onSecond(keyOf(connection.remotePeer), address);
     },
   });
@@ -265,7 +266,7 @@ function watchConnections(
     const peer = keyOf(detail.remotePeer);
     if (isMember(peer)) return;
     strangers.add(detail);
-    options.onStranger(peer, detail.remoteAddr.toString());
+    options.onStranger(peer, withoutPeer(detail.remoteAddr));
   });
   node.addEventListener('connection:close', ({ detail }) => {
     strangers.remove(detail);

@@ -57,8 +57,10 @@ export class Gossip {
       this.#trace.count('gossip.too-large');
       return;
     }
-    this.publishMap({ commit: delta.commit, entries: delta.entries.slice(0, half) });
-    this.publishMap({ commit: delta.commit, entries: delta.entries.slice(half) });
+    const { commit, entries, prevTerm } = delta;
+    this.publishMap({ commit, entries: entries.slice(0, half), prevTerm });
+    const middle = entries[half - 1]?.term ?? prevTerm;
+    this.publishMap({ commit, entries: entries.slice(half), prevTerm: middle });
   }
 
   publishAlert(alert: Alert): void {

@@ -239,7 +239,7 @@ class Libp2pNetwork implements Network {
       await bounded(stream, AbortSignal.timeout(KNOCK_TIMEOUT_MS), async () => {
         const request = await receiveOne(stream, MAX_MESSAGE_BYTES);
         const isSecond = (await this.#gated?.provesSecond(connection)) ?? false;
-        const address = connection.remoteAddr.toString();
+        const address = withoutPeer(connection.remoteAddr);
         const from = { peer: keyOf(connection.remotePeer), address, isSecond };
         await sendLast(stream, await answer(from, request));
       });

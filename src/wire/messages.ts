@@ -66,6 +66,8 @@ export {
 } from './payloads.ts';
 
 export const MESSAGE_VERSION = 1;
+/** 1 did not name the term before; it is refused, and its sender's entries are pulled. */
+export const MAP_DELTA_VERSION = 2;
 /** Entries in one message; its bytes are bounded by the message. */
 export const MAX_ENTRIES_PER_MESSAGE = 8192;
 /** Cut the text of a refusal to this: each character takes up to 3 bytes of MAX_REASON_BYTES. */
@@ -230,6 +232,8 @@ export type JoinReply =
 export interface MapDelta {
   readonly commit: MapIndex;
   readonly entries: readonly LogEntry[];
+  /** Of the entry before the first one: whoever has another one there is of another history. */
+  readonly prevTerm: number;
 }
 
 /** Gossip topic `stats`. The counter makes payloads distinct (C8.2). */
@@ -331,7 +335,10 @@ const joinReply: Codec<JoinReply> = versioned(
   }),
 );
 
-const mapDelta: Codec<MapDelta> = versioned(MESSAGE_VERSION, struct({ commit: mapIndex, entries }));
+const mapDelta: Codec<MapDelta> = versioned(
+  MAP_DELTA_VERSION,
+  struct({ commit: mapIndex, entries, prevTerm: u48 }),
+);
 const alertRumour: Codec<Alert & { readonly counter: number }> = versioned(
   MESSAGE_VERSION,
   struct({

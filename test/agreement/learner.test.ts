@@ -59,6 +59,7 @@ function world(sources = ['a', 'b', 'c']) {
     learn: (entries: readonly LogEntry[]) => {
       there.onLearn();
       own.push(...entries.filter(({ index }) => index > own.length));
+      return true;
     },
   } as unknown as RaftDriver;
   const trace: Trace = { event: (name) => notes.push(name), warn: () => {}, count: () => {} };

@@ -18,6 +18,7 @@ function newsDesk() {
   const news = new MapNews({
     clock,
     entries,
+    termAt: () => 1,
     publish: ({ commit, entries: sent }) =>
       told.push(`${sent[0]?.index}-${sent.at(-1)?.index} of ${commit}`),
   });

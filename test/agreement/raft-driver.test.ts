@@ -89,8 +89,8 @@ test('raft-driver: a node that learns syncs once per batch, entries and commit i
     Array.from({ length: count }, (_, i): LogEntry => {
       return { index: (from + i) as MapIndex, term: 1, origin: NO_ORIGIN, body: noop };
     });
-  driver.learn(batch(first, 10), first + 9);
-  driver.learn(batch(first + 10, 10), first + 19);
+  driver.learn(batch(first, 10), first + 9, 1);
+  driver.learn(batch(first + 10, 10), first + 19, 1);
   t.deepEqual([pending.length, seen.commits], [1, []]);
   sync();
   clock.run(0);

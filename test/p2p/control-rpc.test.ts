@@ -145,7 +145,7 @@ test('rumours fit their bound, arrive typed, and a flood is cut off', (t) => {
     },
   );
   const all = Array.from({ length: 40 }, (_, at) => entryOf(at + 1, 'x'.repeat(4000)));
-  gossip.publishMap({ commit: 40 as MapIndex, entries: all });
+  gossip.publishMap({ commit: 40 as MapIndex, entries: all, prevTerm: 1 });
   const alert = {
     observer: 1 as NodeId,
     subject: 2 as NodeId,

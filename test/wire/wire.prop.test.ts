@@ -237,7 +237,12 @@ const codecs: readonly [
     encodeJoinReply,
     decodeJoinReply,
   ],
-  ['map delta', fc.record({ commit: u48, entries: list(entry) }), encodeMapDelta, decodeMapDelta],
+  [
+    'map delta',
+    fc.record({ commit: u48, entries: list(entry), prevTerm: u48 }),
+    encodeMapDelta,
+    decodeMapDelta,
+  ],
   ['alert rumour', fc.record({ ...alert, counter: u48 }), encodeAlertRumour, decodeAlertRumour],
   [
     'stats',

@@ -104,6 +104,8 @@ export type RaftEvent =
   /** Entries up to `commit` are known to be committed (pulled, gossiped). Others in the list are left out. */
   | {
       readonly type: 'commitLearned';
+      /** Of the entry before the first one, where the sender says so. */
+      readonly prevTerm?: number;
       readonly entries: readonly LogEntry[];
       readonly commit: number;
     };

@@ -266,13 +266,14 @@ function refuse(
 
 /**
  * Committed entries from elsewhere (pull, gossip). They win over an uncommitted tail of ours, which can never be
- * committed any more; they never replace what is committed here (A3).
+ * committed any more; they never replace what is committed here (A3). They must show that they follow what is committed
+ * here, by an entry that is, or by its term: else they may be of another history, after a forced recovery (section 6).
  */
 function learnCommit(turn: Turn, event: Extract<RaftEvent, { type: 'commitLearned' }>): void {
   const { state } = turn;
-  const first = state.base.index + 1;
-  const known = event.entries.filter(({ index }) => index >= first && index <= event.commit);
-  // Only a run that meets our committed prefix says something: the term of its neighbour is not compared.
+  const known = event.entries.filter(
+    ({ index }) => index >= state.base.index && index <= event.commit,
+  );
   const start = known.findIndex((entry) => entry.index <= state.commit + 1);
   if (start < 0) return;
   let end = start + 1;
@@ -280,7 +281,12 @@ function learnCommit(turn: Turn, event: Extract<RaftEvent, { type: 'commitLearne
   const run = known.slice(start, end);
   const newest = run.at(-1);
   if (newest === undefined) return;
-  if (run.some(({ index, term }) => index <= state.commit && termAt(state, index) !== term)) {
+  const shown = run[0]?.index === state.commit + 1 ? event.prevTerm : termAt(state, state.commit);
+  if (shown === undefined && state.commit > 0) return;
+  const isOther = run.some(({ index, term }) => {
+    return index <= state.commit && termAt(state, index) !== term;
+  });
+  if (isOther || (state.commit > 0 && shown !== termAt(state, state.commit))) {
     turn.effects.push({ type: 'violation', detail: 'learned entries of another history (A3)' });
     return;
   }

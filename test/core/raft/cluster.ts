@@ -251,7 +251,8 @@ export class RaftCluster {
       return;
     }
     const entries = known.log.slice(start, start + 1 + this.int(30));
-    this.feed(to, { type: 'commitLearned', entries, commit: known.commit });
+    const prevTerm = known.log[start - 1]?.term ?? known.base.term;
+    this.feed(to, { type: 'commitLearned', entries, commit: known.commit, prevTerm });
   }
 
   /** Drops what a node has committed, but for a few entries: a snapshot holds it. */

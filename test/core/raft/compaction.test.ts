@@ -267,7 +267,8 @@ test('raft: a muted voter says that it is unable, whatever it is asked, and chan
 
 test('raft: a muted voter learns, is unmuted durably, and gives no vote in the term that it learned of', (t) => {
   const member = new Member(N1, { isMuted: true });
-  member.feed({ type: 'commitLearned', entries: [entry(101, 7)], commit: 101 });
+  const prevTerm = member.state.base.term;
+  member.feed({ type: 'commitLearned', entries: [entry(101, 7)], commit: 101, prevTerm });
   member.syncAll();
   const effects = member.feed({ type: 'unmute' });
   t.like(

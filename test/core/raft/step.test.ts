@@ -330,10 +330,12 @@ test('raft: who learns entries and their commit index at once writes both in one
   const persistOf = (effects: readonly RaftEffect[]) =>
     effects.find((effect) => effect.type === 'persist');
   const known = [entry(5, 1), entry(6, 1)];
-  const first = member.feed({ type: 'commitLearned', entries: known, commit: 6 });
+  const prevTerm = 1;
+  const first = member.feed({ type: 'commitLearned', entries: known, commit: 6, prevTerm });
   t.like(persistOf(first), { entries: known, commit: 6 });
   t.false(has(first, 'committed'), 'not synced, not told');
-  const more = member.feed({ type: 'commitLearned', entries: [entry(7, 1)], commit: 7 });
+  const next = [entry(7, 1)];
+  const more = member.feed({ type: 'commitLearned', entries: next, commit: 7, prevTerm });
   t.false(has(more, 'persist'), 'one at a time');
   const synced = member.sync();
   t.like(persistOf(synced), { entries: [entry(7, 1)], commit: 7 });
@@ -362,6 +364,20 @@ test('raft: learned entries need to meet what is committed here', (t) => {
   });
   t.is(member.state.commit, 5);
   t.is(member.state.log.length, 5, 'what is not committed is left out');
+});
+
+test('raft: learned entries show that they follow what is committed here, else they may be of another history (A3)', (t) => {
+  const member = new Member(N4, logOf(1), 1, 4);
+  const next = [entry(5, 9), entry(6, 9)];
+  const learned = { type: 'commitLearned', entries: next, commit: 6 } as const;
+  t.false(has(member.feed(learned), 'violation'));
+  t.is(member.state.log.length, 4, 'nothing is shown: nothing is taken, it is pulled');
+  t.is(member.state.term, 1, 'not even the term');
+  t.true(has(member.feed({ ...learned, prevTerm: 8 }), 'violation'));
+  t.true(has(member.feed({ ...learned, entries: [entry(4, 8), ...next] }), 'violation'));
+  t.is(member.state.log.length, 4);
+  t.false(has(member.feed({ ...learned, entries: [entry(4, 1), ...next] }), 'violation'));
+  t.is(member.state.log.length, 6);
 });
 
 test('raft: a change of voters needs an own committed entry, the present set, and one at a time (C2.4)', (t) => {
