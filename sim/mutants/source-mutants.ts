@@ -66,7 +66,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
       },
       {
         file: 'src/core/raft/step.ts',
-        from: 'if (run.some(({ index, term }) => index <= state.commit && termAt(state, index) !== term)) {',
+        from: 'if (isOther || (state.commit > 0 && shown !== termAt(state, state.commit))) {',
         to: 'if (run.length === 0) {',
       },
     ],

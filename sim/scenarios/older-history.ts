@@ -3,6 +3,7 @@
 // and one that never voted. They end by themselves, told of by the forced cluster; where they already run together when it
 // starts, nothing of either side is heard on the other. In the end new nodes join, and all is there that was acknowledged.
 
+import { messageOf } from '../../src/core/errors.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { NOBODY, onDisk } from '../offline-tool.ts';
 import { scenario } from '../scenario.ts';
@@ -15,7 +16,11 @@ const MAX_ENTRIES = 60;
 
 async function decide(stage: Stage, at: SimNode, count: number): Promise<void> {
   for (let i = 0; i < count; i += 1) {
-    await stage.operate(at, 'set', (admin) => admin.set('out-after', `${700 + i}s`));
+    await stage
+      .operate(at, 'set', (admin) => admin.set('out-after', `${700 + i}s`))
+      .catch((error: unknown) => {
+        throw new RunFailure(`${at.name} can not decide any more: ${messageOf(error)}`);
+      });
   }
 }
 
