@@ -28,13 +28,20 @@ export const STORY_MUTANTS = [
     ],
   },
   {
-    name: 'locks-are-not-swept',
+    name: 'locks-are-kept',
     breaks: 'C-lock: no lock stays with a live node that nobody is attached to',
     story: 'locks-come-and-go',
     seeds: 6,
     file: 'src/lock-duties.ts',
     from: 'if (!isOurs || this.#sessions.has(lock.session)) continue;',
     to: 'if (this.#sessions.size >= 0 || !isOurs) continue;',
+    also: [
+      {
+        file: 'src/actors/vdi-lock.ts',
+        from: "'session.drained': 'releasing',",
+        to: "'session.drained': 'released',",
+      },
+    ],
   },
   {
     name: 'broken-actor-goes-on',
