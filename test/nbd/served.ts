@@ -44,7 +44,11 @@ export async function serve(
     credentials,
   });
   const kind = credentials === undefined ? 'tcp-plain' : 'tcp';
-  const tcp = await server.listen({ kind, host: '127.0.0.1', port: 0 });
+  const address = { kind, host: '127.0.0.1', port: 0 } as const;
+  const tcp = await server.listen(address).catch((error: unknown) => {
+    fs.rmSync(dir, { recursive: true });
+    throw error;
+  });
   await server.listen({ kind: 'unix', path: socket });
   const port = tcp.kind !== 'unix' ? tcp.port : 0;
   return {
