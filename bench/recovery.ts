@@ -290,7 +290,11 @@ async function guestStory(dir: string): Promise<void> {
     note('guest at half load, before', sayGuest(calm));
     const looks: Figures[] = [];
     let isOver = false;
-    const recovering = recovery(alive, () => callOut(alive, victim)).finally(() => {
+    // The guest is at work when the node is called out: the first look begins before.
+    const recovering = recovery(alive, async () => {
+      await pause(REST_MS);
+      await callOut(alive, victim);
+    }).finally(() => {
       isOver = true;
     });
     // A look that began before the end of the recovery and ended after it counts only if there is no other.

@@ -12,8 +12,8 @@ import { MIB } from './units.ts';
 export const START_RATE = 16 * MIB;
 /** Recovery goes on at this rate whatever guests feel. */
 export const FLOOR_RATE = 4 * MIB;
-/** Without a guest's word for so long there is no guest. */
-export const QUIET_MS = 1000;
+/** Without a guest's word for so long there is no guest; one that only waits says nothing for a while. */
+export const QUIET_MS = 5000;
 /** Between two changes of the rate: long enough to see what the last one did. */
 export const ADAPT_MS = 250;
 /** What was not used in this time is lost: the largest burst. */
