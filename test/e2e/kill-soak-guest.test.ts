@@ -1,0 +1,75 @@
+// As kill-soak.test.ts, with the gateway among those that are killed, under a booted guest: QEMU connects again and sends
+// again what was not answered (reconnect-delay). The guest writes numbered records, each synced before it counts, reads
+// all of them back at its end, and what it counted is looked for through another node. Only where SOAK_SECONDS asks for it:
+// an emulated guest needs a minute to boot and to read. SOAK_EVERY, SOAK_SEED as there; ten minutes: `npm run soak:guest`.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { declareUnless } from '../nbd/tools.ts';
+import { type Cluster, until } from './cluster.ts';
+import { declareWithGuest, type Guest, guestOf } from './guest.ts';
+import { GATEWAY, killSoak, type Workload } from './kill-soak.ts';
+import { withCluster } from './with-cluster.ts';
+
+const { env } = process;
+const seconds = Number(env['SOAK_SECONDS'] ?? 0);
+const every = Number(env['SOAK_EVERY'] ?? 6);
+const WARM_UP_MS = seconds > 60 ? 30_000 : 4000;
+const SLACK_MS = 5 * 60_000;
+const BOOT_MS = 120_000;
+/** A guest that was promised a rest of 0.2 s between two records never writes more than this. */
+const RECORDS_PER_SECOND = 5;
+const REST = '0.2';
+const SLOTS = 1024;
+/** The slowest that is waited for at its end: emulated, each record starts three programs. */
+const SLOWEST = 4;
+
+const declare =
+  seconds > 0 ? declareWithGuest : declareUnless('SOAK_SECONDS is not given', 'expected');
+
+declare(
+  'nodes are killed one after the other, the gateway among them: the guest reads all that it wrote, and no node grows',
+  withCluster({ nodes: 5, copies: 3, volume: 'disk:256MiB' }, async (t, cluster) => {
+    t.timeout(SLOWEST * seconds * 1000 + SLACK_MS);
+    const load = await ledger(cluster, await guestOf(cluster));
+    const result = await killSoak(cluster, load, {
+      warmUpMs: WARM_UP_MS,
+      durationMs: seconds * 1000,
+      everyMs: every * 1000,
+      seed: Number(env['SOAK_SEED'] ?? 1),
+      withGateway: true,
+      log: (line) => t.log(line),
+    });
+    t.log(JSON.stringify(result));
+    t.deepEqual(result.problems, []);
+    t.true(result.kills >= Math.floor(seconds / every / 4));
+  }),
+);
+
+/** A guest that has begun to write records. */
+async function ledger(cluster: Cluster, guest: Guest): Promise<Workload> {
+  const log = path.join(cluster.dir, 'console');
+  const count = RECORDS_PER_SECOND * (seconds + WARM_UP_MS / 1000);
+  const words = ['--job', 'ledger', '--log', log, '--count', String(count), '--sleep', REST];
+  const ended = guest.boot({
+    node: GATEWAY,
+    volume: cluster.volume,
+    timeoutMs: SLOWEST * seconds * 1000 + BOOT_MS,
+    words: [...words, '--slots', String(SLOTS)],
+  });
+  const acknowledged = (): number => {
+    const text = fs.existsSync(log) ? fs.readFileSync(log, 'latin1') : '';
+    return Number(/ACK (\d+)\r?\n(?!.*ACK \d+\r?\n)/s.exec(text)?.[1] ?? 0);
+  };
+  await until('the guest writes', () => Promise.resolve(acknowledged() > 0), BOOT_MS);
+  const finish = async (): Promise<readonly string[]> => {
+    const problems: string[] = [];
+    if (acknowledged() === count) problems.push('the guest was done before the killing');
+    const { code, stdout, stderr } = await ended;
+    if (code !== 0) problems.push(`the guest ended with ${code}: ${stdout} ${stderr}`);
+    const there = await guest.checkLedger(log, cluster.uri(GATEWAY + 1));
+    if (there.code !== 0) problems.push(`the records: ${there.stdout} ${there.stderr}`);
+    return problems;
+  };
+  return { acknowledged, finish };
+}
