@@ -27,7 +27,8 @@ async function create(stage: Stage, name: string): Promise<void> {
       handle.createVolume({ name, sizeBytes: 1 << 20 }),
     )
     .catch((error: unknown) => {
-      if (!hasCode(error, 'exists')) throw error;
+      // Refused: its node was called down while it asked, and is another life by now.
+      if (!hasCode(error, 'exists') && !hasCode(error, 'refused')) throw error;
     });
 }
 
