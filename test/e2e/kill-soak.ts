@@ -60,6 +60,7 @@ export async function killSoak(
   await pause(options.warmUpMs);
   const warm = memoryOf(cluster);
   const kills = await killing(cluster, load, options);
+  const meanwhile = load.acknowledged();
   const endedAt = performance.now();
   const problems: string[] = [];
   try {
@@ -73,6 +74,7 @@ export async function killSoak(
     return { name, warm: warm[i]?.mib ?? 0, end: mib };
   });
   problems.push(...(await load.finish()));
+  if (load.acknowledged() === meanwhile) problems.push('nothing was written after the last kill');
   for (const { name, warm: start, end } of memory) {
     if (end > MAX_GROWTH * start) problems.push(`${name} grew from ${start} to ${end} MiB`);
   }
@@ -118,7 +120,9 @@ async function killing(
   let kills = 0;
   for (let dueAt = performance.now(); performance.now() < endAt; dueAt += everyMs) {
     await pause(dueAt - performance.now());
-    const victim = first + draw(all + 1 - first);
+    const drawn = first + draw(all + 1 - first);
+    // However short the run is, the gateway is among them where it may be.
+    const victim = withGateway && kills === 0 ? GATEWAY : drawn;
     const before = load.acknowledged();
     await cluster.kill([victim]);
     await pause(MIN_DOWN_MS + draw(everyMs * 0.6));
