@@ -10,6 +10,7 @@ import type { SimProcess } from './sim-process.ts';
 export class SimDiskPort implements Disk {
   readonly #disk: SimDisk;
   readonly #process: SimProcess;
+  #syncFailed: (error: Error) => void = () => {};
 
   constructor(disk: SimDisk, process: SimProcess) {
     this.#disk = disk;
@@ -81,13 +82,20 @@ export class SimDiskPort implements Disk {
     const changes = folder === undefined ? undefined : this.#disk.changesOf(folder);
     this.#disk.world.schedule(this.#disk.syncTimeMs(), this.#process, () => {
       if (changes === undefined) {
-        done(new OperatingError('io', `cannot sync ${path}: no such folder`));
+        const missing = new OperatingError('io', `cannot sync ${path}: no such folder`);
+        done(missing);
+        this.#syncFailed(missing);
         return;
       }
       const failure = this.#disk.takeSyncFailure();
       if (failure === undefined && !this.#disk.ignoresSync(path)) this.#disk.applyDurably(changes);
       done(failure);
+      if (failure !== undefined) this.#syncFailed(failure);
     });
+  }
+
+  onSyncFailed(listener: (error: Error) => void): void {
+    this.#syncFailed = listener;
   }
 
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
@@ -97,7 +105,7 @@ export class SimDiskPort implements Disk {
   }
 
   #fileOf(inode: FileInode, path: string): DiskFile {
-    return new SimFile(this.#disk, this.#process, inode, path);
+    return new SimFile(this.#disk, this.#process, inode, path, (error) => this.#syncFailed(error));
   }
 
   #freePages(inode: FileInode | FolderInode | undefined): void {
@@ -110,9 +118,17 @@ class SimFile implements DiskFile {
   readonly #process: SimProcess;
   readonly #inode: FileInode;
   readonly #path: string;
+  readonly #syncFailed: (error: Error) => void;
   #isOpen = true;
 
-  constructor(disk: SimDisk, process: SimProcess, inode: FileInode, path: string) {
+  constructor(
+    disk: SimDisk,
+    process: SimProcess,
+    inode: FileInode,
+    path: string,
+    syncFailed: (error: Error) => void,
+  ) {
+    this.#syncFailed = syncFailed;
     this.#disk = disk;
     this.#process = process;
     this.#inode = inode;
@@ -201,6 +217,7 @@ class SimFile implements DiskFile {
       if (failure === undefined && !this.#disk.ignoresSync(this.#path))
         this.#inode.makeDurable(frozen);
       done(failure);
+      if (failure !== undefined) this.#syncFailed(failure);
     });
   }
 

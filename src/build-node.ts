@@ -97,7 +97,8 @@ class SheepNode implements NodeHandle {
 
   /** Opens first, so that a failure is the caller's; the root actor begins with what was found. */
   async start(): Promise<void> {
-    const { network } = this.#ports;
+    const { disk, network } = this.#ports;
+    disk.onSyncFailed((error) => this.#fail(error));
     const superblock = await this.#openSuperblock();
     network.onChannel((channel) => {
       if (this.#formed === undefined) channel.close();

@@ -2,9 +2,11 @@
 // object of it failed or a partition is not in sync), and what the leader lets begin keeps the order of 4.8.
 
 import type { NodeId } from '../../src/core/ids.ts';
+import { partitionOf } from '../../src/core/partition.ts';
 import { URGENCY, type Urgency, urgencyOf } from '../../src/core/recovery-order.ts';
 import type { NodeRecovery, RecoveryTask } from '../../src/core/recovery-progress.ts';
 import { lacksOf } from '../../src/core/recovery-work.ts';
+import { OBJECT_BYTES } from '../../src/core/units.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 
 /** Remembers what each process said of each task. */
@@ -60,15 +62,18 @@ function dishonest(task: RecoveryTask): string | undefined {
 
 /**
  * 4.8, for one member that joins: what began between two views is not less urgent than what still waits, and no move
- * begins beside a repair. Only for times in which nobody dies: the leader plans by what it knows.
+ * begins beside a repair. A partition without an object is joined with nothing to copy, and delays nobody: it may begin
+ * at any time. Only for times in which nobody dies: the leader plans by what it knows.
  */
 export function checkOrder(
   before: ClusterView,
   after: ClusterView,
   node: NodeId,
 ): string | undefined {
+  const full = placesOf(after);
   const begun = partitionsOf(after, ({ policy, p, joining }) => {
-    return joining.includes(node) && !before.partition(policy, p).joining.includes(node);
+    const isNew = joining.includes(node) && !before.partition(policy, p).joining.includes(node);
+    return isNew && full.has(`${policy} ${p}`);
   });
   const waiting = partitionsOf(after, ({ targets, inSync, joining }) => {
     return targets.includes(node) && !inSync.includes(node) && !joining.includes(node);
@@ -85,6 +90,17 @@ export function checkOrder(
     }
   }
   return undefined;
+}
+
+/** `policy partition` of all that volumes can have objects in. */
+function placesOf({ volumes, partitions }: ClusterView): Set<string> {
+  const found = new Set<string>();
+  for (const { policy, family, sizeBytes } of volumes.values()) {
+    for (let index = 0; index * OBJECT_BYTES < sizeBytes; index += 1) {
+      found.add(`${policy} ${partitionOf(family, index, partitions)}`);
+    }
+  }
+  return found;
 }
 
 interface Found {

@@ -54,7 +54,10 @@ export class MapNews {
     this.#first = undefined;
     this.#publishedAt = clock.now();
     const told = entries(first, this.#last);
-    const prevTerm = termAt((told[0]?.index ?? first) - 1) ?? 0;
-    publish({ commit: this.#last as MapIndex, entries: told, prevTerm });
+    const prevTerm = termAt((told[0]?.index ?? first) - 1);
+    const commit = this.#last as MapIndex;
+    // Compacted meanwhile: what they follow can not be shown any more, so whoever lacks them pulls (section 6).
+    if (prevTerm === undefined) publish({ commit, entries: [], prevTerm: 0 });
+    else publish({ commit, entries: told, prevTerm });
   }
 }

@@ -205,6 +205,7 @@ const NO_CONFIG: PartitionConfig = configOf(
     cfg: new Uint32Array(0),
     targets: [],
     explicit: new Map(),
+    unsure: new Map(),
     cache: [],
   },
   0,

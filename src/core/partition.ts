@@ -218,7 +218,7 @@ export function acceptLoss(config: PartitionConfig, node: NodeId, isThere: IsLiv
   if (config.joining.includes(node)) return `n${node} is joining here`;
   const { targets } = config;
   const cfg = (config.cfg + 1) as ConfigVersion;
-  return { cfg, targets, inSync: [node], joining: [], doubtful: [] };
+  return { cfg, targets, inSync: [node], joining: [], doubtful: [], unsureAt: cfg };
 }
 
 /** Why copies on `node` may not be deleted here; undefined when they may (I5). */
@@ -265,5 +265,8 @@ function changed(
   const { targets } = config;
   // Who leaves I is not doubtful any more: it comes back by a drain.
   const doubtful = config.doubtful.filter((node) => inSync.includes(node));
-  return { cfg: (config.cfg + 1) as ConfigVersion, targets, inSync, joining, doubtful };
+  const cfg = (config.cfg + 1) as ConfigVersion;
+  const unsureAt = doubtful.length === inSync.length ? cfg : config.unsureAt;
+  const after = { cfg, targets, inSync, joining, doubtful };
+  return unsureAt === undefined ? after : { ...after, unsureAt };
 }

@@ -20,6 +20,8 @@ export interface PolicyState {
   readonly cfg: Uint32Array;
   readonly targets: readonly TargetSet[];
   readonly explicit: ReadonlyMap<number, ExplicitSets>;
+  /** `unsureAt` of each p that has one, for ever. */
+  readonly unsure: ReadonlyMap<number, ConfigVersion>;
   /** Filled by `configOf`; says nothing that the fields above do not say. */
   readonly cache: (PartitionConfig | undefined)[];
 }
@@ -55,7 +57,7 @@ export function createPolicy(
       explicit.set(p, { inSync, joining: NOBODY, doubtful: NOBODY });
   }
   const cfg = new Uint32Array(context.partitions).fill(1);
-  return { policy, everWriteback: false, cfg, targets, explicit, cache: [] };
+  return { policy, everWriteback: false, cfg, targets, explicit, unsure: new Map(), cache: [] };
 }
 
 function firstInSync(wanted: TargetSet, isLive: IsLive): readonly NodeId[] {
@@ -70,7 +72,9 @@ export function configOf(state: PolicyState, p: number): PartitionConfig {
   const targets = state.targets[p];
   if (targets === undefined) return NO_CONFIG;
   const sets = state.explicit.get(p);
+  const unsureAt = state.unsure.get(p);
   const config: PartitionConfig = {
+    ...(unsureAt === undefined ? {} : { unsureAt }),
     cfg: state.cfg[p] as ConfigVersion,
     targets: targets.walk,
     inSync: sets?.inSync ?? targets.sorted,
@@ -116,6 +120,7 @@ export function withRing(before: PolicyState, ring: () => Ring, isLive: IsLive):
     policy: base.policy,
     everWriteback: base.everWriteback,
     cfg: base.cfg,
+    unsure: base.unsure,
     get targets() {
       return now().targets;
     },
@@ -166,6 +171,7 @@ export class PolicyDraft {
   readonly #base: PolicyState;
   readonly #cfg: Uint32Array;
   readonly #explicit: Map<number, ExplicitSets>;
+  #unsure: ReadonlyMap<number, ConfigVersion>;
   readonly #cache: (PartitionConfig | undefined)[];
   #changes = 0;
 
@@ -173,6 +179,7 @@ export class PolicyDraft {
     this.#base = base;
     this.#cfg = base.cfg.slice();
     this.#explicit = new Map(base.explicit);
+    this.#unsure = base.unsure;
     this.#cache = base.cache.slice();
   }
 
@@ -189,6 +196,10 @@ export class PolicyDraft {
     this.#cache[p] = config;
     if (isAtRest(config)) this.#explicit.delete(p);
     else this.#explicit.set(p, explicitOf(config));
+    const { unsureAt } = config;
+    // Copied for each: it happens to few, after losses only.
+    if (unsureAt !== before.unsureAt && unsureAt !== undefined)
+      this.#unsure = new Map(this.#unsure).set(p, unsureAt);
     this.#changes += 1;
   }
 
@@ -196,7 +207,12 @@ export class PolicyDraft {
   finish(): PolicyState {
     if (this.#changes === 0) return this.#base;
     const { policy, everWriteback, targets } = this.#base;
-    const changes = { cfg: this.#cfg, explicit: this.#explicit, cache: this.#cache };
+    const changes = {
+      cfg: this.#cfg,
+      explicit: this.#explicit,
+      unsure: this.#unsure,
+      cache: this.#cache,
+    };
     return { policy, everWriteback, targets, ...changes };
   }
 }

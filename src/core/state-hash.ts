@@ -76,6 +76,7 @@ function feedPolicy(hash: Hash, state: PolicyState): void {
   );
   // Fed where it is so: the hash of a state without writeback volumes stays what it was.
   if (state.everWriteback) feed(hash, ['writeback']);
+  if (state.unsure.size > 0) feed(hash, ['unsure', byKey(state.unsure)]);
 }
 
 function partsOfMember(member: Member): unknown[] {

@@ -1,7 +1,7 @@
 // A state from what was kept of it: derived parts (ring, targets, indexes by key, name and head) are made again, so that
 // a snapshot holds each fact once. The result is equal to the original in everything that decides how an entry applies.
 
-import type { GenerationId, NodeId, PeerKey, VolumeId } from './ids.ts';
+import type { ConfigVersion, GenerationId, NodeId, PeerKey, VolumeId } from './ids.ts';
 import type { ExplicitSets, PolicyState } from './policy-state.ts';
 import { type Ring, targetTable } from './ring.ts';
 import { ringOf } from './ring-change.ts';
@@ -14,6 +14,7 @@ export interface KeptPolicy {
   readonly cfg: Uint32Array;
   readonly explicit: ReadonlyMap<number, ExplicitSets>;
   readonly everWriteback: boolean;
+  readonly unsure: ReadonlyMap<number, ConfigVersion>;
 }
 
 /** The facts of a state, each once. Lists are in the order that counts (settings) or by id. */
@@ -41,8 +42,9 @@ export function keptOf(state: ClusterState): KeptState {
     members: byKey(members).map(([, member]) => member),
     volumes: byKey(volumes).map(([, volume]) => volume),
     settings: [...settings],
-    policies: byKey(policies).map(([, { policy, cfg, explicit, everWriteback }]) => {
-      return { policy, cfg, explicit: new Map(byKey(explicit)), everWriteback };
+    policies: byKey(policies).map(([, { policy, cfg, explicit, everWriteback, unsure }]) => {
+      const sets = { explicit: new Map(byKey(explicit)), unsure: new Map(byKey(unsure)) };
+      return { policy, cfg, everWriteback, ...sets };
     }),
     proposals: byKey(proposals),
     retired: [...retired.values()],

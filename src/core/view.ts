@@ -82,6 +82,8 @@ export interface PartitionConfig {
   readonly inSync: readonly NodeId[];
   readonly joining: readonly NodeId[];
   readonly doubtful: readonly NodeId[];
+  /** The last cfg in which nobody in I was sure; absent: there was none. What was read before may have changed (I12). */
+  readonly unsureAt?: ConfigVersion;
 }
 
 /** lock(v). The token only grows; `free` keeps the last one. */

@@ -7,7 +7,7 @@
 //      └─────────────────── new cfg, or any failure ────────────┘
 
 import { backoffMs } from '../core/backoff.ts';
-import { type NodeId, partitionKey } from '../core/ids.ts';
+import { type ConfigVersion, type NodeId, partitionKey } from '../core/ids.ts';
 import { MAX_PARTITIONS_PER_ENTRY, type PartitionCas } from '../core/log-entry.ts';
 import { isSure } from '../core/partition.ts';
 import { readOnlyStep } from '../core/read-only.ts';
@@ -26,6 +26,8 @@ export const READ_ONLY_BATCH = 256;
 
 /** What the sealed members said of one partition. */
 interface Grant {
+  /** Of the config in which it was given: some member was sure then. */
+  readonly cfg: ConfigVersion;
   readonly members: readonly NodeId[];
   /** Objects that were open on one of them. */
   readonly open: ReadonlySet<number>;
@@ -80,9 +82,10 @@ export class ReadOnlyTouches {
     return grant.members.filter((node) => isSure(config, node));
   }
 
-  /** I12 can not be kept: p was read from members of whom nobody is sure any more. */
+  /** I12 can not be kept: nobody was sure some time after p was read, by the log: this node may have missed that view. */
   isBroken(p: number, config: PartitionConfig): boolean {
-    return this.#grants.has(p) && !config.inSync.some((node) => isSure(config, node));
+    const grant = this.#grants.get(p);
+    return grant !== undefined && (config.unsureAt ?? 0) > grant.cfg;
   }
 
   viewChanged(): void {
@@ -193,7 +196,7 @@ export class ReadOnlyTouches {
     if (now.cfg !== config.cfg || !members.every((node) => answers.has(node))) return;
     this.#failures = 0;
     this.#wanted.delete(p);
-    this.#grants.set(p, { members, open: new Set([...answers.values()].flat()) });
+    this.#grants.set(p, { cfg: config.cfg, members, open: new Set([...answers.values()].flat()) });
     this.#parts.trace.count('touch.read.only');
     this.#onGranted(p);
   }

@@ -80,6 +80,7 @@ function anchorOf(top: string): string {
 class FileDisk implements Disk {
   readonly #root: string;
   readonly #anchor: string;
+  #syncFailed: (error: Error) => void = () => {};
 
   constructor(root: string, anchor: string) {
     this.#root = root;
@@ -90,7 +91,8 @@ class FileDisk implements Disk {
     const full = this.#resolve(name);
     const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
     try {
-      return new OpenFile(full, fs.openSync(this.#at(full), flags, FILE_MODE));
+      const fd = fs.openSync(this.#at(full), flags, FILE_MODE);
+      return new OpenFile(full, fd, (error) => this.#syncFailed(error));
     } catch (error) {
       if (!options.create && codeOf(error) === 'ENOENT') return undefined;
       throw operatingError(error, 'open', full);
@@ -125,14 +127,19 @@ class FileDisk implements Disk {
 
   syncFolder(name: string, done: (error: Error | undefined) => void): void {
     const full = this.#resolve(name);
+    const ended = (error: NodeJS.ErrnoException | null): void => {
+      const failure = error === null ? undefined : operatingError(error, 'sync folder', full);
+      done(failure);
+      if (failure !== undefined) this.#syncFailed(failure);
+    };
     fs.open(this.#at(full), fs.constants.O_RDONLY, (openError, fd) => {
-      if (openError !== null) return done(operatingError(openError, 'sync folder', full));
-      fs.fsync(fd, (syncError) => {
-        fs.close(fd, () => {
-          done(syncError ? operatingError(syncError, 'sync folder', full) : undefined);
-        });
-      });
+      if (openError !== null) return ended(openError);
+      fs.fsync(fd, (syncError) => fs.close(fd, () => ended(syncError)));
     });
+  }
+
+  onSyncFailed(listener: (error: Error) => void): void {
+    this.#syncFailed = listener;
   }
 
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
@@ -159,11 +166,13 @@ class FileDisk implements Disk {
 class OpenFile implements DiskFile {
   readonly #name: string;
   readonly #fd: number;
+  readonly #syncFailed: (error: Error) => void;
   #isOpen = true;
 
-  constructor(name: string, fd: number) {
+  constructor(name: string, fd: number, syncFailed: (error: Error) => void) {
     this.#name = name;
     this.#fd = fd;
+    this.#syncFailed = syncFailed;
   }
 
   readSync(target: Uint8Array, at: number, length: number, position: number): number {
@@ -241,7 +250,9 @@ class OpenFile implements DiskFile {
   sync(done: (error: Error | undefined) => void): void {
     invariant(this.#isOpen, 'the file is open');
     fs.fdatasync(this.#fd, (error) => {
-      done(error ? operatingError(error, 'sync', this.#name) : undefined);
+      const failure = error === null ? undefined : operatingError(error, 'sync', this.#name);
+      done(failure);
+      if (failure !== undefined) this.#syncFailed(failure);
     });
   }
 

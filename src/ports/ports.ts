@@ -50,6 +50,11 @@ export interface Disk {
   remove(path: string): void;
   /** Makes creations, renames and removals in this folder durable. */
   syncFolder(path: string, done: (error: Error | undefined) => void): void;
+  /**
+   * Called after the caller of a sync, of whatever file or folder, heard that it failed. What the system dropped then may
+   * be of any file, and a second sync may say "done" (R4): whoever owns the process ends it. One listener.
+   */
+  onSyncFailed(listener: (error: Error) => void): void;
   /** Bytes of the file system this tree lies on. */
   space(): { readonly totalBytes: number; readonly freeBytes: number };
 }

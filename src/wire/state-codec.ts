@@ -5,6 +5,7 @@
 // list and give it a value in the defaults for states that were written before it. Fields are never removed and never
 // change their meaning or place. A state with more fields than this program knows is refused.
 
+import type { ConfigVersion } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { ApplyResult } from '../core/log-entry.ts';
 import { MAX_PARTITIONS } from '../core/partition.ts';
@@ -215,14 +216,21 @@ const explicit: Codec<ReadonlyMap<number, ExplicitSets>> = mapped(
   (rows) => new Map(rows.map(({ p, ...set }) => [p, set])),
 );
 
+const unsure: Codec<ReadonlyMap<number, ConfigVersion>> = mapped(
+  table(layout({ p: u32, cfg: u32 })),
+  (marks) => [...marks].map(([p, cfg]) => ({ p, cfg })),
+  (rows) => new Map(rows.map(({ p, cfg }) => [p, cfg as ConfigVersion])),
+);
+
 const policy = layout(
   {
     policy: growing(layout({ id: policyId, copies: u8, minCopies: u8, strict: bool })),
     cfg: cfgs,
     explicit,
     everWriteback: bool,
+    unsure,
   },
-  { everWriteback: false },
+  { everWriteback: false, unsure: new Map() },
 );
 
 /** Append only: places are in snapshots. */

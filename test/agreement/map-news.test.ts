@@ -7,7 +7,7 @@ import type { LogEntry } from '../../src/core/log-entry.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
 import { NO_ORIGIN } from '../fixtures.ts';
 
-function newsDesk() {
+function newsDesk({ base = 0 } = {}) {
   const clock = new FakeClock();
   const told: string[] = [];
   const entries = (first: number, last: number): LogEntry[] =>
@@ -18,7 +18,7 @@ function newsDesk() {
   const news = new MapNews({
     clock,
     entries,
-    termAt: () => 1,
+    termAt: (index) => (index < base ? undefined : 1),
     publish: ({ commit, entries: sent }) =>
       told.push(`${sent[0]?.index}-${sent.at(-1)?.index} of ${commit}`),
   });
@@ -59,4 +59,10 @@ test('map news: nothing is told after the stop', (t) => {
   news.stop();
   clock.run(10 * MAP_NEWS_EVERY_MS);
   t.is(told.length, 1);
+});
+
+test('map news: what follows an entry that is compacted away is not told, only how far the log goes (section 6)', (t) => {
+  const { told, news } = newsDesk({ base: 3 });
+  news.note(3, 5);
+  t.deepEqual(told, ['undefined-undefined of 5']);
 });

@@ -95,6 +95,8 @@ class MemoryDisk implements Disk {
     this.pending.push(() => done(undefined));
   }
 
+  onSyncFailed(): void {}
+
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
     return { totalBytes: 1e12, freeBytes: 1e12 };
   }
