@@ -37,6 +37,10 @@ export class Browser {
     this.#child = child;
     this.#folder = folder;
     this.#socket = socket;
+    socket.onclose = () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error('the browser is gone'));
+      this.#loaded.reject(new Error('the browser is gone'));
+    };
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(String(data)) as Reply);
   }
 
@@ -107,8 +111,9 @@ export class Browser {
 
   async close(): Promise<void> {
     const gone = new Promise((resolve) => this.#child.once('exit', resolve));
-    await this.send('Browser.close').catch(() => this.#child.kill('SIGKILL'));
-    await gone;
+    // Its profile goes anyhow, and a browser that ends by itself may do so before it answers.
+    this.#loaded.promise.catch(() => undefined);
+    if (this.#child.exitCode === null && this.#child.kill('SIGKILL')) await gone;
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
