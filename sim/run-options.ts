@@ -1,15 +1,20 @@
 // The arguments of `npm run sim`: what is played, how often, and what is shown of it.
 
+import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../src/core/errors.ts';
 import type { ScaleRun } from './scale.ts';
 import type { Scenario } from './scenario.ts';
-import { SCENARIOS, scenarioNamed } from './scenario-list.ts';
+import { ALSO_CALLED, LONG_SCENARIOS, SCENARIOS, scenarioNamed } from './scenario-list.ts';
 import { MAX_SHRINK_RUNS } from './schedule/shrink.ts';
 
 const DEFAULT_SEEDS = 200;
+/** Drawn clusters of a run that names no story, and where their seeds begin: behind those that people pick. */
+const DEFAULT_CLUSTERS = 500;
+const DRAWN_FROM = 1_000_000;
+const DRAWN_TO = 999_000_000;
 const DEFAULT_SCALE = 300;
 const DEFAULT_QUIET_S = 60;
 const DEFAULT_ZONES = 3;
@@ -18,9 +23,11 @@ const DEFAULT_PARTITIONS = 16;
 
 export const HELP = `npm run sim -- [options]: simulated clusters by seed; a failure prints the line that replays it
 
-  --seeds K            seeds of each story, default ${DEFAULT_SEEDS}
-  --seed N             the first seed; alone: this one only
-  --scenario NAME      one story, see below; default: all
+Without --scenario: every seed that ever failed, every story once, and ${DEFAULT_CLUSTERS} drawn clusters from a seed that chance picks.
+
+  --seeds K            how many drawn clusters; with --scenario: seeds of that story, default ${DEFAULT_SEEDS}
+  --seed N             the first seed; with --scenario and without --seeds: this one only
+  --scenario NAME      one story, see below; all: every story on K seeds
   --jobs J             processes that share the seeds, default: one for each processor
   --until-failure      seed after seed until a story fails
   --coverage FILE      what was reached: faults, states and transitions of actors, log entries; added to what FILE has
@@ -42,9 +49,18 @@ npm run sim -- --scale NODES [options]: one large cluster without volumes, one t
   --zones Z, --partitions P, --seed N
 
 exit codes: 0 all held, 1 something failed, 2 wrong usage
-stories: ${SCENARIOS.map((story) => story.name).join(', ')}`;
+stories: ${storyNames()}
+also called: ${Object.entries(ALSO_CALLED)
+  .map(([other, name]) => `${other} (${name})`)
+  .join(', ')}`;
+
+function storyNames(): string {
+  return [...SCENARIOS, ...LONG_SCENARIOS].map((story) => story.name).join(', ');
+}
 
 export interface RunOptions {
+  /** No story was named: what failed once, all stories, drawn clusters. */
+  readonly isEverything: boolean;
   readonly first: number;
   readonly count: number;
   readonly stories: readonly Scenario[];
@@ -83,6 +99,7 @@ const OPTIONS = {
 } as const;
 
 const AS_TEXT = 'text';
+const ALL = 'all';
 
 export function usage(message: string): never {
   process.stderr.write(`sim: ${message}\n`);
@@ -121,6 +138,7 @@ export function parseRun(args: readonly string[]): RunOptions | undefined {
   const isPage = flags.timeline?.endsWith('.html') === true;
   const runs = wholeNumber(flags['shrink-runs'], MAX_SHRINK_RUNS, 'shrink-runs');
   return {
+    isEverything: isEverything(flags),
     ...seedsOf(flags),
     stories: storiesOf(flags.scenario),
     jobs: Math.max(1, wholeNumber(flags.jobs, availableParallelism(), 'jobs')),
@@ -135,19 +153,25 @@ export function parseRun(args: readonly string[]): RunOptions | undefined {
   };
 }
 
+function isEverything(flags: Flags): boolean {
+  return flags.scenario === undefined && flags.mutant === undefined && !flags['until-failure'];
+}
+
 function seedsOf(flags: Flags): Pick<RunOptions, 'first' | 'count'> {
+  const drawsAll = isEverything(flags);
   const unsaid = flags.seed === undefined ? DEFAULT_SEEDS : 1;
   const count = flags['until-failure']
     ? Number.POSITIVE_INFINITY
-    : wholeNumber(flags.seeds, unsaid, 'seeds');
-  return { first: wholeNumber(flags.seed, 1, 'seed'), count };
+    : wholeNumber(flags.seeds, drawsAll ? DEFAULT_CLUSTERS : unsaid, 'seeds');
+  const first = drawsAll && flags.seed === undefined ? randomInt(DRAWN_FROM, DRAWN_TO) : 1;
+  return { first: wholeNumber(flags.seed, first, 'seed'), count };
 }
 
 function storiesOf(name: string | undefined): readonly Scenario[] {
-  if (name === undefined) return SCENARIOS;
+  if (name === undefined || name === ALL) return SCENARIOS;
   const story = scenarioNamed(name);
   if (story !== undefined) return [story];
-  return usage(`no scenario '${name}'; there are ${SCENARIOS.map((one) => one.name).join(', ')}`);
+  return usage(`no scenario '${name}'; there are ${storyNames()}`);
 }
 
 function checkTogether(flags: Flags): void {

@@ -1,7 +1,7 @@
 // npm run sim -- [--seed N] [--seeds K] [--scenario NAME] [--jobs J] ... (sim/run-options.ts has all of them)
 //
-// Runs every story (or one) on K seeds from N on; 200 seeds from 1 unless told. A failure prints its reason and the line
-// that replays it; the last line is a summary. Exit code 1 when anything failed, 2 for bad arguments.
+// Every seed that ever failed, every story once, and 500 drawn clusters; or K seeds of one story. A failure prints its
+// reason and the line that replays it; the last line is a summary. Exit code 1 when anything failed, 2 for bad arguments.
 //
 // npm run sim -- --scale NODES [--seed N] [--quiet SECONDS] [--zones Z] [--partitions P] [--trouble NAME]...
 //
@@ -9,15 +9,16 @@
 
 import { enableCompileCache } from 'node:module';
 import { messageOf } from '../src/core/errors.ts';
-import { realNowMs } from './bans.ts';
-import { playAll, type SeedTask, SeedWorker } from './play-seeds.ts';
-import { addToFile, neverReached, type Reached, summary } from './reach/reached.ts';
+import './bans.ts';
+import { seedsThatFailed } from './known-seeds.ts';
+import { playMany } from './many-seeds.ts';
+import type { SeedTask } from './play-seeds.ts';
 import { HELP, parseRun, type RunOptions, usage } from './run-options.ts';
 import type { ScaleRun } from './scale.ts';
-import { Tally } from './tally.ts';
+import { everything, seedsOf } from './what-to-play.ts';
 
-/** A process more is worth its start from so many runs on. */
-const RUNS_PER_JOB = 4;
+/** Few enough seeds that the hash of each run is news. */
+const MAX_HASHES = 5;
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -36,47 +37,30 @@ async function atSize(run: ScaleRun): Promise<number> {
   return failure === undefined ? 0 : 1;
 }
 
-function* tasksOf({ first, count, stories, timeline }: RunOptions): Generator<SeedTask> {
-  for (let i = 0; i < count; i += 1) {
-    for (const { name } of stories) yield { story: name, seed: first + i, timeline };
-  }
+function* tasksOf(options: RunOptions): Generator<SeedTask> {
+  const { first, count, stories, timeline } = options;
+  const names = stories.map(({ name }) => name);
+  const seeds = options.isEverything
+    ? everything({ first, count, known: seedsThatFailed(), stories: names })
+    : seedsOf(names, first, count);
+  for (const one of seeds) yield { ...one, timeline };
 }
 
-async function manySeeds(options: RunOptions): Promise<number> {
-  const startedMs = realNowMs();
-  const tally = new Tally(options.count, print);
-  const take: Parameters<typeof playAll>[2] = (result) => tally.take(result);
-  const jobs = Math.min(
-    options.jobs,
-    Math.ceil((options.count * options.stories.length) / RUNS_PER_JOB),
-  );
-  if (jobs > 1) {
-    const workers = Array.from({ length: jobs }, () => new SeedWorker());
-    await playAll(
-      tasksOf(options),
-      workers.map((worker) => worker.play),
-      take,
+function manySeeds(options: RunOptions): Promise<number> {
+  const { first, count, stories, jobs, coverage } = options;
+  if (options.isEverything) {
+    const old = seedsThatFailed().length;
+    print(`${old} seeds that once failed, ${stories.length} stories, ${count} drawn clusters`);
+    print(`the same again: npm run sim -- --seed ${first} --seeds ${count}`);
+    const all = old + stories.length + count;
+    return playMany(
+      { tasks: tasksOf(options), count: all, jobs, saysHashes: false, coverage },
+      print,
     );
-    for (const worker of workers) worker.end();
-  } else {
-    // Only now: the guards of bans.ts are in place before product code is loaded.
-    const { buildNode } = await import('../src/build-node.ts');
-    const { playerHere } = await import('./player.ts');
-    await playAll(tasksOf(options), [playerHere(buildNode)], take);
   }
-  const realMs = realNowMs() - startedMs;
-  await printCoverage(tally.reached, options.coverage);
-  return tally.sum(realMs) > 0 ? 1 : 0;
-}
-
-async function printCoverage(reached: Reached, file: string | undefined): Promise<void> {
-  const { watch } = await import('./reach/watch.ts');
-  const all = watch();
-  for (const line of summary(reached, all)) print(line);
-  if (file === undefined) return;
-  const total = addToFile(file, reached);
-  print(`all runs that ${file} has:`);
-  for (const line of [...summary(total, all), ...neverReached(total, all)]) print(line);
+  const runs = count * stories.length;
+  const saysHashes = count <= MAX_HASHES;
+  return playMany({ tasks: tasksOf(options), count: runs, jobs, saysHashes, coverage }, print);
 }
 
 async function closely(options: RunOptions): Promise<number> {
@@ -102,7 +86,8 @@ async function main(): Promise<number> {
   }
   enableCompileCache();
   if (options.scale !== undefined) return atSize(options.scale);
-  return isClose(options) ? closely(options) : manySeeds(options);
+  if (isClose(options)) return closely(options);
+  return (await manySeeds(options)) > 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

@@ -1,6 +1,7 @@
 // Every story that `npm run sim` and the smoke test run.
 
 import type { Scenario } from './scenario.ts';
+import { aDay, anHour } from './scenarios/a-day.ts';
 import { actorBreaks } from './scenarios/actor-breaks.ts';
 import { awayTooLong } from './scenarios/away-too-long.ts';
 import { backForGood } from './scenarios/back-for-good.ts';
@@ -157,7 +158,22 @@ export const SCENARIOS: readonly Scenario[] = [
   volumeMovesWriteback,
 ];
 
-/** Finds a story by name. */
+/** Too long for every change: soaks play them. */
+export const LONG_SCENARIOS: readonly Scenario[] = [anHour, aDay];
+
+/** What people call stories that have another name here. */
+export const ALSO_CALLED: Readonly<Record<string, string>> = {
+  'split-brain': 'split',
+  'one-way-split': 'one-way-cut',
+  'disk-full': 'full-disk',
+  'slow-disk': 'slow-replica',
+  'join-under-load': 'fourth-joins',
+  'disk-restored-from-old-backup': 'old-image',
+  'grow-1-to-9': 'grow-1-to-9-and-back',
+};
+
+/** Finds a story by one of its names. */
 export function scenarioNamed(name: string): Scenario | undefined {
-  return SCENARIOS.find((story) => story.name === name);
+  const own = ALSO_CALLED[name] ?? name;
+  return [...SCENARIOS, ...LONG_SCENARIOS].find((story) => story.name === own);
 }

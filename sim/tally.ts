@@ -1,6 +1,7 @@
 // What many runs come to: failures with the lines that replay them, and a summary.
 
 import type { SeedResult } from './play-seeds.ts';
+import { sayStanding } from './progress.ts';
 import { NOTHING, type Reached, sum } from './reach/reached.ts';
 
 /** Most failures printed in full for one story. */
@@ -18,17 +19,23 @@ export function printFailure(
   print(`  npm run sim -- --seed ${result.seed} --scenario ${result.story}`);
 }
 
+export interface TallyOptions {
+  /** Few runs: the hash of each is news. */
+  readonly saysHashes: boolean;
+  /** Nothing is played after the first failure. */
+  readonly endsAtFailure: boolean;
+}
+
 export class Tally {
   readonly failures = new Map<string, number>();
-  readonly #count: number;
+  readonly #how: TallyOptions;
   readonly #print: Print;
   runs = 0;
   simulatedMs = 0;
   reached: Reached = NOTHING;
 
-  /** @param count seeds of each story that were asked for */
-  constructor(count: number, print: Print) {
-    this.#count = count;
+  constructor(how: TallyOptions, print: Print) {
+    this.#how = how;
     this.#print = print;
   }
 
@@ -43,21 +50,20 @@ export class Tally {
       for (const line of result.timeline) this.#print(line);
       printFailure(result, this.#print);
     }
-    if (this.#count <= MAX_PRINTED) {
+    if (this.#how.saysHashes) {
       this.#print(`${result.story} seed ${result.seed} hash ${result.hash}`);
     }
-    return this.failures.size === 0 || this.#count < Number.POSITIVE_INFINITY;
+    return this.failures.size === 0 || !this.#how.endsAtFailure;
+  }
+
+  get failed(): number {
+    return [...this.failures.values()].reduce((sum, count) => sum + count, 0);
   }
 
   /** @returns how many failed */
   sum(realMs: number): number {
-    const seconds = realMs / 1000;
-    const failed = [...this.failures.values()].reduce((sum, count) => sum + count, 0);
     for (const [name, count] of this.failures) this.#print(`${name}: ${count} seeds failed`);
-    this.#print(
-      `${this.runs} runs, ${failed} failed, ${(this.runs / seconds).toFixed(1)} seeds/s, ` +
-        `${(this.simulatedMs / 1000).toFixed(0)} simulated seconds in ${seconds.toFixed(1)} s`,
-    );
-    return failed;
+    this.#print(sayStanding(this, realMs));
+    return this.failed;
   }
 }
