@@ -7,6 +7,7 @@ import * as path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type ApiServer, serveApi } from './api/http-server.ts';
 import { buildNode } from './build-node.ts';
+import type { DoorData } from './core/admin-shapes.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import { InvariantError } from './core/invariant.ts';
 import { lockDataDirectory } from './io/data-lock.ts';
@@ -21,7 +22,7 @@ import { printLog } from './log-main.ts';
 import type { NbdCredentials } from './nbd/access.ts';
 import { credentialsOf, type TlsFiles } from './nbd/credentials.ts';
 import { exportsOf } from './nbd/exports.ts';
-import { NbdServer } from './nbd/nbd-server.ts';
+import { type NbdAddress, NbdServer } from './nbd/nbd-server.ts';
 import type { NodeHandle } from './node-handle.ts';
 import { loadOrCreateKey } from './p2p/identity.ts';
 import { createLibp2pNetwork } from './p2p/libp2p-network.ts';
@@ -132,17 +133,28 @@ async function openFronts(
     removeSocket,
     credentials: options.credentials,
   });
+  const doors: DoorData[] = [];
   for (const address of options.nbd) {
     const at = await nbd.listen(address);
+    doors.push(doorOf(at, options.nbdTls));
     trace.event('nbd.listening', { at: at.kind === 'unix' ? at.path : `${at.host}:${at.port}` });
   }
   const apis: ApiServer[] = [];
   for (const address of options.api) {
-    const api = await serveApi(node, address, trace.counters);
+    const api = await serveApi(node, address, trace.counters, doors);
     apis.push(api);
     trace.event('api.listening', { at: api.address });
   }
   return { nbd, apis };
+}
+
+/** For `dog vdi attach`, which may run in another folder. */
+function doorOf(at: NbdAddress, tls: TlsFiles | undefined): DoorData {
+  if (at.kind === 'unix') return { kind: 'unix', path: path.resolve(at.path) };
+  if (at.kind === 'tcp-plain' || tls === undefined) return { ...at, proofs: [] };
+  const keys = tls.keys === undefined ? [] : (['keys'] as const);
+  const certificates = tls.x509 === undefined ? [] : (['certificates'] as const);
+  return { ...at, proofs: [...keys, ...certificates] };
 }
 
 /** Knocks until a member lets this node in. What waiting does not cure ends the process. */

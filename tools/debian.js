@@ -23,6 +23,8 @@ const WANTED = [
   ['iproute2', 'ip'],
   ['nftables', 'nft'],
   ['jq', 'jq'],
+  ['libvirt-clients', 'virt-xml-validate'],
+  ['libxml2-utils', 'xmllint'],
   ['chromium', 'chromium'],
 ];
 const FOLDERS = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];

@@ -7,12 +7,18 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import { type AdminFailure, type CountersData, EXPECT_EPOCH_HEADER } from '../core/admin-shapes.ts';
+import {
+  type AdminFailure,
+  type CountersData,
+  type DoorData,
+  EXPECT_EPOCH_HEADER,
+} from '../core/admin-shapes.ts';
 import { type ErrorCode, messageOf, OperatingError } from '../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../core/limits.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 import { answer } from './answer.ts';
+import { addAttachRoutes } from './attach-routes.ts';
 
 export type ApiAddress =
   | { readonly kind: 'unix'; readonly path: string }
@@ -76,12 +82,14 @@ export function parseApiAddress(text: string): ApiAddress {
 /**
  * Serves the admin API of `handle` at one address.
  * @param counters of this process since its start, by name
+ * @param doors where guests attach
  * @throws OperatingError 'usage' beyond loopback or for a bad path, 'io' when the address is taken
  */
 export async function serveApi(
   handle: NodeHandle,
   address: ApiAddress,
   counters: () => ReadonlyMap<string, number> = () => new Map(),
+  doors: readonly DoorData[] = [],
 ): Promise<ApiServer> {
   if (address.kind === 'tcp' && !LOOPBACK.test(address.host)) {
     const message = `the API does not listen on ${address.host}: without tokens it is for this host only`;
@@ -89,6 +97,7 @@ export async function serveApi(
   }
   const app = buildApp(handle, address.kind === 'tcp');
   app.get('/v1/counters', async () => answer(handle, 'counters', countersData(counters())));
+  addAttachRoutes(app, handle, doors);
   if (address.kind === 'unix') await removeStaleSocket(address.path);
   const listening = await listen(app, address);
   return { address: listening, stop: () => app.close() };

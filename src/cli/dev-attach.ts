@@ -1,8 +1,11 @@
-// What `dog dev up` prints when all is ready: how a guest gets the volume.
+// What `dog dev up` prints when all is ready: how a guest gets the volume, in the words of `dog vdi attach`.
 
 import path from 'node:path';
+import { type Attachment, nbdUri, qemuText, shellWord } from './attach-text.ts';
 import type { DevSupervisor, WantedVolume } from './dev-supervisor.ts';
 import { formatBytes } from './output.ts';
+
+const NO_PROOF = { dir: '', user: '' };
 
 export function attachText(supervisor: DevSupervisor, volume: WantedVolume | undefined): string {
   const [first, second] = supervisor.nodes;
@@ -14,18 +17,22 @@ export function attachText(supervisor: DevSupervisor, volume: WantedVolume | und
   if (first === undefined || volume === undefined) {
     return `${head}\n\nMake a volume:\n  ${dog} vdi create demo 1G\n${tail}`;
   }
-  const socket = path.join(first.dir, 'nbd.sock');
-  const other = path.join((second ?? first).dir, 'nbd.sock');
-  return `${head} Volume ${volume.name}, ${formatBytes(volume.sizeBytes)}, through any of them.
+  const { name } = volume;
+  const here = onSocket(name, path.join(first.dir, 'nbd.sock'));
+  const there = onSocket(name, path.join((second ?? first).dir, 'nbd.sock'));
+  return `${head} Volume ${name}, ${formatBytes(volume.sizeBytes)}, through any of them.
 
-Attach a guest:
+Attach a guest (for libvirt: ${dog} vdi attach ${shellWord(name)} --libvirt):
   qemu-system-x86_64 -machine q35,accel=kvm:tcg -m 1G \\
-    -blockdev driver=nbd,node-name=disk0,server.type=unix,server.path=${socket},export=${volume.name},reconnect-delay=30,discard=unmap \\
-    -device virtio-blk-pci,drive=disk0
+${qemuText(here, '    ')}
 
 Copy an image into it, read it through another node:
-  qemu-img convert -n -O raw IMAGE 'nbd+unix:///${volume.name}?socket=${socket}'
-  nbdcopy 'nbd+unix:///${volume.name}?socket=${other}' copy.raw
-  qemu-img info nbd://127.0.0.1:${first.plan.nbdPort}/${volume.name}
+  qemu-img convert -n -O raw IMAGE '${nbdUri(here)}'
+  nbdcopy '${nbdUri(there)}' copy.raw
+  qemu-img info nbd://127.0.0.1:${first.plan.nbdPort}/${encodeURIComponent(name)}
 ${tail}`;
+}
+
+function onSocket(name: string, file: string): Attachment {
+  return { name, door: { kind: 'unix', path: path.resolve(file) }, proof: NO_PROOF };
 }

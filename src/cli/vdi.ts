@@ -6,6 +6,7 @@ import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { checkName, MODES, parseSize } from '../core/volume.ts';
 import { addAlterCopy, moveFacts } from './alter-copy.ts';
+import { addAttach } from './attach.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
@@ -39,6 +40,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addCreate(vdi, io);
   addAlter(vdi, io);
   addAlterCopy(vdi, io);
+  addAttach(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')

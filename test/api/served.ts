@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { parseApiAddress, serveApi } from '../../src/api/http-server.ts';
+import type { DoorData } from '../../src/core/admin-shapes.ts';
 import { FakeNode } from './fake-node.ts';
 
 export interface Served {
@@ -19,10 +20,14 @@ export const COUNTERS = new Map([
   ['flush.asked', 12],
 ]);
 
-export async function served(t: ExecutionContext, node = new FakeNode()): Promise<Served> {
+export async function served(
+  t: ExecutionContext,
+  node = new FakeNode(),
+  doors: readonly DoorData[] = [],
+): Promise<Served> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sheep-api-'));
   const socketPath = path.join(dir, 'sheep.sock');
-  const server = await serveApi(node, parseApiAddress(`unix:${socketPath}`), () => COUNTERS);
+  const server = await serveApi(node, parseApiAddress(`unix:${socketPath}`), () => COUNTERS, doors);
   t.teardown(async () => {
     await server.stop();
     fs.rmSync(dir, { recursive: true, force: true });

@@ -20,6 +20,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   busybox: 'busybox-static',
   cpio: 'cpio',
   'qemu-system-x86_64': 'qemu-system-x86',
+  'virt-xml-validate': 'libvirt-clients',
+  xmllint: 'libxml2-utils',
   ip: 'iproute2',
   ss: 'iproute2',
 };
