@@ -6,7 +6,7 @@ import { OperatingError } from './core/errors.ts';
 import type { PolicyId, VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
-import type { ClusterView, Policy, Volume } from './core/view.ts';
+import type { AttachMode, ClusterView, Policy, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
 import type { AlterVolumeOptions, CreateVolumeOptions } from './node-handle.ts';
 
@@ -15,6 +15,9 @@ export type Asking = Pick<Agreement, 'propose' | 'readCurrent'>;
 
 /** Entries that one delete proposes, each because others changed the volume since this node looked. */
 export const MAX_DELETE_TRIES = 8;
+
+/** Entries that one change of a lock proposes, each because others used the volume since this node looked. */
+export const MAX_LOCK_TRIES = 8;
 
 /**
  * One log entry, and one before it when the policy is new.
@@ -35,7 +38,7 @@ export async function createVolume(
     policy,
     sizeBytes,
     durability: options.mode ?? 'durable',
-    attachMode: 'handover',
+    attachMode: options.attachMode ?? 'handover',
   });
   if (result.code === 'exists') throw exists(name);
   const volume = proposed(result, `create ${name}`) as VolumeId;
@@ -48,8 +51,8 @@ export async function createVolume(
 }
 
 /**
- * Options that may change while a guest is attached.
- * @throws OperatingError 'missing', 'usage', 'no-quorum'
+ * Attach modes change while nobody holds the volume, the rest also while a guest is attached.
+ * @throws OperatingError 'missing', 'held', 'usage', 'no-quorum'
  */
 export async function alterVolume(
   agreement: Asking,
@@ -57,10 +60,38 @@ export async function alterVolume(
   name: string,
   options: AlterVolumeOptions,
 ): Promise<void> {
+  const { ioTimeoutMs, attachMode } = options;
+  // First: it may be refused.
+  if (attachMode !== undefined) await alterAttachMode(agreement, viewNow, name, attachMode);
+  if (ioTimeoutMs === undefined) return;
   const { id } = await volumeNow(agreement, viewNow, name);
-  const result = await agreement.propose({ type: 'volumeOptions', volume: id, ...options });
+  const result = await agreement.propose({ type: 'volumeOptions', volume: id, ioTimeoutMs });
   if (result.code === 'missing') throw missing(name);
   proposed(result, `alter ${name}`);
+}
+
+async function alterAttachMode(
+  agreement: Asking,
+  viewNow: () => ClusterView,
+  name: string,
+  attachMode: AttachMode,
+): Promise<void> {
+  for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
+    const { id, lock } = await volumeNow(agreement, viewNow, name);
+    const body = { type: 'volumeAttach', volume: id, token: lock.token, attachMode } as const;
+    const result = await agreement.propose(body);
+    if (result.code === 'held') {
+      throw new OperatingError('held', `the attach mode of ${name} stays: it is ${result.detail}`, {
+        remedy: 'disconnect its guest first; dog vdi lock list tells who holds it',
+      });
+    }
+    if (result.code === 'missing' || result.code === 'stale') continue;
+    proposed(result, `alter ${name}`);
+    return;
+  }
+  throw new OperatingError('busy', `${name} is in use by others again and again`, {
+    advice: 'retry',
+  });
 }
 
 /**

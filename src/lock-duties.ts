@@ -61,6 +61,8 @@ export class LockDuties {
       volume: volume.id,
       token: this.#tokenOf(volume),
       ...this.#key(session),
+      dateMs: Math.max(0, Math.floor(this.#context.clock.date())),
+      from: open.from,
     });
     return {
       id: session,

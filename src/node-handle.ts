@@ -6,7 +6,7 @@ import type { VolumeLoss } from './core/lost.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
-import type { ClusterView, Durability } from './core/view.ts';
+import type { AttachMode, ClusterView, Durability } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
 export type NodePhase =
@@ -64,13 +64,18 @@ export interface CreateVolumeOptions {
   readonly strict?: boolean;
   /** What a confirmed write is (R5); 'durable' unless given. */
   readonly mode?: Durability;
+  /** Who may attach beside a holder; 'handover' unless given. */
+  readonly attachMode?: AttachMode;
   /** After so long a request that waits is answered with an error; 0 (unless given) = it waits. */
   readonly ioTimeoutMs?: number;
 }
 
-/** What may change while a guest is attached. */
+/** What is not said stays. */
 export interface AlterVolumeOptions {
-  readonly ioTimeoutMs: number;
+  /** May change while a guest is attached. */
+  readonly ioTimeoutMs?: number;
+  /** Only while nobody holds the volume. */
+  readonly attachMode?: AttachMode;
 }
 
 /** To how many copies a volume moves. */
@@ -221,7 +226,7 @@ export interface NodeHandle {
 
   /** Throws 'exists', 'usage', 'no-quorum'. */
   createVolume(options: CreateVolumeOptions): Promise<VolumeId>;
-  /** Throws 'missing', 'no-quorum'. */
+  /** Throws 'missing', 'no-quorum'; 'held' (names the holder) where the attach mode can not change. */
   alterVolume(name: string, options: AlterVolumeOptions): Promise<void>;
   /** Begins to move it to another number of copies; `moves` tells how far it is. Throws 'missing', 'usage', 'no-quorum'. */
   moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer>;

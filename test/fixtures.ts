@@ -310,6 +310,8 @@ function sessionOf(options: LockOptions) {
     node: nodeId(options.node),
     incarnation: (options.incarnation ?? 1) as Incarnation,
     session: (options.session ?? 1) as SessionId,
+    dateMs: 0,
+    from: '',
   };
 }
 
@@ -322,6 +324,8 @@ export function volumeLock(options: Partial<VolumeLock> = {}): VolumeLock {
     incarnation: 0 as Incarnation,
     session: 0 as SessionId,
     tookOver: false,
+    sinceMs: 0,
+    from: '',
     ...options,
   };
 }

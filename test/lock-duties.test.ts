@@ -47,6 +47,7 @@ function world() {
     duties.add({
       sessionId: id,
       volume,
+      from: 'test',
       released: () => released.push(id),
     } as unknown as OpenVolume);
     return duties.inputOf(id);

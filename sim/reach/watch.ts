@@ -4,6 +4,7 @@
 
 import type { AnyStateNode } from 'xstate';
 import type { EntryBody } from '../../src/core/log-entry.ts';
+import { RARE_POINTS } from '../../src/ports/ports.ts';
 import { RecoveryDuties } from '../../src/recovery-duties.ts';
 import { type Definition, MACHINES, transitionsOf } from '../machines.ts';
 import type { Outcome } from '../scenario.ts';
@@ -47,6 +48,8 @@ const ENTRY_TYPES: Readonly<Record<EntryBody['type'], true>> = {
   volumeCreate: true,
   volumeOptions: true,
   volumeDelete: true,
+  volumeAttach: true,
+  lockBreak: true,
   moveStart: true,
   moveCancel: true,
   volumeMove: true,
@@ -114,15 +117,16 @@ export function watch(): All {
       noteApplied.call(this, entry, result);
     };
   }
-  return { ...names, faults: FAULT_KINDS, entries: Object.keys(ENTRY_TYPES) };
+  return { ...names, faults: FAULT_KINDS, rare: RARE_POINTS, entries: Object.keys(ENTRY_TYPES) };
 }
 
 /** What was reached since the last call: by this run, when it is called after each. */
-export function takeReached({ faults }: Pick<Outcome, 'faults'>): Reached {
+export function takeReached({ faults, rare }: Pick<Outcome, 'faults' | 'rare'>): Reached {
   const { states, transitions, entries } = counter;
   counter = newCounter();
   return {
     faults: countsOf(faults),
+    rare: countsOf(rare),
     states: countsOf(states),
     transitions: countsOf(transitions),
     entries: countsOf(entries),

@@ -301,6 +301,8 @@ function holderData(view: ClusterView, volume: Volume): HolderData | null {
     session: lock.session,
     token: lock.token,
     sinceIndex: lock.grantedAt,
+    since: lock.sinceMs === 0 ? null : dateText(lock.sinceMs),
+    from: lock.from,
   };
 }
 

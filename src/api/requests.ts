@@ -16,7 +16,7 @@ import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
-import { MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
+import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
@@ -44,11 +44,13 @@ const MAINTENANCE: Rule = { from: 1, to: MAX_MAINTENANCE_MS, isTime: 'a maintena
 const INVITE: Rules = { ttlMs: TTL, isSingleUse: 'flag' };
 const SCRUB: Rules = { action: 'text', kind: 'text' };
 const IO_TIMEOUT: Rule = { from: 0, to: MAX_IO_TIMEOUT_MS };
+const ATTACH_MODE: Rule = { oneOf: ATTACH_MODES };
 const CREATE: Rules = {
   ...POLICY,
   name: 'text',
   sizeBytes: { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER },
   mode: { oneOf: MODES },
+  attachMode: ATTACH_MODE,
   ioTimeoutMs: IO_TIMEOUT,
 };
 
@@ -70,9 +72,11 @@ export function parseCreate(body: unknown): CreateRequest {
 
 /** @throws OperatingError 'usage' */
 export function parseAlter(body: unknown): AlterRequest {
-  const request = checked(body, { ioTimeoutMs: IO_TIMEOUT });
-  if (request['ioTimeoutMs'] === undefined) throw usage('the field "ioTimeoutMs" is missing');
-  return request as unknown as AlterRequest;
+  const request = checked(body, { ioTimeoutMs: IO_TIMEOUT, attachMode: ATTACH_MODE });
+  if (Object.keys(request).length === 0) {
+    throw usage('say what to alter: "ioTimeoutMs", "attachMode" or both');
+  }
+  return request as AlterRequest;
 }
 
 /** @throws OperatingError 'usage' */

@@ -4,10 +4,10 @@ import { type Command, Option } from 'commander';
 import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
 import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
-import { checkName, MODES, parseSize } from '../core/volume.ts';
+import { ATTACH_MODES, checkName, MODES, parseSize } from '../core/volume.ts';
 import { addAlterCopy, moveFacts } from './alter-copy.ts';
-import { addAttach } from './attach.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
+import { CommandError } from './failure.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
 
@@ -18,7 +18,11 @@ interface CreateOptions {
   readonly mode?: string;
   /** ms */
   readonly ioTimeout?: number;
+  readonly attachMode?: string;
 }
+
+/** Of `alter`: what is not said stays. */
+type AlterOptions = Pick<CreateOptions, 'ioTimeout' | 'attachMode'>;
 
 const COLUMNS: readonly Column<VolumeData>[] = [
   { title: 'name', cell: (volume) => volume.name },
@@ -40,7 +44,6 @@ export function addVdiCommands(program: Command, io: Io): void {
   addCreate(vdi, io);
   addAlter(vdi, io);
   addAlterCopy(vdi, io);
-  addAttach(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -97,21 +100,52 @@ function ioTimeoutOption(): Option {
 function addAlter(vdi: Command, io: Io): void {
   vdi
     .command('alter <name>')
-    .description('change options of a volume; a guest may be attached')
-    .addOption(ioTimeoutOption().makeOptionMandatory())
+    .description('change options of a volume; the attach mode only while no guest holds it')
+    .addOption(ioTimeoutOption())
+    .addOption(attachModeOption())
     .addHelpText(
       'after',
-      helpTail('dog vdi alter demo --io-timeout 30s', 'dog vdi alter demo --io-timeout none'),
+      helpTail('dog vdi alter demo --io-timeout 30s', 'dog vdi alter demo --attach-mode exclusive'),
     )
-    .action(async (name: string, options: { ioTimeout: number }, command: Command) => {
+    .action(async (name: string, options: AlterOptions, command: Command) => {
       const session = sessionOf(command, io);
-      const body = { ioTimeoutMs: options.ioTimeout };
+      const body = alterBody(options);
       const answer = await session.ask<VolumeDetail>(volumeRoute(name), { method: 'PATCH', body });
       show(session, answer, 'vdi.alter', {
-        human: (data) => `Requests of ${data.name} ${patienceText(data)}.\n`,
-        raw: (data) => `${data.ioTimeoutMs}\n`,
+        human: (data) => alteredText(data, options),
+        raw: (data) =>
+          options.ioTimeout === undefined ? `${data.attach}\n` : `${data.ioTimeoutMs}\n`,
       });
     });
+}
+
+function alterBody({ ioTimeout, attachMode }: AlterOptions): object {
+  if (ioTimeout === undefined && attachMode === undefined) {
+    throw new CommandError(
+      'usage',
+      'say what to alter',
+      'give --io-timeout, --attach-mode or both; copies: dog vdi alter-copy',
+    );
+  }
+  return {
+    ...(ioTimeout === undefined ? {} : { ioTimeoutMs: ioTimeout }),
+    ...(attachMode === undefined ? {} : { attachMode }),
+  };
+}
+
+function alteredText(data: VolumeData, { ioTimeout, attachMode }: AlterOptions): string {
+  const patience = `Requests of ${data.name} ${patienceText(data)}.\n`;
+  const attach = `Volume ${data.name} is attached in mode ${data.attach}.\n`;
+  return `${attachMode === undefined ? '' : attach}${ioTimeout === undefined ? '' : patience}`;
+}
+
+/** Who may attach beside a holder. */
+function attachModeOption(): Option {
+  return new Option(
+    '--attach-mode <mode>',
+    'handover: a second client reads along, and writes once the first has gone quiet; exclusive: it is refused while ' +
+      'the first is there; shared-read: all nodes read, nobody writes',
+  ).choices([...ATTACH_MODES]);
 }
 
 function patienceText({ ioTimeoutMs }: VolumeData): string {
@@ -144,6 +178,7 @@ function addCreate(vdi: Command, io: Io): void {
       helpTail('dog vdi create demo 10G', 'dog vdi create build 50G -c 2 --mode writeback'),
     )
     .addOption(ioTimeoutOption())
+    .addOption(attachModeOption())
     .action(async (name: string, size: string, _options, command: Command) => {
       checkName(name);
       const body = { name, sizeBytes: parseSize(size), ...policyOf(command.opts<CreateOptions>()) };
@@ -158,8 +193,9 @@ function addCreate(vdi: Command, io: Io): void {
 }
 
 function policyOf(options: CreateOptions): object {
-  const { copies, minCopies, strict, mode, ioTimeout } = options;
+  const { copies, minCopies, strict, mode, ioTimeout, attachMode } = options;
   return {
+    ...(attachMode === undefined ? {} : { attachMode }),
     ...(ioTimeout === undefined ? {} : { ioTimeoutMs: ioTimeout }),
     ...(mode === undefined ? {} : { mode }),
     ...(copies === undefined ? {} : { copies }),
@@ -173,8 +209,9 @@ function volumeRoute(name: string): string {
   return `/v1/volumes/${encodeURIComponent(name)}`;
 }
 
-function modeText({ mode }: VolumeData): string {
-  return mode === 'durable' ? '' : `, ${mode}`;
+function modeText({ mode, attach }: VolumeData): string {
+  const attached = attach === 'handover' ? '' : `, ${attach}`;
+  return `${mode === 'durable' ? '' : `, ${mode}`}${attached}`;
 }
 
 function copiesText(data: VolumeData): string {
@@ -185,7 +222,9 @@ function copiesText(data: VolumeData): string {
 function holderText({ holder }: VolumeData): string {
   if (holder === null) return 'nobody; the first read or write takes it';
   const life = `incarnation ${holder.incarnation}, session ${holder.session}`;
-  return `${holder.node} (${holder.state}), ${life}, token ${holder.token}, since log index ${holder.sinceIndex}`;
+  const since = holder.since === null ? `log index ${holder.sinceIndex}` : holder.since;
+  const from = holder.from === '' ? '' : `, attached from ${holder.from}`;
+  return `${holder.node} (${holder.state}) since ${since}${from}, ${life}, token ${holder.token}`;
 }
 
 function detailText(data: VolumeDetail): string {

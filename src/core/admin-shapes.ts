@@ -1,6 +1,8 @@
 // What the admin API says, as types: the node's HTTP front makes these documents, `dog` reads them. Within one schema
 // number fields are added, never changed. Sizes are bytes; ids are numbers, names strings for people.
 
+import type { AttachMode } from './view.ts';
+
 /** In a request that changes something: the epoch that its sender has seen; at another one nothing is done. */
 export const EXPECT_EPOCH_HEADER = 'x-expect-epoch';
 
@@ -298,6 +300,10 @@ export interface HolderData {
   readonly session: number;
   readonly token: number;
   readonly sinceIndex: number;
+  /** ISO 8601; null where nobody noted it. */
+  readonly since: string | null;
+  /** Where its client came from; empty where nobody noted it. */
+  readonly from: string;
 }
 
 export interface VolumeData {
@@ -328,27 +334,6 @@ export interface VolumeDetail extends VolumeData {
   readonly unreadable: readonly RangeData[];
   /** On its way to another number of copies; null = it stays. */
   readonly move: MoveData | null;
-}
-
-/** An address where guests attach, as this node listens. */
-export type DoorData =
-  | { readonly kind: 'unix'; readonly path: string }
-  | {
-      readonly kind: 'tcp' | 'tcp-plain';
-      readonly host: string;
-      readonly port: number;
-      /** What a guest may prove itself by; empty in the clear. */
-      readonly proofs: readonly ('keys' | 'certificates')[];
-    };
-
-/** What a guest needs to know to attach a volume through the answering node. */
-export interface AttachData {
-  readonly name: string;
-  readonly sizeBytes: number;
-  /** The node that answers. */
-  readonly node: string;
-  /** Empty: this node serves no guests. */
-  readonly doors: readonly DoorData[];
 }
 
 /** How far a volume is on its way to another redundancy policy, as its holder says. */
@@ -420,12 +405,16 @@ export interface CreateRequest {
   readonly strict?: boolean;
   /** What a confirmed write is (R5); 'durable' unless given. */
   readonly mode?: 'durable' | 'writeback';
+  /** Who may attach beside a holder; 'handover' unless given. */
+  readonly attachMode?: AttachMode;
   /** 0 = requests wait. */
   readonly ioTimeoutMs?: number;
 }
 
+/** At least one. */
 export interface AlterRequest {
-  readonly ioTimeoutMs: number;
+  readonly ioTimeoutMs?: number;
+  readonly attachMode?: AttachMode;
 }
 
 export interface InviteRequest {

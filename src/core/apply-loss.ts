@@ -3,15 +3,14 @@
 // joins that one. Whoever holds the lock of a volume with a part in it is fenced: what its guest saw there is gone.
 
 import { applyList, lifeBar } from './apply-partitions.ts';
-import type { Incarnation } from './ids.ts';
-import { MAX_TOKEN } from './lock.ts';
+import { superseded } from './lock.ts';
 import type { EntryBody, PartitionCas } from './log-entry.ts';
 import { withFreshMove } from './move-state.ts';
 import { acceptLoss, partitionOf } from './partition.ts';
 import { configOf } from './policy-state.ts';
 import { type Applied, type ClusterState, declined } from './state.ts';
 import { divideUp, OBJECT_BYTES } from './units.ts';
-import type { Volume, VolumeLock } from './view.ts';
+import type { Volume } from './view.ts';
 
 type Body = Extract<EntryBody, { type: 'acceptLoss' }>;
 
@@ -73,10 +72,4 @@ function hasPartIn(volume: Volume, lost: ReadonlySet<number>, partitions: number
     if (lost.has(partitionOf(volume.family, index, partitions))) return true;
   }
   return false;
-}
-
-/** Held by a life that is over: the next holder takes over, with the barrier (F3). */
-function superseded(lock: VolumeLock): VolumeLock {
-  const token = Math.min(lock.token + 1, MAX_TOKEN) as VolumeLock['token'];
-  return { ...lock, token, incarnation: 0 as Incarnation };
 }

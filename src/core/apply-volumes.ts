@@ -11,7 +11,17 @@ import type {
   SessionId,
   VolumeId,
 } from './ids.ts';
-import { judgeAcquire, judgeRelease, judgeTakeover, type LockAnswer } from './lock.ts';
+import {
+  holderText,
+  judgeAcquire,
+  judgeAttachMode,
+  judgeBreak,
+  judgeRelease,
+  judgeTakeover,
+  type LockAnswer,
+  MAX_FROM_CHARACTERS,
+  superseded,
+} from './lock.ts';
 import type { EntryBody } from './log-entry.ts';
 import { withFreshMove, withoutMove, withWriteback } from './move-state.ts';
 import {
@@ -37,6 +47,8 @@ const FRESH_LOCK: VolumeLock = {
   incarnation: 0 as Incarnation,
   session: 0 as SessionId,
   tookOver: false,
+  sinceMs: 0,
+  from: '',
 };
 
 /** A new volume of a new family with a new head generation; `value` = its id. */
@@ -82,7 +94,12 @@ export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'
   if (volume === undefined) return declined(state, 'missing', 'no such volume');
   const { lock } = volume;
   if (lock.state === 'held') {
-    return declined(state, 'held', `"${volume.name}" is in use through n${lock.node}`, lock.node);
+    return declined(
+      state,
+      'held',
+      `"${volume.name}" is in use through ${holderText(lock)}`,
+      lock.node,
+    );
   }
   if (lock.token !== body.token) return declined(state, 'stale', 'it was used since', lock.token);
   const ended = withoutMove(state, volume);
@@ -105,6 +122,29 @@ export function applyVolumeOptions(state: ClusterState, body: Body<'volumeOption
   }
   const volumes = withEntry(state.volumes, volume.id, { ...volume, ioTimeoutMs });
   return accepted({ ...state, volumes }, volume.id);
+}
+
+/** Who may attach. What a holder was promised stays: refused while one lives. */
+export function applyVolumeAttach(state: ClusterState, body: Body<'volumeAttach'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const { lock } = volume;
+  const isHolderDead = !isUp(state, lock.node, lock.incarnation);
+  const answer = judgeAttachMode(lock, body.token, isHolderDead);
+  if (answer !== undefined) return refused(state, answer);
+  const { attachMode } = body;
+  const volumes = withEntry(state.volumes, volume.id, { ...volume, attachMode });
+  return accepted({ ...state, volumes }, volume.id);
+}
+
+/** Nobody has the lock any more, and the token is another one; `value` = it. */
+export function applyLockBreak(state: ClusterState, body: Body<'lockBreak'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const answer = judgeBreak(volume.lock, body.token);
+  if (answer !== undefined) return refused(state, answer);
+  const lock = superseded(volume.lock);
+  return accepted(withLock(state, volume, lock), lock.token);
 }
 
 /** Grants a free lock. The same session asking again has it already. */
@@ -143,11 +183,11 @@ export function applyLockRelease(state: ClusterState, body: Body<'lockRelease'>)
 function granted(
   state: ClusterState,
   volume: Volume,
-  to: { node: NodeId; incarnation: Incarnation; session: SessionId },
+  to: Pick<Body<'lockAcquire'>, 'node' | 'incarnation' | 'session' | 'dateMs' | 'from'>,
   tookOver: boolean,
 ): Applied {
   const token = (volume.lock.token + 1) as FencingToken;
-  const { node, incarnation, session } = to;
+  const { node, incarnation, session, dateMs: sinceMs } = to;
   // `state.index` is that of this entry: see applyEntry.
   const grantedAt = state.index;
   const lock: VolumeLock = {
@@ -158,6 +198,8 @@ function granted(
     incarnation,
     session,
     tookOver,
+    sinceMs,
+    from: to.from.slice(0, MAX_FROM_CHARACTERS),
   };
   const next = withLock(state, volume, lock);
   const move = state.moves.get(volume.id);

@@ -35,8 +35,10 @@ import {
 } from './apply-partitions.ts';
 import {
   applyLockAcquire,
+  applyLockBreak,
   applyLockRelease,
   applyTakeover,
+  applyVolumeAttach,
   applyVolumeCreate,
   applyVolumeDelete,
   applyVolumeOptions,
@@ -179,6 +181,8 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyVolumeCreate(state, body);
     case 'volumeOptions':
       return applyVolumeOptions(state, body);
+    case 'volumeAttach':
+      return applyVolumeAttach(state, body);
     case 'volumeDelete':
       return applyVolumeDelete(state, body);
     case 'moveStart':
@@ -191,6 +195,8 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyLockAcquire(state, body);
     case 'lockRelease':
       return applyLockRelease(state, body);
+    case 'lockBreak':
+      return applyLockBreak(state, body);
     case 'takeover':
       return applyTakeover(state, body);
     default:

@@ -1,12 +1,18 @@
 // Who may have the lock of a volume. The judge... functions are the state machine's word; `judgeLock` is what a gateway
 // reads from its view before it proposes. No clock takes part: a holder is dead when the map says so (3.1).
 
+import { utcText } from './date-text.ts';
 import type { FencingToken, Incarnation, NodeId, SessionId } from './ids.ts';
 import type { ApplyResult } from './log-entry.ts';
 import type { ClusterView, VolumeLock } from './view.ts';
 
 /** Highest token; a lock that reached it is never granted again. */
 export const MAX_TOKEN = 0xffffffff;
+
+/** Lives are counted from 1. */
+const NO_LIFE = 0 as Incarnation;
+/** Longest text about where a client came from, in characters; more is left out. */
+export const MAX_FROM_CHARACTERS = 120;
 
 /** A session of a node's life. */
 export interface SessionKey {
@@ -75,6 +81,42 @@ export function judgeRelease(lock: VolumeLock, token: FencingToken): LockAnswer 
   return lock.state === 'free' ? answerOf('duplicate', 'it is free', lock.token) : undefined;
 }
 
+/** Undefined: it may change. Who holds the volume was promised the mode that it has. */
+export function judgeAttachMode(
+  lock: VolumeLock,
+  token: FencingToken,
+  isHolderDead: boolean,
+): LockAnswer | undefined {
+  if (lock.state === 'held' && !isHolderDead) return heldAnswer(lock);
+  if (lock.token !== token) return answerOf('stale', `the token is ${lock.token}`, lock.token);
+  return undefined;
+}
+
+/** Undefined: break it. */
+export function judgeBreak(lock: VolumeLock, token: FencingToken): LockAnswer | undefined {
+  if (lock.token !== token) return answerOf('stale', `the token is ${lock.token}`, lock.token);
+  if (lock.state === 'free') return answerOf('duplicate', 'it is free', lock.token);
+  return lock.token >= MAX_TOKEN ? answerOf('full', 'no token is left', 0) : undefined;
+}
+
+/** Held by a life that is over: the next holder takes over, with the barrier (F3). */
+export function superseded(lock: VolumeLock): VolumeLock {
+  const token = Math.min(lock.token + 1, MAX_TOKEN) as FencingToken;
+  return { ...lock, token, incarnation: NO_LIFE };
+}
+
+/** True after `superseded`: nobody has it, and the next one takes over. */
+export function isSuperseded(lock: VolumeLock): boolean {
+  return lock.state === 'held' && lock.incarnation === NO_LIFE;
+}
+
+/** Who holds it since when from where: `n2 since 2026-11-23 12:25:16 UTC, attached from 10.0.0.7`. */
+export function holderText(lock: Pick<VolumeLock, 'node' | 'sinceMs' | 'from'>): string {
+  const since = utcText(lock.sinceMs);
+  const when = since === '' ? '' : ` since ${since}`;
+  return `n${lock.node}${when}${lock.from === '' ? '' : `, attached from ${lock.from}`}`;
+}
+
 function grantBar(lock: VolumeLock, request: Request, isTakerUp: boolean): LockAnswer | undefined {
   if (lock.token !== request.token) {
     return answerOf('stale', `the token is ${lock.token}`, lock.token);
@@ -89,7 +131,7 @@ function isHeldBy(lock: VolumeLock, who: SessionKey): boolean {
 }
 
 function heldAnswer(lock: VolumeLock): LockAnswer {
-  return answerOf('held', `held through n${lock.node}`, lock.node);
+  return answerOf('held', `held through ${holderText(lock)}`, lock.node);
 }
 
 function answerOf(code: LockAnswer['code'], detail: string, value: number): LockAnswer {

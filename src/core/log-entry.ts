@@ -17,7 +17,7 @@ import type {
   VolumeId,
 } from './ids.ts';
 import type { SpaceLevel } from './space.ts';
-import type { Durability, OutReason } from './view.ts';
+import type { AttachMode, Durability, OutReason } from './view.ts';
 
 /** Who proposed an entry. Proposals are de-duplicated by it, for ever. */
 export interface EntryOrigin {
@@ -239,13 +239,21 @@ export type EntryBody =
       readonly policy: PolicyId;
       readonly sizeBytes: number;
       readonly durability: Durability;
-      readonly attachMode: 'handover';
+      readonly attachMode: AttachMode;
     }
   | {
       /** Options that may change while a guest is attached. */
       readonly type: 'volumeOptions';
       readonly volume: VolumeId;
       readonly ioTimeoutMs: number;
+    }
+  | {
+      /** Who may attach it; while nobody holds it (3.2). */
+      readonly type: 'volumeAttach';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+      readonly attachMode: AttachMode;
     }
   | { readonly type: 'volumeDelete'; readonly volume: VolumeId; readonly token: FencingToken }
   | {
@@ -275,8 +283,19 @@ export type EntryBody =
       readonly node: NodeId;
       readonly incarnation: Incarnation;
       readonly session: SessionId;
+      /** The taker's date, ms since 1970, and where its client came from: for people. */
+      readonly dateMs: number;
+      readonly from: string;
     }
   | { readonly type: 'lockRelease'; readonly volume: VolumeId; readonly token: FencingToken }
+  | {
+      /** An operator takes the lock from its holder, whoever that is: the next one takes over, with the barrier. */
+      readonly type: 'lockBreak';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+      readonly by: string;
+    }
   | {
       readonly type: 'takeover';
       readonly volume: VolumeId;
@@ -286,6 +305,8 @@ export type EntryBody =
       readonly session: SessionId;
       readonly reason: string;
       readonly force: boolean;
+      readonly dateMs: number;
+      readonly from: string;
     };
 
 /** What applying an entry did. `value` is the id it assigned or found, the token it granted, or 0. */

@@ -95,7 +95,8 @@ function partsOfMember(member: Member): unknown[] {
 function partsOfVolume(volume: Volume): unknown[] {
   const { id, name, family, policy, head, sizeBytes, durability, attachMode, lock } = volume;
   const { state, token, grantedAt, node, incarnation, session, tookOver } = lock;
-  const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver];
+  const noted = lock.sinceMs === 0 && lock.from === '' ? [] : [lock.sinceMs, lock.from];
+  const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver, ...noted];
   const waits = volume.ioTimeoutMs === 0 ? [] : [volume.ioTimeoutMs];
   return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts, ...waits];
 }

@@ -65,6 +65,12 @@ export interface Member {
   readonly observers: readonly NodeId[];
 }
 
+/**
+ * Who may attach beside a live holder (3.2). `handover`: anybody, the lock moves when the holder has gone quiet;
+ * `exclusive`: nobody; `shared-read`: anybody, and nobody writes.
+ */
+export type AttachMode = 'handover' | 'exclusive' | 'shared-read';
+
 /** What a confirmation of a write means: synced, or received (R5). */
 export type Durability = 'durable' | 'writeback';
 
@@ -98,6 +104,10 @@ export interface VolumeLock {
   readonly session: SessionId;
   /** True when the present grant was a takeover: its holder owes the barrier (F3). */
   readonly tookOver: boolean;
+  /** Date of the holder's node at the grant, ms since 1970; 0 = not noted. For people: nothing is decided by it. */
+  readonly sinceMs: number;
+  /** Where its client came from, for people. */
+  readonly from: string;
 }
 
 export interface Volume {
@@ -108,7 +118,7 @@ export interface Volume {
   readonly head: GenerationId;
   readonly sizeBytes: number;
   readonly durability: Durability;
-  readonly attachMode: 'handover';
+  readonly attachMode: AttachMode;
   /** A guest's request that waits so long, for whatever, is answered with an error; 0 = it waits (3.5). */
   readonly ioTimeoutMs: number;
   readonly lock: VolumeLock;

@@ -3,7 +3,7 @@
 
 import { OperatingError } from './errors.ts';
 import { alignUp, GIB, KIB, MIB, OBJECT_BYTES, TIB } from './units.ts';
-import type { Durability } from './view.ts';
+import type { AttachMode, Durability } from './view.ts';
 
 /** Longest name in bytes (UTF-8). */
 export const MAX_NAME_BYTES = 255;
@@ -20,6 +20,9 @@ export const MAX_IO_TIMEOUT_MS = 24 * 60 * 60 * 1000;
 
 /** What a confirmed write of a volume is: synced, or received (R5). */
 export const MODES: readonly Durability[] = ['durable', 'writeback'];
+
+/** Who may attach a volume beside a live holder (3.2). */
+export const ATTACH_MODES: readonly AttachMode[] = ['handover', 'exclusive', 'shared-read'];
 
 const NAME_REMEDY =
   'Use 1 to 255 bytes of printable characters, without space and without @ : / \\';

@@ -6,6 +6,7 @@ import { invariant } from '../core/invariant.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 import type { Frame } from '../wire/frame.ts';
+import { attachBar } from './attach-rules.ts';
 import { CacheLosses } from './cache-losses.ts';
 import { CatchUp } from './catch-up.ts';
 import type { DatapathContext, Parts } from './context.ts';
@@ -150,9 +151,11 @@ class Sessions {
   }
 
   open(volume: Volume): Gateway {
-    for (const gateway of this.#gateways.values()) {
-      if (gateway.volume.id === volume.id && gateway.isUsable) return gateway;
-    }
+    const mine = this.all().find((one) => one.volume.id === volume.id && one.isUsable);
+    const { views, self } = this.#parts;
+    const bar = attachBar(views.current(), volume, self, mine?.hasGuest === true);
+    if (bar !== undefined) throw bar;
+    if (mine !== undefined) return mine;
     this.#last += 1;
     const sessionId = this.#last as SessionId;
     const cell = new OpenVolume(

@@ -7,8 +7,9 @@ import { OperatingError } from '../core/errors.ts';
 import { type Slice, slicesOf } from '../core/extent.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
-import type { ClusterView } from '../core/view.ts';
+import type { AttachMode, ClusterView } from '../core/view.ts';
 import { lookUpAllocation } from './allocation.ts';
+import { attachModeOf, readOnlyError } from './attach-rules.ts';
 import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
@@ -80,8 +81,18 @@ export class Gateway implements VolumeSession {
     return this.open.state !== 'lost' && this.#life.isTaking;
   }
 
-  connect(): void {
+  get #attachMode(): AttachMode {
+    return attachModeOf(this.#parts.views.current(), this.open.volume);
+  }
+
+  connect(from = ''): void {
+    this.open.cameFrom(from);
     this.#life.connect();
+  }
+
+  /** True while a guest has it; nobody's guest is who only copies it (S8). */
+  get hasGuest(): boolean {
+    return this.#life.connections > this.#keepers;
   }
 
   disconnect(): Promise<void> {
@@ -103,7 +114,7 @@ export class Gateway implements VolumeSession {
 
   /** Another node, or an operator, wants the lock: a session without a guest gives it back. False = it has one. */
   letGo(): boolean {
-    if (this.#keepers === 0 || this.#life.connections > this.#keepers) return false;
+    if (this.#keepers === 0 || this.hasGuest) return false;
     this.#parts.trace.event('move.let.go', { volume: this.volume.id });
     this.end().catch(() => this.#parts.trace.count('move.let.go.failed'));
     return true;
@@ -241,7 +252,13 @@ export class Gateway implements VolumeSession {
 
   /** Runs `go` as the holder, once what is not durable yet is below its bound. */
   #whenWritable(finish: Done, go: () => void): void {
+    if (this.#attachMode === 'shared-read') {
+      finish(readOnlyError(this.open.volume));
+      return;
+    }
     this.#lock.whenHolder(finish, () => {
+      // It may have changed while nobody had the lock; now it can not.
+      if (this.#attachMode === 'shared-read') return finish(readOnlyError(this.open.volume));
       if (this.#path?.flusher?.isFull !== true) return go();
       this.#flushHeld((error) => (error === undefined ? go() : finish(error)));
     });

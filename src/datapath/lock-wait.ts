@@ -1,7 +1,8 @@
 // Requests of one session that wait for its lock: for the first judgement of it, or, beside a live holder, for that one to
 // let go (3.2). The lock itself is the actors' business: here is only who asks, who waits, and for how long.
 
-import { OperatingError } from '../core/errors.ts';
+import type { OperatingError } from '../core/errors.ts';
+import { attachModeOf, heldError } from './attach-rules.ts';
 import { isUp, type Parts } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
 import { askToLetGo, HOLDER_WAIT_MS, StandbyWrites } from './standby.ts';
@@ -37,8 +38,10 @@ export class LockWait {
     this.lookAtHolder();
     switch (open.state) {
       case 'held':
-      case 'standby':
         go();
+        return;
+      case 'standby':
+        this.#besideHolder(go, finish);
         return;
       case 'lost':
         finish(open.error);
@@ -47,6 +50,26 @@ export class LockWait {
         this.#parked.push(() => this.whenJudged(go, finish));
         open.want();
     }
+  }
+
+  /** Mode `exclusive`: there is nobody beside a holder. Said after a majority said so. */
+  #besideHolder(go: () => void, finish: Done): void {
+    const view = this.#parts.views.current();
+    if (attachModeOf(view, this.#open.volume) !== 'exclusive') {
+      go();
+      return;
+    }
+    this.#whenCurrent((isCurrent) => {
+      const isBeside = this.#open.state === 'standby' && this.#isHolderAlive();
+      if (isBeside && isCurrent) finish(this.#heldElsewhere());
+      else if (isBeside) this.#standbyWrites.wait(this.#soon(), () => this.whenJudged(go, finish));
+      else this.whenJudged(go, finish);
+    });
+  }
+
+  /** When to ask again where nobody could say. */
+  #soon(): number {
+    return this.#parts.clock.now() + ASK_HOLDER_MS;
   }
 
   /** Runs `go` as the holder. Beside a live one the request waits: that one may be draining, or dead and not yet known. */
@@ -86,8 +109,11 @@ export class LockWait {
   }
 
   #heldElsewhere(): OperatingError {
-    const text = `${this.#open.volume.name} is held by n${this.#open.holder}`;
-    return new OperatingError('held', text, { remedy: 'detach it there first' });
+    const { holder } = this.#open;
+    const known = this.#parts.views.current().volumes.get(this.#open.volume.id);
+    const volume = known ?? this.#open.volume;
+    const { lock } = volume;
+    return heldError(volume, lock.node === holder ? lock : { node: holder, sinceMs: 0, from: '' });
   }
 
   /** C2.3: a guest hears of another holder after a majority said so. Who asks meanwhile waits for long: a read is shared. */

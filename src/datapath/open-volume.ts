@@ -32,6 +32,7 @@ export class OpenVolume {
   #tookOver = false;
   #holder = NO_NODE;
   #wasAsked = false;
+  #from = '';
   #error: OperatingError | undefined;
   readonly #onWant: (open: OpenVolume) => void;
   readonly #whenIndex: (index: MapIndex, fn: () => void) => void;
@@ -71,6 +72,15 @@ export class OpenVolume {
   /** Who holds the lock instead; 0 unless standby. */
   get holder(): NodeId {
     return this.#holder;
+  }
+
+  /** Where the client came from that connected last, for people. */
+  get from(): string {
+    return this.#from;
+  }
+
+  cameFrom(from: string): void {
+    this.#from = from;
   }
 
   /** Why the session is over; set once lost. */

@@ -25,8 +25,11 @@ export interface VolumeSession {
   /** Requests in flight, all kinds; the front stops reading its socket at MAX_SESSION_REQUESTS. */
   readonly inFlight: number;
 
-  /** Counts a connection. Takes no lock: the first read or write does. */
-  connect(): void;
+  /**
+   * Counts a connection. Takes no lock: the first read or write does.
+   * @param from where the client came from, for people
+   */
+  connect(from?: string): void;
   /** At the last one: drain, release the lock, end the session. Resolves when that is done. */
   disconnect(): Promise<void>;
 

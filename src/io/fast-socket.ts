@@ -41,6 +41,11 @@ interface NativeHandle {
   readStop(): number;
 }
 
+/** Where the other side of a socket is, for people. */
+export function originOf({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress === undefined ? 'a unix socket' : `${remoteAddress}:${remotePort ?? 0}`;
+}
+
 /** Owns one connected socket. Unbounded by itself: look at `queuedBytes`, wait for `onDrain`. */
 export class FastSocket {
   readonly #socket: Socket;
@@ -88,6 +93,11 @@ export class FastSocket {
       });
     }
     this.#socket.write(bytes);
+  }
+
+  /** Address and port of the other side, for people; `a unix socket` where it has none. */
+  get from(): string {
+    return originOf(this.#socket);
   }
 
   /** Bytes written and not yet taken by the kernel. */

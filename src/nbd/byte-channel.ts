@@ -6,6 +6,8 @@ import type { NbdClient } from './access.ts';
 export interface ByteChannel {
   /** Bytes written that the system has not taken yet. 0 = every buffer given to `write` may be used again. */
   readonly queuedBytes: number;
+  /** Where the client is, for people. */
+  readonly from?: string;
   /** Sends in order. `bytes` is kept by reference until sent. Ignored when closed. */
   write(bytes: Uint8Array): void;
   /** Stops and restarts `onData`. One chunk more may still come after `pause`. */

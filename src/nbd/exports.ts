@@ -2,6 +2,7 @@
 // name means the only volume there is. All connections of one export on this node share one session (and its lock).
 
 import { OperatingError } from '../core/errors.ts';
+import type { AttachMode } from '../core/view.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import type { NbdClient } from './access.ts';
@@ -17,6 +18,8 @@ const MAX_QUOTED_CHARACTERS = 64;
 export interface ExportInfo {
   readonly name: string;
   readonly sizeBytes: number;
+  /** `handover` unless said. */
+  readonly attachMode?: AttachMode;
 }
 
 /** Where exports come from: a node, or a test's volume. */
@@ -97,10 +100,10 @@ export class Exports {
     throw new OperatingError('missing', `${why}: name the one you mean; see dog vdi list`);
   }
 
-  /** Opens by the name that `find` gave, and counts the connection. Throws what the node says. */
-  attach(name: string): Attachment {
+  /** Opens by the name that `find` gave, and counts the connection, which came `from` there. Throws what the node says. */
+  attach(name: string, from = ''): Attachment {
     const session = this.#source.open(name);
-    session.connect();
+    session.connect(from);
     const shared = this.#waiting.get(session) ?? { count: 0, wakes: new Set() };
     shared.count += 1;
     this.#waiting.set(session, shared);

@@ -7,7 +7,7 @@ import { ALL_ALLOWED, type NbdClient } from './access.ts';
 import type { ByteChannel, TlsDoor, TlsOutcome } from './byte-channel.ts';
 import type { Attachment, ExportInfo, Exports } from './exports.ts';
 import { chosenContexts, listedContexts, type MetaContext } from './meta-contexts.ts';
-import { encodeText, MAX_STRING_BYTES } from './nbd-codec.ts';
+import { encodeText, MAX_STRING_BYTES, transmissionFlagsOf } from './nbd-codec.ts';
 import {
   type BadOption,
   decodeInfoRequest,
@@ -299,7 +299,7 @@ export class Handshake {
     if (found === undefined) return;
     const attachment = this.#option === OPTION.go ? this.#attach(found.name) : undefined;
     if (this.#option === OPTION.go && attachment === undefined) return;
-    this.#reply(REPLY.info, encodeExportInfo(found.sizeBytes));
+    this.#reply(REPLY.info, encodeExportInfo(found.sizeBytes, flagsOf(found)));
     if (request.infos.includes(INFO.name)) {
       this.#reply(REPLY.info, encodeTextInfo(INFO.name, found.name));
     }
@@ -324,8 +324,9 @@ export class Handshake {
     }
     try {
       const found = this.#exports.find(name, this.#client);
-      const attachment = this.#exports.attach(found.name);
-      this.#channel.write(encodeExportNameAnswer(found.sizeBytes, this.#noZeroes));
+      const attachment = this.#exports.attach(found.name, this.#origin());
+      const { sizeBytes } = found;
+      this.#channel.write(encodeExportNameAnswer(sizeBytes, this.#noZeroes, flagsOf(found)));
       this.#finish(attachment, rest);
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
@@ -347,7 +348,14 @@ export class Handshake {
   }
 
   #attach(name: string): Attachment | undefined {
-    return this.#orRefuse(() => this.#exports.attach(name));
+    return this.#orRefuse(() => this.#exports.attach(name, this.#origin()));
+  }
+
+  /** Where the client came from, and who it proved to be. */
+  #origin(): string {
+    const name = this.#client?.name ?? '';
+    const place = this.#channel.from ?? '';
+    return name === '' ? place : `${name} at ${place}`;
   }
 
   #orRefuse<T>(work: () => T): T | undefined {
@@ -376,6 +384,10 @@ function nameIn(option: number, data: Uint8Array): string | undefined {
   if (!isMeta && option !== OPTION.info && option !== OPTION.go) return undefined;
   const request = isMeta ? decodeMetaRequest(data) : decodeInfoRequest(data);
   return typeof request === 'string' ? undefined : request.name;
+}
+
+function flagsOf({ attachMode = 'handover' }: ExportInfo): number {
+  return transmissionFlagsOf(attachMode);
 }
 
 function refusalOf(error: OperatingError): number {

@@ -3,6 +3,7 @@
 // plain numbers: one of 2^53 or more loses its low bits, which does no harm, for it lies beyond every volume's end.
 
 import type { ErrorCode } from '../core/errors.ts';
+import type { AttachMode } from '../core/view.ts';
 
 export const COMMAND = {
   read: 0,
@@ -33,6 +34,16 @@ export const ERRNO = {
  */
 export const TRANSMISSION_FLAGS =
   1 | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 11);
+
+/** Nobody writes it, whoever asks. */
+const READ_ONLY_FLAG = 1 << 1;
+const MULTI_CONN_FLAG = 1 << 8;
+
+/** A volume that is `exclusive` takes one connection, one that is `shared-read` no writes. */
+export function transmissionFlagsOf(attachMode: AttachMode): number {
+  if (attachMode === 'exclusive') return TRANSMISSION_FLAGS & ~MULTI_CONN_FLAG;
+  return attachMode === 'shared-read' ? TRANSMISSION_FLAGS | READ_ONLY_FLAG : TRANSMISSION_FLAGS;
+}
 
 /** Block sizes told to clients: any alignment works, whole sectors are quickest. Bytes. */
 export const MIN_BLOCK_BYTES = 1;

@@ -99,11 +99,11 @@ export function encodeOptionReply(option: number, reply: number, data: Uint8Arra
 }
 
 /** INFO_EXPORT: size and transmission flags. */
-export function encodeExportInfo(sizeBytes: number): Uint8Array {
+export function encodeExportInfo(sizeBytes: number, flags = TRANSMISSION_FLAGS): Uint8Array {
   const bytes = new Uint8Array(12);
   writeU16(bytes, 0, INFO.export);
   writeU64(bytes, 2, sizeBytes);
-  writeU16(bytes, 10, TRANSMISSION_FLAGS);
+  writeU16(bytes, 10, flags);
   return bytes;
 }
 
@@ -126,10 +126,14 @@ export function encodeBlockSizeInfo(): Uint8Array {
 }
 
 /** Answer to EXPORT_NAME, which has no reply header: size, flags, and 124 zeroes unless both sides do without. */
-export function encodeExportNameAnswer(sizeBytes: number, noZeroes: boolean): Uint8Array {
+export function encodeExportNameAnswer(
+  sizeBytes: number,
+  noZeroes: boolean,
+  flags = TRANSMISSION_FLAGS,
+): Uint8Array {
   const bytes = new Uint8Array(noZeroes ? 10 : 134);
   writeU64(bytes, 0, sizeBytes);
-  writeU16(bytes, 8, TRANSMISSION_FLAGS);
+  writeU16(bytes, 8, flags);
   return bytes;
 }
 

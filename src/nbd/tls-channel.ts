@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { Server, type TLSSocket } from 'node:tls';
 import { messageOf, OperatingError } from '../core/errors.ts';
-import { FastSocket } from '../io/fast-socket.ts';
+import { FastSocket, originOf } from '../io/fast-socket.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { NbdCredentials } from './access.ts';
 import type { ByteChannel, ByteReceiver, TlsOutcome } from './byte-channel.ts';
@@ -45,6 +45,10 @@ export class TlsChannel implements ByteChannel {
     raw.on('close', () => this.#closed());
     raw.on('data', (chunk: Buffer) => receiver.onData(chunk));
     raw.resume();
+  }
+
+  get from(): string {
+    return originOf(this.#raw);
   }
 
   /** After the answer to STARTTLS was written: the next bytes are TLS, whatever they are. */

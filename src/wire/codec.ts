@@ -114,11 +114,30 @@ export function struct<F extends Record<string, SomeCodec>>(fields: F): Codec<St
 export interface UnionCase<C extends SomeCodec> {
   readonly tag: number;
   readonly codec: C;
+  /** Of bytes that were written before it grew. */
+  readonly former?: {
+    readonly tag: number;
+    readonly codec: SomeCodec;
+    readonly later: Readonly<Record<string, unknown>>;
+  };
 }
 
 /** Names a case of a union. */
 export function variant<C extends SomeCodec>(tag: number, codec: C): UnionCase<C> {
   return { tag, codec };
+}
+
+/** A case with more fields than it had under its former tag: bytes of that are read with `later` in their place. */
+export function grownVariant<C extends SomeCodec, O extends SomeCodec>(
+  tag: number,
+  codec: C,
+  former: {
+    readonly tag: number;
+    readonly codec: O;
+    readonly later: Readonly<Record<string, unknown>>;
+  },
+): UnionCase<C> {
+  return { tag, codec, former };
 }
 
 /** The discriminated union type of a record of cases. */
@@ -131,10 +150,17 @@ export function union<D extends string, C extends Record<string, UnionCase<SomeC
   discriminant: D,
   cases: C,
 ): Codec<UnionOf<D, C>> {
-  const byTag = new Map<number, readonly [string, Codec<Record<string, unknown>>]>();
-  for (const [name, { tag, codec }] of Object.entries(cases)) {
+  const byTag = new Map<number, readonly [string, (r: Reader) => Record<string, unknown>]>();
+  const add = (tag: number, name: string, read: (r: Reader) => Record<string, unknown>): void => {
     invariant(!byTag.has(tag), `tag ${tag} names one case`);
-    byTag.set(tag, [name, codec as unknown as Codec<Record<string, unknown>>]);
+    byTag.set(tag, [name, read]);
+  };
+  for (const [name, { tag, codec, former }] of Object.entries(cases)) {
+    const known = codec as unknown as Codec<Record<string, unknown>>;
+    add(tag, name, (r) => known.read(r));
+    if (former === undefined) continue;
+    const old = former.codec as unknown as Codec<Record<string, unknown>>;
+    add(former.tag, name, (r) => ({ ...old.read(r), ...former.later }));
   }
   return {
     write: (w, value) => {
@@ -148,7 +174,7 @@ export function union<D extends string, C extends Record<string, UnionCase<SomeC
       const tag = r.u8();
       const found = byTag.get(tag);
       if (found === undefined) throw badFrame(`unknown ${discriminant} ${tag}`);
-      return { [discriminant]: found[0], ...found[1].read(r) } as UnionOf<D, C>;
+      return { [discriminant]: found[0], ...found[1](r) } as UnionOf<D, C>;
     },
   };
 }

@@ -24,6 +24,7 @@ import {
   choice,
   decode,
   encode,
+  grownVariant,
   list,
   str,
   struct,
@@ -61,6 +62,8 @@ export const addresses = list(str(MAX_ADDRESS_BYTES), MAX_ADDRESSES);
 export const zoneName = str(MAX_NAME_BYTES);
 export const generation = branded<GenerationId>(u32);
 const sessionId = branded<SessionId>(u32);
+/** Append only: places are in entries and snapshots. */
+export const attachMode = choice(['handover', 'exclusive', 'shared-read']);
 const reason = str(MAX_REASON_BYTES);
 const name = str(MAX_NAME_BYTES);
 const spaceLevel = choice(['ok', 'nearfull', 'full']);
@@ -114,9 +117,13 @@ const volumeCreate = struct({
   policy: policyId,
   sizeBytes: u48,
   durability: choice(['durable', 'writeback']),
-  attachMode: choice(['handover']),
+  attachMode,
 });
-const lockAcquire = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
+const lockClaim = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
+const noted = { dateMs: u48, from: reason };
+/** Of claims from before they said when and from where. */
+const unnoted = { dateMs: 0, from: '' };
+const takeover = { ...lockClaim, reason, force: bool };
 
 export const entryBody: Codec<EntryBody> = union('type', {
   noop: variant(0, struct({})),
@@ -157,9 +164,19 @@ export const entryBody: Codec<EntryBody> = union('type', {
   moveStart: variant(67, struct({ volume: volumeId, token, policy: policyId, former: generation })),
   moveCancel: variant(68, struct({ volume: volumeId, token })),
   volumeMove: variant(69, struct({ volume: volumeId, token, head: generation })),
-  lockAcquire: variant(80, struct(lockAcquire)),
+  volumeAttach: variant(70, struct({ volume: volumeId, token, attachMode })),
+  lockAcquire: grownVariant(83, struct({ ...lockClaim, ...noted }), {
+    tag: 80,
+    codec: struct(lockClaim),
+    later: unnoted,
+  }),
   lockRelease: variant(81, struct({ volume: volumeId, token })),
-  takeover: variant(82, struct({ ...lockAcquire, reason, force: bool })),
+  takeover: grownVariant(84, struct({ ...takeover, ...noted }), {
+    tag: 82,
+    codec: struct(takeover),
+    later: unnoted,
+  }),
+  lockBreak: variant(85, struct({ volume: volumeId, token, by: reason })),
 });
 
 export const entryOrigin: Codec<EntryOrigin> = struct({ node: nodeId, incarnation, counter: u48 });

@@ -30,6 +30,7 @@ import {
 } from './codec.ts';
 import {
   addresses,
+  attachMode,
   clusterId,
   epoch,
   generation,
@@ -181,15 +182,20 @@ const retired = layout({
 });
 
 const lock = growing(
-  layout({
-    state: choice(['free', 'held']),
-    token,
-    grantedAt: mapIndex,
-    node: nodeId,
-    incarnation,
-    session: sessionId,
-    tookOver: bool,
-  }),
+  layout(
+    {
+      state: choice(['free', 'held']),
+      token,
+      grantedAt: mapIndex,
+      node: nodeId,
+      incarnation,
+      session: sessionId,
+      tookOver: bool,
+      sinceMs: u48,
+      from: str(MAX_DETAIL_BYTES),
+    },
+    { sinceMs: 0, from: '' },
+  ),
 );
 
 const volume = layout(
@@ -201,7 +207,7 @@ const volume = layout(
     head: generation,
     sizeBytes: u48,
     durability: choice(['durable', 'writeback']),
-    attachMode: choice(['handover']),
+    attachMode,
     lock,
     ioTimeoutMs: u32,
   },

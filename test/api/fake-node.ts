@@ -1,7 +1,7 @@
 // A NodeHandle that behaves, without agreement, disk or network: it feeds the real state machine by itself. Several of
 // them may share one cell and are then nodes of one cluster.
 
-import type { Asking } from '../../src/admin.ts';
+import { type Asking, alterVolume } from '../../src/admin.ts';
 import { viewOf } from '../../src/core/cluster-state.ts';
 import type { NodeCondition } from '../../src/core/condition.ts';
 import { OperatingError } from '../../src/core/errors.ts';
@@ -18,6 +18,7 @@ import type { VolumeSession } from '../../src/datapath/volume-session.ts';
 import { memberAdmin } from '../../src/member-admin.ts';
 import { cancelMove, moveVolume } from '../../src/move-admin.ts';
 import type {
+  AlterVolumeOptions,
   ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
@@ -201,6 +202,7 @@ export class FakeNode implements NodeHandle {
         name: options.name,
         durability: options.mode ?? 'durable',
       }),
+      attachMode: options.attachMode ?? 'handover',
       sizeBytes: options.sizeBytes,
       policy,
     });
@@ -208,10 +210,9 @@ export class FakeNode implements NodeHandle {
     return result.value as VolumeId;
   }
 
-  async alterVolume(name: string, options: { ioTimeoutMs: number }): Promise<void> {
-    const volume = viewOf(this.cell.state).volumeByName(name);
-    if (volume === undefined) throw new OperatingError('missing', `no ${name}`);
-    this.#apply({ type: 'volumeOptions', volume: volume.id, ...options });
+  /** The real one, on this cell. */
+  async alterVolume(name: string, options: AlterVolumeOptions): Promise<void> {
+    await alterVolume(this.#log, () => viewOf(this.cell.state), name, options);
   }
 
   async deleteVolume(name: string): Promise<void> {

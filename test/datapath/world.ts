@@ -346,6 +346,8 @@ export class World {
         node: node.id,
         incarnation: node.incarnation,
         session: open.sessionId,
+        dateMs: 0,
+        from: '',
       };
       if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
       else if (isHolderDead)
@@ -398,6 +400,8 @@ export class World {
       node: node.id,
       incarnation: node.incarnation,
       session: gateway.open.sessionId,
+      dateMs: 0,
+      from: '',
     };
     if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
     else this.commit({ type: 'takeover', ...claim, reason: 'test', force: true });

@@ -53,7 +53,15 @@ const cas = list(fc.record({ policy: u16, p: u16, cfg: u32 }));
 const promotions = list(
   fc.record({ policy: u16, p: u16, cfg: u32, source: u32, sourceApplied: u48 }),
 );
-const lock = { volume: u32, token: u32, node: u32, incarnation: u32, session: u32 };
+const lock = {
+  volume: u32,
+  token: u32,
+  node: u32,
+  incarnation: u32,
+  session: u32,
+  dateMs: u48,
+  from: text,
+};
 
 /** One case of a union. */
 const tagged = (type: string, fields: Record<string, fc.Arbitrary<unknown>>) =>
@@ -129,12 +137,18 @@ const body = fc.oneof(
       policy: u16,
       sizeBytes: u48,
       durability: fc.constantFrom('durable', 'writeback'),
-      attachMode: fc.constant('handover'),
+      attachMode: fc.constantFrom('handover', 'exclusive', 'shared-read'),
     },
     volumeDelete: { volume: u32, token: u32 },
     moveStart: { volume: u32, token: u32, policy: u16, former: u32 },
     moveCancel: { volume: u32, token: u32 },
     volumeMove: { volume: u32, token: u32, head: u32 },
+    volumeAttach: {
+      volume: u32,
+      token: u32,
+      attachMode: fc.constantFrom('handover', 'exclusive', 'shared-read'),
+    },
+    lockBreak: { volume: u32, token: u32, by: text },
     lockAcquire: lock,
     lockRelease: { volume: u32, token: u32 },
     takeover: { ...lock, reason: text, force: flag },
