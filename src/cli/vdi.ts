@@ -6,6 +6,7 @@ import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { ATTACH_MODES, checkName, MODES, parseSize } from '../core/volume.ts';
 import { addAlterCopy, moveFacts } from './alter-copy.ts';
+import { addAttach } from './attach.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
 import { countOf } from './numbers.ts';
@@ -44,6 +45,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addCreate(vdi, io);
   addAlter(vdi, io);
   addAlterCopy(vdi, io);
+  addAttach(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')

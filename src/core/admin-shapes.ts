@@ -336,6 +336,27 @@ export interface VolumeDetail extends VolumeData {
   readonly move: MoveData | null;
 }
 
+/** An address where guests attach, as this node listens. */
+export type DoorData =
+  | { readonly kind: 'unix'; readonly path: string }
+  | {
+      readonly kind: 'tcp' | 'tcp-plain';
+      readonly host: string;
+      readonly port: number;
+      /** What a guest may prove itself by; empty in the clear. */
+      readonly proofs: readonly ('keys' | 'certificates')[];
+    };
+
+/** What a guest needs to know to attach a volume through the answering node. */
+export interface AttachData {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** The node that answers. */
+  readonly node: string;
+  /** Empty: this node serves no guests. */
+  readonly doors: readonly DoorData[];
+}
+
 /** How far a volume is on its way to another redundancy policy, as its holder says. */
 export interface MoveData {
   readonly copies: number;
