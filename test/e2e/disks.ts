@@ -61,7 +61,12 @@ export class Tmpfs {
   /** A file of somebody else takes all that is free. */
   fillUp(): void {
     const { bavail, bsize } = fs.statfsSync(this.folder);
-    fs.appendFileSync(path.join(this.folder, FILLER), new Uint8Array(bavail * bsize));
+    try {
+      fs.appendFileSync(path.join(this.folder, FILLER), new Uint8Array(bavail * bsize));
+    } catch (error) {
+      // A node that runs took some of it meanwhile: it is full then, too.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
   }
 
   /** That file is gone. */
