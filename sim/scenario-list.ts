@@ -60,7 +60,7 @@ import { slowReplica } from './scenarios/slow-replica.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
-import { swarm } from './scenarios/swarm.ts';
+import { swarm, swarmRare } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { tornWrite } from './scenarios/torn-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
@@ -121,6 +121,7 @@ export const SCENARIOS: readonly Scenario[] = [
   repairBehind,
   randomFaults,
   swarm,
+  swarmRare,
   drainUnderLoad,
   outAndBack,
   outagesOverlap,

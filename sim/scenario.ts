@@ -3,6 +3,7 @@
 import type { AgreementTuning } from '../src/agreement/options.ts';
 import { nodeConfig } from '../src/config.ts';
 import { KIB, MIB } from '../src/core/units.ts';
+import type { RarePoint } from '../src/ports/ports.ts';
 import type { FaultKind } from './reach/fault-kinds.ts';
 import { Players } from './schedule/players.ts';
 import type { Step, TimedStep } from './schedule/step.ts';
@@ -62,6 +63,8 @@ export interface Outcome {
   readonly steps: readonly TimedStep[];
   /** Faults that took effect, by kind. */
   readonly faults: ReadonlyMap<FaultKind, number>;
+  /** Rare branches that product code took, by point. */
+  readonly rare: ReadonlyMap<RarePoint, number>;
 }
 
 export interface PlayOptions {
@@ -115,6 +118,7 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
     records: world.records,
     steps: players.steps,
     faults,
+    rare: world.rare,
   };
 }
 

@@ -1,6 +1,6 @@
 // The Clock port of one process: the run's time seen through an offset and a drift of its own. Monotonic.
 
-import type { Clock, TimerHandle } from '../src/ports/ports.ts';
+import type { Clock, RarePoint, TimerHandle } from '../src/ports/ports.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { Scheduled, World } from './world.ts';
 
@@ -59,6 +59,10 @@ export class SimClock implements Clock {
     timer.isPending = false;
     timer.event.cancelled = true;
     this.#process.timerCount -= 1;
+  }
+
+  rarely(point: RarePoint): boolean {
+    return this.#world.takesRare(point, this.#process.name);
   }
 
   /** An event of the same instant, after those that are due. */

@@ -15,7 +15,10 @@ export interface Everything {
 }
 
 /** Drawn clusters, and how many of ten are of each kind. Whole numbers that add up to 10. */
-const DRAWN: readonly (readonly [story: string, ofTen: number])[] = [['swarm', 10]];
+const DRAWN: readonly (readonly [story: string, ofTen: number])[] = [
+  ['swarm', 7],
+  ['swarm-rare', 3],
+];
 
 /** The kind of cluster that this seed draws: the same one, whenever it is asked. */
 export function drawnStory(seed: number): string {

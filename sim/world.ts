@@ -5,6 +5,7 @@
 
 import { promiseHooks } from 'node:v8';
 import { crc32 } from '../src/core/checksum.ts';
+import type { RarePoint } from '../src/ports/ports.ts';
 import { realSetImmediate, setSimulating, takeViolations } from './bans.ts';
 import type { EventOwner, SimEvent } from './event-heap.ts';
 import { EventHeap } from './event-heap.ts';
@@ -64,6 +65,11 @@ export class World {
   executing: EventOwner | undefined;
   /** Faults that took effect, by kind. */
   readonly faults = new Map<FaultKind, number>();
+  /** How likely each rare branch is taken when product code asks; what is not there never is. */
+  rarities: ReadonlyMap<RarePoint, number> = new Map();
+  /** Rare branches that were taken. */
+  readonly rare = new Map<RarePoint, number>();
+  readonly #rareStreams = new Map<string, SimRandom>();
   /** Hears of each of them, and where; and of each row of the record, however long the run is. */
   onFault: (kind: FaultKind, where: string) => void = () => {};
   onNote: (record: TraceRecord) => void = () => {};
@@ -128,6 +134,20 @@ export class World {
   inject(kind: FaultKind, where: string): void {
     this.faults.set(kind, (this.faults.get(kind) ?? 0) + 1);
     this.onFault(kind, where);
+  }
+
+  /** Product code of a node asks whether to take a rare branch. Nobody draws anything in a run without rarities. */
+  takesRare(point: RarePoint, node: string): boolean {
+    const likely = this.rarities.get(point);
+    if (likely === undefined) return false;
+    let stream = this.#rareStreams.get(node);
+    if (stream === undefined) {
+      stream = this.random.fork(`rare ${node}`);
+      this.#rareStreams.set(node, stream);
+    }
+    if (!stream.chance(likely)) return false;
+    this.rare.set(point, (this.rare.get(point) ?? 0) + 1);
+    return true;
   }
 
   /** Adds a delivery to the hash: who, what kind, which bytes. */

@@ -52,7 +52,8 @@ export class CatchUpRound {
   constructor(parts: RoundParts) {
     this.#parts = parts;
     this.#due = new DueJoins(parts.self);
-    this.#untilMs = parts.clock.now() + ROUND_MS;
+    const { clock } = parts;
+    this.#untilMs = clock.now() + (clock.rarely?.('catch-up-short') === true ? 0 : ROUND_MS);
   }
 
   /** @throws OperatingError when nothing at all could be promoted */
@@ -135,7 +136,8 @@ export class CatchUpRound {
     if (this.#timer !== undefined) this.#parts.clock.clearTimer(this.#timer);
     this.#timer = undefined;
     if (this.#promoting !== undefined || this.#caughtUp.length === 0) return;
-    const partitions = this.#caughtUp.splice(0, MAX_PARTITIONS_PER_ENTRY);
+    const isOne = this.#parts.clock.rarely?.('promote-one') === true;
+    const partitions = this.#caughtUp.splice(0, isOne ? 1 : MAX_PARTITIONS_PER_ENTRY);
     this.#promoting = this.#propose(partitions).then(() => {
       this.#promoting = undefined;
       if (this.#caughtUp.length > 0) this.#promoteIfDue();

@@ -137,6 +137,7 @@ export class ScrubDuties {
     const kind = this.#due();
     const scrubber = datapath()?.scrubber;
     if (kind === undefined || scrubber === undefined) return;
+    if (clock.rarely?.('scrub-fails') === true) throw unfinished();
     if (this.#memo.run === undefined) this.#memo = this.#begun(kind, clock.date());
     const { run } = this.#memo;
     const key = store.partitionsHeld().find((held) => held > (run?.position ?? -1));
@@ -200,6 +201,10 @@ export class ScrubDuties {
       else if (saved.isPaused !== this.#memo.isPaused) this.#save();
     });
   }
+}
+
+function unfinished(): OperatingError {
+  return new OperatingError('busy', 'a round of the scrub ended early', { advice: 'retry' });
 }
 
 function underWay(kind: ScrubKind): OperatingError {

@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
-const GROUPS = ['faults', 'states', 'transitions', 'entries'] as const;
+const GROUPS = ['faults', 'rare', 'states', 'transitions', 'entries'] as const;
 export type Group = (typeof GROUPS)[number];
 export type Counts = Readonly<Record<string, number>>;
 
@@ -12,7 +12,7 @@ export type Reached = Readonly<Record<Group, Counts>>;
 /** All that could be reached, by name. */
 export type All = Readonly<Record<Group, readonly string[]>>;
 
-export const NOTHING: Reached = { faults: {}, states: {}, transitions: {}, entries: {} };
+export const NOTHING: Reached = { faults: {}, rare: {}, states: {}, transitions: {}, entries: {} };
 
 export function countsOf(map: ReadonlyMap<string, number>): Counts {
   return Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -20,14 +20,16 @@ export function countsOf(map: ReadonlyMap<string, number>): Counts {
 
 export function sum(one: Reached, other: Reached): Reached {
   const add = (group: Group): Counts => {
-    const counts = new Map(Object.entries(one[group]));
-    for (const [name, count] of Object.entries(other[group])) {
+    // A file of an earlier program has fewer groups.
+    const counts = new Map(Object.entries(one[group] ?? {}));
+    for (const [name, count] of Object.entries(other[group] ?? {})) {
       counts.set(name, (counts.get(name) ?? 0) + count);
     }
     return countsOf(counts);
   };
   return {
     faults: add('faults'),
+    rare: add('rare'),
     states: add('states'),
     transitions: add('transitions'),
     entries: add('entries'),
@@ -49,8 +51,13 @@ export function summary(reached: Reached, all: All): readonly string[] {
     `faults: ${faults.map(([name, count]) => `${name} ${count}`).join(', ') || 'none'}`,
     `actors: ${share(reached, all, 'states')} states, ${share(reached, all, 'transitions')} transitions`,
     ...actorLines(reached, all),
+    `rare branches: ${share(reached, all, 'rare')} points, ${total(reached.rare)} times`,
     `log entries: ${share(reached, all, 'entries')} types`,
   ];
+}
+
+function total(counts: Counts): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
 function actorLines(reached: Reached, all: All): readonly string[] {

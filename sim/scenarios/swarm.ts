@@ -3,7 +3,8 @@
 // all is healed but, in some runs, one direction between two nodes; the cluster must come to rest all the same: one
 // leader, an epoch that stays, nobody down that is well, every acknowledged write there (C-conv).
 
-import { drawn } from '../scenario.ts';
+import { RARE_POINTS, type RarePoint } from '../../src/ports/ports.ts';
+import { drawn, type Scenario } from '../scenario.ts';
 import type { Players } from '../schedule/players.ts';
 import type { CureStep, FaultStep } from '../schedule/step.ts';
 import type { SimRandom } from '../sim-random.ts';
@@ -14,6 +15,8 @@ const MAX_NODES = 9;
 const ROUNDS = 5;
 const SMOKE_SEEDS = 6;
 const MAX_PAUSE_MS = 12_000;
+/** Come to many times a second: rarer. */
+const FREQUENT: ReadonlySet<RarePoint> = new Set(['election-early', 'confirmation-lost']);
 const WORKLOAD = { workingSet: 2048, thinkMs: 40, calmThinkMs: 400 };
 
 const FAULTS = [
@@ -97,15 +100,26 @@ async function stubbornLink(stage: Stage, players: Players): Promise<void> {
   await players.do({ act: 'heal' });
 }
 
-export const swarm = drawn(
-  'swarm',
-  { nodes: 1, copies: 3, partitions: 16, smokeSeeds: SMOKE_SEEDS },
-  async (stage, players) => {
+/** Half of the rare branches of product code, each more or less likely. Drawn from a stream of its own. */
+async function drawRare({ random }: Stage, players: Players): Promise<void> {
+  const own = random.fork('rare');
+  const points: Record<string, number> = {};
+  for (const point of RARE_POINTS) {
+    const likely = own.pick(FREQUENT.has(point) ? [0.0005, 0.005] : [0.02, 0.2]);
+    if (own.chance(0.5)) points[point] = likely;
+  }
+  await players.do({ act: 'rare', points });
+}
+
+function swarmOf(name: string, isRare: boolean): Scenario {
+  const options = { nodes: 1, copies: 3, partitions: 16, smokeSeeds: SMOKE_SEEDS };
+  return drawn(name, options, async (stage, players) => {
     const { random } = stage;
     const nodes = random.between(1, MAX_NODES);
     const copies = random.between(1, Math.min(3, nodes));
     await players.do({ act: 'form', nodes, copies });
     const kinds = await drawWorld(stage, players);
+    if (isRare) await drawRare(stage, players);
     const about = `${nodes} nodes, ${kinds.join(' ')}`;
     await players.do({ act: 'note', name: 'swarm', text: about });
     const { name: node } = stage.anyRunning();
@@ -127,5 +141,10 @@ export const swarm = drawn(
     await players.do({ act: 'rest', absent: 0 });
     await players.do({ act: 'converge', seconds: 120 });
     await players.do({ act: 'verdict', node: stage.anyRunning().name });
-  },
-);
+  });
+}
+
+export const swarm = swarmOf('swarm', false);
+
+/** The same, and product code takes branches on purpose that hardly any run comes to: RARE_POINTS. */
+export const swarmRare = swarmOf('swarm-rare', true);

@@ -4,6 +4,7 @@
 // schedule from which steps were taken away can be played, too.
 
 import { invariant } from '../../src/core/invariant.ts';
+import type { RarePoint } from '../../src/ports/ports.ts';
 import type { Guest } from '../guest.ts';
 import {
   allHealed,
@@ -146,6 +147,12 @@ export class Players {
         return stage.form({ copies: step.copies });
       case 'weather':
         return this.#weather(step);
+      case 'rare':
+        stage.world.rarities = new Map(Object.entries(step.points)) as ReadonlyMap<
+          RarePoint,
+          number
+        >;
+        return;
       case 'note':
         stage.world.note('stage', step.name, step.text);
         return;

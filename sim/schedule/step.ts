@@ -58,6 +58,8 @@ export interface GuestWork {
 export type OtherStep =
   | { readonly act: 'form'; readonly nodes: number; readonly copies: number }
   | ({ readonly act: 'weather' } & Weather)
+  /** Rare branches of product code, and how likely each is taken when it is come to. */
+  | { readonly act: 'rare'; readonly points: Readonly<Record<string, number>> }
   | { readonly act: 'note'; readonly name: string; readonly text: string }
   | {
       readonly act: 'guest';

@@ -207,7 +207,9 @@ export class Learner {
   }
 
   #askFrom(source: PeerKey, index: number): Promise<ReplyBody> {
-    const body = { type: 'pull', from: index as MapIndex, maxBytes: PULL_BYTES } as const;
+    const isShort = this.#options.clock.rarely?.('pull-one-entry') === true;
+    const maxBytes = isShort ? 1 : PULL_BYTES;
+    const body = { type: 'pull', from: index as MapIndex, maxBytes } as const;
     return this.#options.ask(source, body, PULL_TIMEOUT_MS);
   }
 

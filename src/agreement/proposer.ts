@@ -66,8 +66,11 @@ export class Proposer {
     const { origin, applied } = await this.#enter(deadline);
     try {
       while (!this.#isStopped && clock.now() < deadline) {
-        const result = await this.#attempt(origin, body, applied);
+        const attempt = this.#attempt(origin, body, applied);
+        const isGivenUp = clock.rarely?.('proposal-given-up') === true;
+        const result = await (isGivenUp ? within(clock, 0, attempt) : attempt);
         if (result !== undefined) return result;
+        if (isGivenUp) break;
       }
     } finally {
       this.#pending.delete(origin.counter);
@@ -165,6 +168,7 @@ export class Proposer {
     const leader = driver.role === 'leader' ? self : (driver.leader ?? this.#guessLeader());
     if (leader === self) {
       const outcome = driver.propose(origin, body);
+      if (clock.rarely?.('proposal-again') === true) return within(clock, 0, applied);
       return within(
         clock,
         outcome.index === undefined ? PROPOSE_PAUSE_MS : PROPOSE_TRY_MS,

@@ -335,7 +335,8 @@ export class RaftDriver {
   ): TimerHandle {
     const { clock } = this.#options;
     if (old !== undefined) clock.clearTimer(old);
-    return clock.setTimer(ms, () => {
+    const isEarly = type === 'electionTimeout' && clock.rarely?.('election-early') === true;
+    return clock.setTimer(isEarly ? 1 : ms, () => {
       this.#feed({ type });
       if (type === 'heartbeatTimeout') this.#considerHandOver();
     });

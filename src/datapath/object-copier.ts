@@ -68,6 +68,8 @@ export class ObjectCopier {
       if (!isValid()) return again(overtaken());
       this.#copyRow(drain, row, isValid, (error, lost, bytes) => {
         if (error !== undefined) return again(error);
+        const isEnough = tries > 1 || this.#parts.clock.rarely?.('copy-again') !== true;
+        if (!isEnough) return again(overtaken());
         this.#marks.set(drain.key, drain.cfg, objectKey(oid.generation, oid.index));
         done(undefined, lost, bytes);
       });

@@ -201,7 +201,12 @@ export class ReplicaWriter {
       write.outstanding -= 1;
       if (!this.#open.isHeld) return this.#failIfFree(pipe, write);
       if (pipe.plan?.cfg !== cfg) return;
-      if (reply?.status === STATUS.OK) return this.#confirmed(pipe, link, write);
+      if (reply?.status === STATUS.OK) {
+        const isLost = this.#parts.clock.rarely?.('confirmation-lost') === true;
+        if (!isLost) return this.#confirmed(pipe, link, write);
+        if (link.stream === stream) this.#failed(pipe, link, undefined);
+        return;
+      }
       // Also of an older stream: the GAP of the writes behind it comes first, and must not hide the cause.
       if (reply?.status === STATUS.NOSPC) this.#hang(pipe, link.node);
       if (link.stream === stream) this.#failed(pipe, link, reply);

@@ -5,6 +5,37 @@ import type { PeerKey } from '../core/ids.ts';
 
 // ---------------------------------------------------------------------------------------------- clock
 
+/**
+ * Branches that are lawful at any moment and that hardly any run takes by itself: the simulator takes them on purpose, for
+ * what follows is judged like anything else (SIMULATOR.md, section 2).
+ */
+export const RARE_POINTS = [
+  /** A proposal is asked again while the first asking is on its way: it is applied once (C2.5). */
+  'proposal-again',
+  /** A proposal is given up although it is on its way: it may happen yet. */
+  'proposal-given-up',
+  /** A follower's patience with its leader ends early. */
+  'election-early',
+  /** Entries of the map log are pulled one by one. */
+  'pull-one-entry',
+  /** A journal batch has one record, or one group. */
+  'journal-one-record',
+  /** A checkpoint long before the journal needs one. */
+  'checkpoint-early',
+  /** The answer of a replica that confirmed a write is as good as lost. */
+  'confirmation-lost',
+  /** An object that was copied is copied once more. */
+  'copy-again',
+  /** A promotion names one partition. */
+  'promote-one',
+  /** A round of catch-up ends before it has begun. */
+  'catch-up-short',
+  /** A round of a scrub fails. */
+  'scrub-fails',
+] as const;
+
+export type RarePoint = (typeof RARE_POINTS)[number];
+
 export type TimerHandle = { readonly timer: unique symbol };
 
 /** Monotonic time. Time-outs only: no clock takes part in safety. */
@@ -18,6 +49,12 @@ export interface Clock {
   clearTimer(handle: TimerHandle): void;
   /** Runs `fn` once at the end of this tick: the unit of batching of frames, replies and journal records. */
   soon(fn: () => void): void;
+  /**
+   * Whether to take this rare branch now. Absent everywhere but in the simulator, and there it says no unless the run has
+   * drawn the point. It is the clock's because what is rare is a matter of moments: a wait that ends early, a batch that
+   * is closed early, an answer that came too late.
+   */
+  rarely?(point: RarePoint): boolean;
 }
 
 // ---------------------------------------------------------------------------------------------- random

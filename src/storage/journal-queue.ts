@@ -52,12 +52,13 @@ export class JournalQueue<R extends QueuedRecord> {
     if (!this.isEmpty) this.#isUrgent = true;
   }
 
-  /** What fits into one batch; stays here until it is consumed. */
-  nextBatch(): { readonly records: R[]; readonly contentBytes: number } {
+  /** What fits into one batch, of at most so many records and the rest of their group; stays here until it is consumed. */
+  nextBatch(most = MAX_QUEUED_RECORDS): { readonly records: R[]; readonly contentBytes: number } {
     const records: R[] = [];
     let contentBytes = 0;
     for (let i = this.#start; i < this.#records.length; i += 1) {
       const record = this.#records[i] as R;
+      if (records.length >= most && records.at(-1)?.groupLeft === 0) break;
       if (record.extent?.isDurable === false) break;
       const bytes = recordBytes(record);
       if (contentBytes + bytes > MAX_BATCH_BYTES) break;

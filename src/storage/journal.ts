@@ -205,7 +205,7 @@ export class Journal<R extends QueuedRecord> {
     if (this.#syncing !== undefined && !this.#queue.hasLagging) return false;
     const { records, contentBytes } = isAttest
       ? { records: [], contentBytes: 0 }
-      : this.#queue.nextBatch();
+      : this.#nextBatch();
     if (records.length === 0 && !isAttest) return false;
     const bytes = batchBytes(contentBytes);
     const position = this.#placeFor(bytes);
@@ -295,7 +295,13 @@ export class Journal<R extends QueuedRecord> {
     this.kick();
     this.#applyNext();
     this.#attest.arm();
-    if (this.usedBytes > this.#head.ringBytes / 2) this.#options.onPressure();
+    const isEarly = this.#clock.rarely?.('checkpoint-early') === true;
+    if (isEarly || this.usedBytes > this.#head.ringBytes / 2) this.#options.onPressure();
+  }
+
+  #nextBatch(): ReturnType<JournalQueue<R>['nextBatch']> {
+    const isSmall = this.#clock.rarely?.('journal-one-record') === true;
+    return this.#queue.nextBatch(isSmall ? 1 : undefined);
   }
 
   #applyNext(): void {

@@ -11,6 +11,7 @@ import { oneNodeLost } from '../../sim/scenarios/one-node-lost.ts';
 
 const ALL = {
   faults: ['kill', 'pause'],
+  rare: ['copy-again'],
   states: ['peer.alive', 'peer.suspect', 'ring.idle'],
   transitions: ['peer: alive -- edge.lost --> suspect'],
   entries: ['noop'],
@@ -23,6 +24,7 @@ test('counts add up, over processes and in a file', (t) => {
   t.deepEqual(twice.states, { 'peer.alive': 2 });
   t.deepEqual(neverReached(twice, ALL), [
     'never reached: faults pause',
+    'never reached: rare copy-again',
     'never reached: states peer.suspect',
     'never reached: states ring.idle',
     'never reached: transitions peer: alive -- edge.lost --> suspect',
@@ -31,6 +33,7 @@ test('counts add up, over processes and in a file', (t) => {
     'faults: kill 2',
     'actors: 1 of 3 states, 0 of 1 transitions',
     '  peer 1 of 2 and 0 of 1, ring 0 of 1 and 0 of 0',
+    'rare branches: 0 of 1 points, 0 times',
     'log entries: 0 of 1 types',
   ]);
   const file = path.join(tmpdir(), `sim-coverage-${process.pid}.json`);

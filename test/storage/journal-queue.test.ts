@@ -12,12 +12,12 @@ function record(kib: number, groupLeft = 0): QueuedRecord {
 }
 
 /** Sizes in KiB of the records of each batch. */
-function batches(records: readonly QueuedRecord[]): number[][] {
+function batches(records: readonly QueuedRecord[], most?: number): number[][] {
   const queue = new JournalQueue<QueuedRecord>();
   for (const one of records) queue.push(one);
   const found: number[][] = [];
   while (!queue.isEmpty) {
-    const { records: batch, contentBytes } = queue.nextBatch();
+    const { records: batch, contentBytes } = queue.nextBatch(most);
     if (contentBytes !== batch.reduce((sum, one) => sum + recordBytes(one), 0))
       throw new RangeError();
     if (contentBytes > MAX_BATCH_BYTES || batch.length === 0) throw new RangeError();
@@ -26,6 +26,16 @@ function batches(records: readonly QueuedRecord[]): number[][] {
   }
   return found;
 }
+
+test('queue: a batch of at most one record takes one, or one whole group', (t) => {
+  const group = [record(300, 2), record(300, 1), record(300)];
+  t.deepEqual(batches([record(4), record(8), ...group, record(12)], 1), [
+    [4],
+    [8],
+    [300, 300, 300],
+    [12],
+  ]);
+});
 
 test('queue: records of one change stand in one batch, behind what came before them', (t) => {
   const group = [record(300, 2), record(300, 1), record(300)];
