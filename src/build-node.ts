@@ -30,6 +30,7 @@ import {
   writeFirstEntries,
 } from './formation.ts';
 import { FormedNode } from './formed-node.ts';
+import { unlockVolume } from './lock-admin.ts';
 import { cancelMove, moveVolume } from './move-admin.ts';
 import type {
   AlterVolumeOptions,
@@ -382,6 +383,10 @@ class SheepNode implements NodeHandle {
 
   async alterVolume(name: string, options: AlterVolumeOptions): Promise<void> {
     return alterVolume(this.#serving().agreement, () => this.#serving().view, name, options);
+  }
+
+  async unlockVolume(name: string, options: { readonly expected?: number; readonly by: string }) {
+    return unlockVolume(this.#serving().agreement, () => this.#serving().view, name, options);
   }
 
   async deleteVolume(name: string): Promise<void> {

@@ -6,7 +6,7 @@ import type { VolumeLoss } from './core/lost.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
-import type { AttachMode, ClusterView, Durability } from './core/view.ts';
+import type { AttachMode, ClusterView, Durability, VolumeLock } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
 export type NodePhase =
@@ -89,6 +89,12 @@ export interface MoveVolumeOptions {
 
 /** `moving`: it moves there already; `same`: it is there, and does not move; `cancelled`: it stays where it is. */
 export type MoveAnswer = 'begun' | 'moving' | 'same' | 'cancelled';
+
+/** `nothing`: nobody held it. `former`: the lock as it was. */
+export interface UnlockAnswer {
+  readonly did: 'unlocked' | 'nothing';
+  readonly former: VolumeLock;
+}
 
 /** What moving a member's copies away means, before it is done. */
 export interface MovePlan {
@@ -228,6 +234,14 @@ export interface NodeHandle {
   createVolume(options: CreateVolumeOptions): Promise<VolumeId>;
   /** Throws 'missing', 'no-quorum'; 'held' (names the holder) where the attach mode can not change. */
   alterVolume(name: string, options: AlterVolumeOptions): Promise<void>;
+  /**
+   * Takes the lock from its holder, whose session is fenced for good. Throws 'missing', 'no-quorum'; 'changed' when another
+   * token than the expected one holds it.
+   */
+  unlockVolume(
+    name: string,
+    options: { readonly expected?: number; readonly by: string },
+  ): Promise<UnlockAnswer>;
   /** Begins to move it to another number of copies; `moves` tells how far it is. Throws 'missing', 'usage', 'no-quorum'. */
   moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer>;
   /** It stays where it is: what was copied is deleted. Throws 'missing', 'no-quorum'. */

@@ -8,6 +8,7 @@ import type { FormatOptions, NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
+import { addLockRoutes } from './lock-routes.ts';
 import { addMemberRoutes } from './member-routes.ts';
 import { mixUpWarnings } from './mix-up-health.ts';
 import { addMoveRoutes, moveWarnings } from './move-routes.ts';
@@ -57,6 +58,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   addMemberRoutes(app, handle);
   addRecoveryRoutes(app, handle);
   addMoveRoutes(app, handle);
+  addLockRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));

@@ -20,7 +20,14 @@ import type { MoveStatus } from '../core/move-progress.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { ScrubStatus } from '../core/scrub.ts';
 import { divideUp, OBJECT_BYTES } from '../core/units.ts';
-import type { ClusterView, Member, PartitionConfig, Policy, Volume } from '../core/view.ts';
+import type {
+  ClusterView,
+  Member,
+  PartitionConfig,
+  Policy,
+  Volume,
+  VolumeLock,
+} from '../core/view.ts';
 import { voterTarget } from '../core/voter-choice.ts';
 import type { MemberFate, NodeStatus } from '../node-handle.ts';
 import { unreadable } from './copy-health.ts';
@@ -290,9 +297,12 @@ function worstState(counts: PartitionCounts): VolumeData['state'] {
   return counts.joining > 0 ? 'joining' : 'ok';
 }
 
-function holderData(view: ClusterView, volume: Volume): HolderData | null {
-  const { lock } = volume;
-  if (lock.state === 'free') return null;
+function holderData(view: ClusterView, { lock }: Volume): HolderData | null {
+  return lock.state === 'free' ? null : holderOf(view, lock);
+}
+
+/** Of a lock that is held. */
+export function holderOf(view: ClusterView, lock: VolumeLock): HolderData {
   const member = view.members.get(lock.node);
   return {
     node: nodeName(lock.node),

@@ -9,12 +9,14 @@ import type {
   InviteRequest,
   MaintenanceRequest,
   SettingRequest,
+  UnlockRequest,
   WeightRequest,
 } from '../core/admin-shapes.ts';
 import { MAX_MAINTENANCE_MS } from '../core/cluster-settings.ts';
 import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
+import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
 import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
 
@@ -43,6 +45,7 @@ const TTL: Rule = { from: 1, to: MAX_INVITE_MS, isTime: 'an invite lives' };
 const MAINTENANCE: Rule = { from: 1, to: MAX_MAINTENANCE_MS, isTime: 'a maintenance lasts' };
 const INVITE: Rules = { ttlMs: TTL, isSingleUse: 'flag' };
 const SCRUB: Rules = { action: 'text', kind: 'text' };
+const UNLOCK: Rules = { token: { from: 0, to: MAX_TOKEN }, by: 'text' };
 const IO_TIMEOUT: Rule = { from: 0, to: MAX_IO_TIMEOUT_MS };
 const ATTACH_MODE: Rule = { oneOf: ATTACH_MODES };
 const CREATE: Rules = {
@@ -88,6 +91,11 @@ export function parseScrub(body: unknown): ScrubCommand {
   }
   if ((action === 'pause' || action === 'resume') && kind === undefined) return { action };
   throw usage('"action" must be start with a kind, pause or resume');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseUnlock(body: unknown): UnlockRequest {
+  return checked(body ?? {}, UNLOCK) as UnlockRequest;
 }
 
 /** @throws OperatingError 'usage' */

@@ -1,7 +1,7 @@
 // `dog vdi`: volumes. A volume is made by one entry of the map log; its space is taken when it is written.
 
 import { type Command, Option } from 'commander';
-import type { VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
+import type { HolderData, VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
 import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
 import { ATTACH_MODES, checkName, MODES, parseSize } from '../core/volume.ts';
@@ -9,6 +9,7 @@ import { addAlterCopy, moveFacts } from './alter-copy.ts';
 import { addAttach } from './attach.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
+import { addLockCommands } from './lock.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
 
@@ -36,7 +37,10 @@ const COLUMNS: readonly Column<VolumeData>[] = [
   { title: 'id', cell: (volume) => String(volume.id), align: 'right' },
   { title: 'copies', cell: (volume) => String(volume.copies), align: 'right' },
   { title: 'state', cell: (volume) => volume.state },
-  { title: 'holder', cell: (volume) => volume.holder?.node ?? '-' },
+  {
+    title: 'holder',
+    cell: ({ holder }) => (holder === null || isTaken(holder) ? '-' : holder.node),
+  },
   { title: 'mode', cell: (volume) => volume.mode },
 ];
 
@@ -46,6 +50,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addAlter(vdi, io);
   addAlterCopy(vdi, io);
   addAttach(vdi, io);
+  addLockCommands(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -221,8 +226,14 @@ function copiesText(data: VolumeData): string {
   return `${data.copies} ${noun} (writes need ${data.minCopies}${data.strict ? ', strict zones' : ''})`;
 }
 
+/** An operator took it from there: nobody's life has this number. */
+function isTaken(holder: HolderData): boolean {
+  return holder.incarnation === 0;
+}
+
 function holderText({ holder }: VolumeData): string {
   if (holder === null) return 'nobody; the first read or write takes it';
+  if (isTaken(holder)) return `nobody; it was taken from ${holder.node} (dog vdi lock unlock)`;
   const life = `incarnation ${holder.incarnation}, session ${holder.session}`;
   const since = holder.since === null ? `log index ${holder.sinceIndex}` : holder.since;
   const from = holder.from === '' ? '' : `, attached from ${holder.from}`;

@@ -306,6 +306,29 @@ export interface HolderData {
   readonly from: string;
 }
 
+/** A lock that is not free. */
+export interface LockData extends HolderData {
+  readonly volume: string;
+  readonly attach: string;
+  /** `dead`: the next one who wants it takes over; `unlocked`: so it is, and an operator made it so. */
+  readonly standing: 'live' | 'dead' | 'unlocked';
+}
+
+/** What became of a wish that a holder loses its volume. */
+export interface UnlockData {
+  readonly volume: string;
+  readonly did: 'unlocked' | 'nothing';
+  /** Who had it; null: nobody. */
+  readonly former: HolderData | null;
+}
+
+export interface UnlockRequest {
+  /** Of the holder that is meant; nothing is done when another one has it. */
+  readonly token?: number;
+  /** For the log. */
+  readonly by?: string;
+}
+
 export interface VolumeData {
   readonly name: string;
   readonly id: number;

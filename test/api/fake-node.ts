@@ -15,6 +15,7 @@ import { freshMemo, type ScrubCommand, type ScrubStatus } from '../../src/core/s
 import type { ClusterView } from '../../src/core/view.ts';
 import { checkName, checkSize } from '../../src/core/volume.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
+import { unlockVolume } from '../../src/lock-admin.ts';
 import { memberAdmin } from '../../src/member-admin.ts';
 import { cancelMove, moveVolume } from '../../src/move-admin.ts';
 import type {
@@ -213,6 +214,11 @@ export class FakeNode implements NodeHandle {
   /** The real one, on this cell. */
   async alterVolume(name: string, options: AlterVolumeOptions): Promise<void> {
     await alterVolume(this.#log, () => viewOf(this.cell.state), name, options);
+  }
+
+  /** The real one, on this cell. */
+  async unlockVolume(name: string, options: { readonly expected?: number; readonly by: string }) {
+    return unlockVolume(this.#log, () => viewOf(this.cell.state), name, options);
   }
 
   async deleteVolume(name: string): Promise<void> {

@@ -41,3 +41,59 @@ test('vdi alter --attach-mode: refused while somebody holds it, who is named; no
   const shown = await dog(['vdi', 'show', 'db'], env);
   t.regex(shown.out, /n1 \(up\) since 2026-11-23T12:00:00.000Z, attached from 10\.0\.0\.7:999/);
 });
+
+async function heldVolume(t: ExecutionContext) {
+  const { node, env } = await sheep(t);
+  await dog(['vdi', 'create', 'db', '1G'], env);
+  await dog(['vdi', 'create', 'free', '1G'], env);
+  const claim = entryBodies.lockAcquire({ token: 0, node: 2 });
+  node.cell.apply({ ...claim, dateMs: NOON, from: '10.0.0.7:999' });
+  return { node, env };
+}
+
+test('vdi lock list: who holds what since when from where, for people, scripts and programs', async (t) => {
+  const { env } = await heldVolume(t);
+  const listed = await dog(['vdi', 'lock', 'list'], env);
+  t.is(listed.code, 0);
+  t.regex(listed.out, /db +n2 +live +2026-11-23T12:00:00.000Z +10\.0\.0\.7:999 +handover +1/);
+  t.notRegex(listed.out, /free/);
+  t.is((await dog(['vdi', 'lock', 'list', 'free'], env)).out, 'Nobody holds free.\n');
+  t.is((await dog(['vdi', 'lock', 'list', 'none'], env)).code, 5);
+  const { data, schema } = JSON.parse((await dog(['--json', 'vdi', 'lock', 'list'], env)).out) as {
+    data: object[];
+    schema: string;
+  };
+  t.is(schema, 'dog/vdi.lock.list/1');
+  t.like(data, [{ volume: 'db', node: 'n2', standing: 'live', from: '10.0.0.7:999', token: 1 }]);
+});
+
+test('vdi lock unlock: says what it means, and wants the name; then the holder is fenced', async (t) => {
+  const { node, env } = await heldVolume(t);
+  const lock = () => node.view()?.volumeByName('db')?.lock;
+  t.is((await dog(['vdi', 'lock', 'unlock', 'db'], env)).code, 64, 'nobody to ask');
+  const asked: string[] = [];
+  const say = (word: string) => async (question: string) => {
+    asked.push(question);
+    return word;
+  };
+  t.not((await dog(['vdi', 'lock', 'unlock', 'db'], env, undefined, say('yes'))).code, 0);
+  t.is(Number(lock()?.token), 1, 'a yes is no name');
+  t.regex(asked.join(), /n2 \(up\) since .*, attached from 10\.0\.0\.7:999, token 1/);
+  t.regex(asked.join(), /fenced for good.*EIO/);
+  t.regex(asked.join(), /is there or is not/);
+  const done = await dog(['vdi', 'lock', 'unlock', 'db'], env, undefined, say('db'));
+  t.regex(done.out, /taken from n2/);
+  t.like(lock(), { state: 'held', token: 2, incarnation: 0 });
+  t.regex((await dog(['vdi', 'lock', 'list', 'db'], env)).out, /db +- +unlocked/);
+  t.regex((await dog(['vdi', 'show', 'db'], env)).out, /holder +nobody; it was taken from n2/);
+  t.is((await dog(['vdi', 'lock', 'unlock', 'db'], env)).out, 'Nobody holds db.\n');
+});
+
+test('vdi lock unlock --yes: takes what is held, from the holder that it looked at and no other', async (t) => {
+  const { node, env } = await heldVolume(t);
+  t.is((await dog(['--raw', 'vdi', 'lock', 'unlock', 'db', '--yes'], env)).out, 'unlocked\n');
+  node.cell.apply(entryBodies.takeover({ token: 2, node: 1 }));
+  const stale = node.unlockVolume('db', { by: 'test', expected: 1 });
+  await t.throwsAsync(stale, { code: 'changed' });
+  t.is(Number(node.view()?.volumeByName('db')?.lock.token), 3);
+});
