@@ -47,7 +47,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
     const warnings = await allWarnings(handle);
     const status = warnings[0]?.severity ?? 'fine';
     const tasks = (await handle.recoveries()).flatMap((one) => one.tasks);
-    const recovery = sumOf(tasks.filter(({ endedMs }) => endedMs === 0));
+    const recovery = sumOf(tasks);
     return say('health', { status, recovery }, warnings);
   });
   app.get('/v1/scrub', async () => say('scrub', scrubData(handle.status(), handle.scrub())));

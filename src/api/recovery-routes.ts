@@ -42,20 +42,21 @@ export function recoveryData(view: ClusterView, found: readonly NodeRecovery[]):
       .map(nodeName),
     rateLimit: rate ?? null,
     ...streamLimits(view),
-    sum: sumOf(found.flatMap(({ tasks }) => tasks.filter(({ endedMs }) => endedMs === 0))),
+    sum: sumOf(found.flatMap(({ tasks }) => tasks)),
     nodes: found.map(nodeData),
     silent: silent.map(({ node }) => nodeName(node)),
   };
 }
 
-/** Of tasks that are under way. */
-export function sumOf(tasks: readonly RecoveryTask[]): RecoverySumData {
+/** Of what is under way, together with what ended meanwhile: a total that shrank when a task ends would tell nothing. */
+export function sumOf(all: readonly RecoveryTask[]): RecoverySumData {
+  const tasks = roundOf(all);
   const add = (field: 'totalBytes' | 'doneBytes' | 'bytesPerSecond' | 'incomplete'): number =>
     tasks.reduce((sum, task) => sum + task[field], 0);
   const count = (of: (task: RecoveryTask) => number): number =>
     tasks.reduce((sum, task) => sum + of(task), 0);
   return {
-    tasks: tasks.length,
+    tasks: tasks.filter(isUnderWay).length,
     partitions: count(({ partitions }) => partitions),
     partitionsDone: count(({ partitionsDone, partitionsGone }) => partitionsDone + partitionsGone),
     isCounted: tasks.every(({ isCounted }) => isCounted),
@@ -67,6 +68,24 @@ export function sumOf(tasks: readonly RecoveryTask[]): RecoverySumData {
     failedObjects: count(({ failures }) => failures.length),
     incompleteObjects: add('incomplete'),
   };
+}
+
+/** Tasks under way, and those that ended while one of them, or of these, was; none while nothing is under way. */
+function roundOf(all: readonly RecoveryTask[]): readonly RecoveryTask[] {
+  const running = all.filter(isUnderWay);
+  let since = Math.min(...running.map(({ startedMs }) => startedMs));
+  const ended = all.filter((task) => !isUnderWay(task)).sort((a, b) => b.endedMs - a.endedMs);
+  // Last end first: whoever overlaps the round may make it longer, never for one that ended later.
+  const beside = ended.filter(({ startedMs, endedMs }) => {
+    if (endedMs < since) return false;
+    since = Math.min(since, startedMs);
+    return true;
+  });
+  return [...running, ...beside];
+}
+
+function isUnderWay({ endedMs }: RecoveryTask): boolean {
+  return endedMs === 0;
 }
 
 /** RECOVERY_PAUSED: somebody switched it off, everywhere or on single members. */

@@ -259,8 +259,9 @@ export interface RecoveryNodeData {
   readonly tasks: readonly RecoveryTaskData[];
 }
 
-/** Of all tasks that are under way. */
+/** Of all tasks that are under way, and of those that ended meanwhile: totals do not shrink before all is done. */
 export interface RecoverySumData {
+  /** Under way. */
   readonly tasks: number;
   readonly partitions: number;
   readonly partitionsDone: number;
