@@ -26,7 +26,7 @@ export const UNSURE_AFTER_MS = 60_000;
 /** Entries of one plan: below the proposals that a node may have in flight. */
 export const MAX_ENTRIES_PER_PLAN = 16;
 
-type Kind = 'shrink' | 'shrinkUnsure' | 'join' | 'release';
+type Kind = 'shrink' | 'shrinkUnsure' | 'join' | 'abort' | 'release';
 
 interface Change {
   readonly kind: Kind;
@@ -222,6 +222,8 @@ function changeOf(
   const down = inSync.find((node) => !isLive(node));
   const canShrink = liveCount(config, isLive) >= Math.max(1, policy.minCopies);
   if (down !== undefined && canShrink) return { kind: 'shrink', node: down };
+  const vain = joining.find((node) => !targets.includes(node));
+  if (vain !== undefined && isVain(config, policy, isLive)) return { kind: 'abort', node: vain };
   const missing = targets.find((node) => {
     return mayJoin(node) && !inSync.includes(node) && !joining.includes(node);
   });
@@ -229,6 +231,16 @@ function changeOf(
   const rule = { minCopies: policy.minCopies, isLive };
   const spare = inSync.find((node) => typeof release(config, node, rule) !== 'string');
   return spare === undefined ? undefined : { kind: 'release', node: spare };
+}
+
+/**
+ * A copy that the ring does not want any more (a drain or a weight was taken back) is not made to the end, where enough
+ * others are in sync without it. The last live member keeps its spare.
+ */
+function isVain(config: PartitionConfig, policy: Policy, isLive: IsLive): boolean {
+  const live = liveCount(config, isLive);
+  const wanted = Math.min(policy.copies, config.targets.length);
+  return wanted > 0 && live >= wanted && (live > 1 || policy.copies === 1);
 }
 
 /**
@@ -296,6 +308,7 @@ function entryOf(view: ClusterView, change: Change, partitions: PartitionCas[]):
     return { type: 'isrShrinkUnsure', partitions, node, reason: 'down, and nobody is sure' };
   }
   if (kind === 'release') return { type: 'isrRelease', partitions, node };
+  if (kind === 'abort') return { type: 'isrAbort', partitions, node };
   const incarnation = view.members.get(node)?.incarnation as Member['incarnation'];
   return { type: 'isrJoin', partitions, node, incarnation };
 }

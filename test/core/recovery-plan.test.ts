@@ -195,6 +195,42 @@ test('plan: a nearly full member takes no ring moves, and a full one is no spare
   t.deepEqual(textOf(planner.plan(viewOf(cell.state), SPARE_AFTER_MS)), []);
 });
 
+function apply(cell: StateCell, bodies: readonly EntryBody[]): void {
+  for (const body of bodies) cell.apply(body);
+}
+
+test('plan: copies that a drain began are not made to the end when it is taken back', (t) => {
+  const cell = clusterOf({ nodes: 4 });
+  const planner = new ChangePlanner();
+  const plan = () => planner.plan(viewOf(cell.state), 0);
+  const life = cell.state.members.get(nodeId(4))?.incarnation ?? (0 as never);
+  cell.apply({ type: 'nodeLeave', node: nodeId(4) });
+  apply(cell, plan());
+  const began = ALL.filter((p) => configAt(cell, p).joining.length > 0);
+  t.true(began.length > 0);
+  cell.apply({ type: 'nodeIn', node: nodeId(4), incarnation: life, reason: 'operator' });
+  t.true(plan().every(({ type }) => type === 'isrAbort'));
+  apply(cell, plan());
+  t.deepEqual(plan(), []);
+  t.is(cell.state.policies.get(policyId(0))?.explicit.size, 0, 'as before the drain');
+});
+
+test('plan: such a copy is made all the same where the others are too few', (t) => {
+  const cell = clusterOf({ nodes: 4 });
+  const planner = new ChangePlanner();
+  const plan = () => planner.plan(viewOf(cell.state), 0);
+  const life = cell.state.members.get(nodeId(4))?.incarnation ?? (0 as never);
+  cell.apply({ type: 'nodeLeave', node: nodeId(4) });
+  apply(cell, plan());
+  const p = ALL.find((one) => configAt(cell, one).joining.length > 0) ?? 0;
+  const { joining } = configAt(cell, p);
+  const other = configAt(cell, p).inSync.find((node) => node !== 4) ?? 0;
+  down(cell, other);
+  cell.apply({ type: 'nodeIn', node: nodeId(4), incarnation: life, reason: 'operator' });
+  t.false(textOf(plan()).some((text) => text.startsWith('isrAbort')));
+  t.deepEqual(configAt(cell, p).joining, joining);
+});
+
 test('plan: what did not change is not looked at again, and what did is', (t) => {
   const cell = clusterOf({ nodes: 4 });
   down(cell, 4);
