@@ -84,6 +84,10 @@ export function memberAdmin(context: MemberAdminContext): ClusterAdmin {
       if (isWitness && weight !== 0) throw noWeight(node);
       return decide(node, { type: 'nodeWeight', node, weight, zone });
     },
+    rezone: async (node, zone) => {
+      const { weight } = memberOf(view(), node);
+      return decide(node, { type: 'nodeWeight', node, weight, zone });
+    },
     kill: async (node) => {
       const member = memberOf(view(), node);
       await askToExit(node).catch((error: unknown) => {

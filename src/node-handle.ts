@@ -165,6 +165,8 @@ export interface ClusterAdmin {
   /** Undefined ends it. */
   maintenance(node: NodeId, forMs: number | undefined): Promise<void>;
   weigh(node: NodeId, weight: number): Promise<void>;
+  /** Its host stands elsewhere now: what fails together with it. */
+  rezone(node: NodeId, zone: string): Promise<void>;
   /** Asks its process to end in order. */
   kill(node: NodeId): Promise<void>;
   invites(): readonly InviteInfo[];

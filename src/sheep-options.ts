@@ -14,7 +14,8 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
 
   --data DIR           the node's directory; a fresh one waits for 'dog cluster format' or --join
   --listen MULTIADDR   control address, default /ip4/127.0.0.1/tcp/7001; data channels take the next port
-  --zone Z             what fails together with this node, default: the host's name
+  --zone Z             what fails together with this node, default: the host's name; for a fresh directory: a member
+                       keeps its zone until 'dog node zone'
   --weight N           share of the data relative to the other nodes, default 1; 0 = gateway only
   --witness            votes, holds no data, serves no guest: the third vote of two nodes
   --nbd unix:PATH      where guests attach; may be given more than once

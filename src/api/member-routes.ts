@@ -31,6 +31,7 @@ import {
   parseMaintenance,
   parseSetting,
   parseWeight,
+  parseZone,
 } from './requests.ts';
 
 type Named = FastifyRequest<{ Params: { name: string } }>;
@@ -71,6 +72,10 @@ export function addMemberRoutes(app: FastifyInstance, handle: NodeHandle): void 
   app.post('/v1/nodes/:name/weight', async (request: Named) => {
     const { weight } = parseWeight(request.body);
     return decide(handle, request.params.name, (admin, node) => admin.weigh(node, weight));
+  });
+  app.post('/v1/nodes/:name/zone', async (request: Named) => {
+    const { zone } = parseZone(request.body);
+    return decide(handle, request.params.name, (admin, node) => admin.rezone(node, zone));
   });
   addInviteRoutes(app, handle);
   addClusterRoutes(app, handle);

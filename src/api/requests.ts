@@ -11,11 +11,12 @@ import type {
   SettingRequest,
   UnlockRequest,
   WeightRequest,
+  ZoneRequest,
 } from '../core/admin-shapes.ts';
 import { MAX_MAINTENANCE_MS } from '../core/cluster-settings.ts';
 import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
-import { MAX_COPIES, MAX_WEIGHT } from '../core/limits.ts';
+import { MAX_COPIES, MAX_WEIGHT, ZONE_PATTERN } from '../core/limits.ts';
 import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
 import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
@@ -118,6 +119,15 @@ export function parseWeight(body: unknown): WeightRequest {
   const request = checked(body, { weight: { from: 0, to: MAX_WEIGHT } });
   if (request['weight'] === undefined) throw usage('the field "weight" is missing');
   return request as unknown as WeightRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseZone(body: unknown): ZoneRequest {
+  const { zone } = checked(body, { zone: 'text' });
+  if (typeof zone !== 'string' || !ZONE_PATTERN.test(zone)) {
+    throw usage('a zone is 1 to 64 letters, digits, dots, dashes, underscores');
+  }
+  return { zone };
 }
 
 /** @throws OperatingError 'usage' */

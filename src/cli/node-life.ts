@@ -1,4 +1,4 @@
-// `dog node drain|undrain|out|in|forget|maintenance|weight|kill`: what an operator decides of a member. What is hard to
+// `dog node drain|undrain|out|in|forget|maintenance|weight|zone|kill`: what an operator decides of a member. What is hard to
 // take back says first what it means, in copies and bytes, and asks.
 
 import type { Command } from 'commander';
@@ -19,6 +19,7 @@ export function addNodeLifeCommands(node: Command, io: Io): void {
   addForget(node, io);
   addMaintenance(node, io);
   addWeight(node, io);
+  addZone(node, io);
   addKill(node, io);
 }
 
@@ -161,6 +162,19 @@ function addWeight(node: Command, io: Io): void {
       }
       await decide(session, name, 'weight', ({ name: is }) => `${is} has weight ${weight}.\n`, {
         weight,
+      });
+    });
+}
+
+function addZone(node: Command, io: Io): void {
+  node
+    .command('zone <node> <zone>')
+    .description('its host stands elsewhere now: copies move so that they fail apart')
+    .addHelpText('after', helpTail('dog node zone n3 rack-2', 'dog node list'))
+    .action(async (name: string, zone: string, _options, command: Command) => {
+      const session = sessionOf(command, io);
+      await decide(session, name, 'zone', ({ name: is }) => `${is} is in zone ${zone}.\n`, {
+        zone,
       });
     });
 }

@@ -476,6 +476,10 @@ export interface WeightRequest {
   readonly weight: number;
 }
 
+export interface ZoneRequest {
+  readonly zone: string;
+}
+
 export interface SettingRequest {
   readonly name: string;
   readonly value: string;

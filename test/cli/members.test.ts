@@ -3,12 +3,21 @@
 
 import test, { type ExecutionContext } from 'ava';
 import { givenUpKey } from '../../src/core/cluster-settings.ts';
+import { viewOf } from '../../src/core/cluster-state.ts';
 import type { NodeCondition } from '../../src/core/condition.ts';
 import { OperatingError } from '../../src/core/errors.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import { FakeNode } from '../api/fake-node.ts';
 import { served } from '../api/served.ts';
-import { clusterOf, entryBodies, nodeId, nodeIds, type StateCell, settle } from '../fixtures.ts';
+import {
+  clusterOf,
+  entryBodies,
+  nodeId,
+  nodeIds,
+  policyId,
+  type StateCell,
+  settle,
+} from '../fixtures.ts';
 import { dog } from './dog.ts';
 
 const SOUND: Omit<NodeCondition, 'node'> = {
@@ -217,6 +226,24 @@ test('weight: a share of the ring, 0 for a gateway', async (t) => {
   t.is((await dog('node', 'weight', 'n4', '0')).code, 0);
   t.is((await dog('node', 'weight', 'n4', '65')).code, 64);
   t.is((await dog('node', 'weight', 'n4', '-1')).code, 64);
+});
+
+test('zone: a host that was moved; its weight stays, and copies go where they fail apart', async (t) => {
+  const cell = four();
+  const { dog } = await withCell(t, cell);
+  t.is((await dog('node', 'weight', 'n4', '2')).code, 0);
+  t.is((await dog('node', 'zone', 'n4', 'z1')).out, 'n4 is in zone z1.\n');
+  t.regex((await dog('node', 'list', '-r')).out, /n4\t-\tz1\t2\tup/);
+  settle(cell);
+  const policy = policyId(0);
+  const view = viewOf(cell.state);
+  t.deepEqual([...view.explicitPartitions(policy)], []);
+  for (let p = 0; p < view.partitions; p += 1) {
+    const { inSync } = view.partition(policy, p);
+    t.false(inSync.includes(nodeId(1)) && inSync.includes(nodeId(4)), `partition ${p}`);
+  }
+  t.is((await dog('node', 'zone', 'n4', 'rack 1')).code, 64);
+  t.is((await dog('node', 'zone', 'n9', 'z1')).code, 5);
 });
 
 test('alter-copy: fewer copies are asked for first', async (t) => {
