@@ -205,12 +205,22 @@ function tooFewPlaces(view: ClusterView): string | undefined {
   const members = [...view.members.values()];
   const places = members.filter(({ weight, standing }) => weight > 0 && standing === 'in').length;
   const missing = mostCopies(view) - places;
-  if (missing <= 0) return undefined;
+  if (missing <= 0) return tooFewZones(view, members);
   const empty = members
     .filter(({ weight, isWitness }) => weight === 0 && !isWitness)
     .map((member) => `dog node weight ${nameOf(member)} 1`);
   const back = empty.length === 0 ? '' : `, or give weight to who has none: ${empty.join(', ')}`;
   return `add ${counted(missing, 'node')}${back}, or use fewer copies: dog cluster alter-copy -c ${places}`;
+}
+
+/** The same where a zone never holds two copies. */
+function tooFewZones(view: ClusterView, members: readonly Member[]): string | undefined {
+  const holders = members.filter(({ weight, standing }) => weight > 0 && standing === 'in');
+  const zones = new Set(holders.map(({ zone }) => zone)).size;
+  const copies = Math.max(0, ...usedPolicies(view).map((one) => (one.strict ? one.copies : 0)));
+  if (copies <= zones) return undefined;
+  const missing = counted(copies - zones, 'zone');
+  return `add hosts in ${missing} more (sheep --zone; dog node zone), or use fewer copies, or --no-strict: dog cluster alter-copy, dog vdi alter-copy`;
 }
 
 /** Its disk may know another history than the one that was forced (section 6). */
@@ -315,7 +325,8 @@ function zonesFew(view: ClusterView, members: readonly Member[]): Warning | unde
   if (zones.length >= copies || members.length < copies) return undefined;
   const there = `${counted(zones.length, 'zone')} (${zones.slice(0, MAX_NAMED).join(', ')})`;
   const message = `${there} for ${copiesText(copies)}: some share a zone, or are missing where strict`;
-  const remedy = 'add hosts in other zones (sheep --zone), or use fewer copies';
+  const remedy =
+    'add hosts in other zones (sheep --zone), or name their zones (dog node zone), or use fewer copies';
   return warn('ZONES_FEW', 'warning', message, remedy);
 }
 
@@ -335,8 +346,14 @@ function deadLocks(view: ClusterView): Warning | undefined {
 
 /** Of the policies that are in use: the cluster's own and each volume's. */
 function mostCopies(view: ClusterView): number {
+  return Math.max(1, ...usedPolicies(view).map(({ copies }) => copies));
+}
+
+/** The default policy, and those of volumes. */
+function usedPolicies(view: ClusterView): Policy[] {
   const used = [0 as Policy['id'], ...[...view.volumes.values()].map((volume) => volume.policy)];
-  return Math.max(...new Set(used.map((id) => view.policies.get(id)?.copies ?? 1)));
+  const policies = [...new Set(used)].map((id) => view.policies.get(id));
+  return policies.filter((policy) => policy !== undefined);
 }
 
 /** Nobody is asked to start what was given up. */

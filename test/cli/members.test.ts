@@ -213,6 +213,18 @@ test('down: health counts down to out, maintenance puts it off', async (t) => {
   t.is((await dog('cluster', 'set', 'colour', 'red')).code, 64);
 });
 
+test('health: where a zone never holds two copies, and zones are too few, waiting is no cure', async (t) => {
+  const cell = clusterOf({ nodes: 4, copies: 3 });
+  const { dog } = await withCell(t, cell);
+  await dog('cluster', 'alter-copy', '-c', '4', '--strict');
+  t.is((await dog('node', 'zone', 'n4', 'z1')).code, 0);
+  settle(cell);
+  t.regex(
+    (await dog('cluster', 'health')).out,
+    /DEGRADED: [^\n]*\n {2}cure: add hosts in 1 zone more \(sheep --zone; dog node zone\), or use fewer copies/,
+  );
+});
+
 test('down: says why time will not call it out', async (t) => {
   const cell = clusterOf({ nodes: 3, copies: 3 });
   const { dog } = await withCell(t, cell);
