@@ -3,11 +3,9 @@
 // all of them back at its end, and what it counted is looked for through another node. Only where SOAK_SECONDS asks for it:
 // an emulated guest needs a minute to boot and to read. SOAK_EVERY, SOAK_SEED as there; ten minutes: `npm run soak:guest`.
 
-import fs from 'node:fs';
-import path from 'node:path';
 import { declareUnless } from '../nbd/tools.ts';
-import { type Cluster, until } from './cluster.ts';
-import { declareWithGuest, type Guest, guestOf } from './guest.ts';
+import type { Cluster } from './cluster.ts';
+import { declareWithGuest, guestOf, ledgerProblems } from './guest.ts';
 import { GATEWAY, killSoak, type Workload } from './kill-soak.ts';
 import { withCluster } from './with-cluster.ts';
 
@@ -19,7 +17,7 @@ const SLACK_MS = 5 * 60_000;
 const BOOT_MS = 120_000;
 /** A guest that was promised a rest of 0.2 s between two records never writes more than this. */
 const RECORDS_PER_SECOND = 5;
-const REST = '0.2';
+const REST = 0.2;
 const SLOTS = 1024;
 /** The slowest that is waited for at its end: emulated, each record starts three programs. */
 const SLOWEST = 4;
@@ -31,7 +29,7 @@ declare(
   'nodes are killed one after the other, the gateway among them: the guest reads all that it wrote, and no node grows',
   withCluster({ nodes: 5, copies: 3, volume: 'disk:256MiB' }, async (t, cluster) => {
     t.timeout(SLOWEST * seconds * 1000 + SLACK_MS);
-    const load = await ledger(cluster, await guestOf(cluster));
+    const load = await ledger(cluster);
     const result = await killSoak(cluster, load, {
       warmUpMs: WARM_UP_MS,
       durationMs: seconds * 1000,
@@ -47,28 +45,17 @@ declare(
 );
 
 /** A guest that has begun to write records. */
-async function ledger(cluster: Cluster, guest: Guest): Promise<Workload> {
-  const log = path.join(cluster.dir, 'console');
+async function ledger(cluster: Cluster): Promise<Workload> {
+  const start = await guestOf(cluster);
   const count = RECORDS_PER_SECOND * (seconds + WARM_UP_MS / 1000);
-  const words = ['--job', 'ledger', '--log', log, '--count', String(count), '--sleep', REST];
-  const ended = guest.boot({
-    node: GATEWAY,
-    volume: cluster.volume,
-    timeoutMs: SLOWEST * seconds * 1000 + BOOT_MS,
-    words: [...words, '--slots', String(SLOTS)],
-  });
-  const acknowledged = (): number => {
-    const text = fs.existsSync(log) ? fs.readFileSync(log, 'latin1') : '';
-    return Number(/ACK (\d+)\r?\n(?!.*ACK \d+\r?\n)/s.exec(text)?.[1] ?? 0);
-  };
-  await until('the guest writes', () => Promise.resolve(acknowledged() > 0), BOOT_MS);
+  const { volume } = cluster;
+  const job = { job: 'ledger', count, slots: SLOTS, rest: REST } as const;
+  const guest = start({ node: GATEWAY, volume }, job);
+  await guest.records(1, BOOT_MS);
   const finish = async (): Promise<readonly string[]> => {
-    const problems: string[] = [];
-    const { code, stdout, stderr } = await ended;
-    if (code !== 0) problems.push(`the guest ended with ${code}: ${stdout} ${stderr}`);
-    const there = await guest.checkLedger(log, cluster.uri(GATEWAY + 1));
-    if (there.code !== 0) problems.push(`the records: ${there.stdout} ${there.stderr}`);
-    return problems;
+    const verdict = await guest.verdict(SLOWEST * seconds * 1000 + BOOT_MS);
+    const lost = await ledgerProblems(guest, cluster.node(GATEWAY + 1).nbd.unix, volume);
+    return [...(verdict === 'good' ? [] : [`the guest: ${verdict}`]), ...lost];
   };
-  return { acknowledged, finish };
+  return { acknowledged: () => guest.written, finish };
 }
