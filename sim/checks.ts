@@ -23,6 +23,8 @@ import { RunFailure, type World } from './world.ts';
 const READ_PIECE_BYTES = MIB;
 /** A guest that is told of another holder asks again after this. */
 const LOCK_RETRY_MS = 100;
+/** Of runs, whose histories are searched for an order, too: it costs a twentieth of the run. */
+const SEARCHED_SHARE = 0.1;
 /** How often all copies are looked at while they are watched. */
 const WATCH_EVERY_MS = 50;
 
@@ -94,6 +96,16 @@ export class Checks {
   historyIsLinearizable(): void {
     for (const { name, history } of this.#stage.volumes) {
       const wrong = history.check();
+      if (wrong !== undefined) throw new RunFailure(`${name}: ${wrong}`);
+    }
+  }
+
+  /** The same by a search, of one run in ten: who judges the others' histories is judged itself. */
+  someHistoriesAreSearched(): void {
+    const { world, volumes } = this.#stage;
+    if (!world.random.fork('search').chance(SEARCHED_SHARE)) return;
+    for (const { name, history } of volumes) {
+      const wrong = history.searchOrders();
       if (wrong !== undefined) throw new RunFailure(`${name}: ${wrong}`);
     }
   }

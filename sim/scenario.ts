@@ -100,6 +100,7 @@ export async function play(story: Scenario, options: PlayOptions): Promise<Outco
     if (options.steps === undefined) await story.body(stage, players);
     else await players.play(options.steps);
     stage.check.historyIsLinearizable();
+    stage.check.someHistoriesAreSearched();
   } catch (error) {
     failure = reasonOf(world.failure ?? error);
   }

@@ -14,6 +14,7 @@ export const DAY_NEEDS_MS = 15 * 60_000;
 const RUNS_PER_DAY = 1500;
 const RUNS_PER_HOUR = 40;
 const RUNS_PER_OTHER = 5;
+const RUNS_PER_RARE = 4;
 
 export interface SoakFailure {
   readonly story: string;
@@ -84,7 +85,8 @@ function nextStory({ begun }: SoakRecord, leftMs: number): string {
   const isDue = (story: string, every: number): boolean => (begun[story] ?? 0) * every <= all;
   if (leftMs >= DAY_NEEDS_MS && isDue('a-day', RUNS_PER_DAY)) return 'a-day';
   if (isDue('an-hour', RUNS_PER_HOUR)) return 'an-hour';
-  return isDue('random-faults', RUNS_PER_OTHER) ? 'random-faults' : 'swarm';
+  if (isDue('random-faults', RUNS_PER_OTHER)) return 'random-faults';
+  return isDue('swarm-rare', RUNS_PER_RARE) ? 'swarm-rare' : 'swarm';
 }
 
 export interface Played {

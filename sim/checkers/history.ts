@@ -5,6 +5,8 @@
 // C-flush: when all copies lose their memory at once, what a writeback volume holds then is, per block, what was written
 // before the last acknowledged flush began, or any of what came later; from there on it is a register again.
 
+import { judgeRegister, type RegisterOp } from './register-search.ts';
+
 /** One request, for one block. `value` 0 = zeroes. */
 export interface BlockOp {
   readonly kind: 'write' | 'zero' | 'read';
@@ -154,6 +156,35 @@ export class History {
     return undefined;
   }
 
+  /** What was asked of a block, in that order. */
+  opsOf(block: number): readonly BlockOp[] {
+    return this.#blocks.get(block) ?? [];
+  }
+
+  /**
+   * The same question, block by block, to a search for an order, which is slow and shares none of the reasoning here.
+   * A sentence when it finds none, or does not come to an end.
+   */
+  searchOrders(): string | undefined {
+    for (const block of this.blocks) {
+      const verdict = judgeRegister(this.#registerOps(this.#blocks.get(block) ?? []));
+      if (verdict !== 'right') return `C-lin: block ${block}: the search for an order: ${verdict}`;
+    }
+    return undefined;
+  }
+
+  #registerOps(all: readonly BlockOp[]): readonly RegisterOp[] {
+    return all.flatMap((op): readonly RegisterOp[] => {
+      const { kind, value, start, isOk } = op;
+      if (kind !== 'read') {
+        const end = isOk ? op.end : this.#boundOf(op, all);
+        return [{ kind: 'write', value, start, end, isSure: isOk }];
+      }
+      const counts = isOk && start < this.#supersededAt(op.session);
+      return counts ? [{ kind, value, start, end: op.end, isSure: true }] : [];
+    });
+  }
+
   #checkFencing(ops: readonly BlockOp[]): string | undefined {
     const late = ops.find(
       (op) => op.kind !== 'read' && op.isOk && op.start > this.#supersededAt(op.session),
@@ -172,14 +203,16 @@ export class History {
       (op) => op.kind === 'read' && op.isOk && op.start < this.#supersededAt(op.session),
     );
     const writes = all.filter((op) => op.kind !== 'read');
+    const settled = writes.flatMap((write) => {
+      const zone = this.#zoneOf(write, reads, all);
+      return zone === undefined ? [] : [{ write, zone }];
+    });
     for (const read of reads) {
-      const wrong = read.value === 0 ? zeroIsStale(read, writes) : cameFromNowhere(read, writes);
+      const wrong =
+        read.value === 0 ? zeroIsStale(read, writes, settled) : cameFromNowhere(read, writes);
       if (wrong !== undefined) return `C-lin: block ${block}: ${wrong}`;
     }
-    const zones = writes
-      .map((write) => this.#zoneOf(write, reads, all))
-      .filter((zone) => zone !== undefined);
-    const wrong = overlapOf(zones);
+    const wrong = overlapOf(settled.map(({ zone }) => zone));
     return wrong === undefined ? undefined : `C-lin: block ${block}: ${wrong}`;
   }
 
@@ -212,14 +245,28 @@ function cameFromNowhere(read: BlockOp, writes: readonly BlockOp[]): string | un
   return undefined;
 }
 
-function zeroIsStale(read: BlockOp, writes: readonly BlockOp[]): string | undefined {
+/** A write that happened, and between which places it was the content at least. */
+interface Settled {
+  readonly write: BlockOp;
+  readonly zone: Zone;
+}
+
+/** Stale when a write that began after the last zeroing was acknowledged, or seen, before the read was asked. */
+function zeroIsStale(
+  read: BlockOp,
+  writes: readonly BlockOp[],
+  settled: readonly Settled[],
+): string | undefined {
   const sources = writes
     .filter((op) => op.kind === 'zero' && op.start < read.end)
     .map((op) => op.end);
   const latest = Math.max(0, ...sources);
-  const between = writes.find((op) => op.isOk && op.start > latest && op.end < read.start);
+  const between = settled.find(
+    ({ write, zone }) => write.kind === 'write' && write.start > latest && zone.left < read.start,
+  );
   if (between === undefined) return undefined;
-  return `read zeroes, but the acknowledged write of ${between.value} came after the last zeroing`;
+  const { value, isOk } = between.write;
+  return `read zeroes, but the ${isOk ? 'acknowledged' : 'seen'} write of ${value} came after the last zeroing`;
 }
 
 /** A zone with left < right: the value was there all that time. The others only need one instant inside. */

@@ -119,11 +119,12 @@ function swarmOf(name: string, isRare: boolean): Scenario {
     const copies = random.between(1, Math.min(3, nodes));
     await players.do({ act: 'form', nodes, copies });
     const kinds = await drawWorld(stage, players);
-    if (isRare) await drawRare(stage, players);
     const about = `${nodes} nodes, ${kinds.join(' ')}`;
     await players.do({ act: 'note', name: 'swarm', text: about });
     const { name: node } = stage.anyRunning();
     await players.do({ act: 'guest', node, sizeMiB: 16, work: WORKLOAD });
+    // Only now: no operator asks for anything any more, who would be told that it was given up.
+    if (isRare) await drawRare(stage, players);
     for (let round = 0; round < ROUNDS; round += 1) {
       await players.do({ act: 'run', seconds: random.exponential(2) });
       const how = { kinds, random: random.fork('round'), mayDamage: copies > 1 };
