@@ -14,6 +14,7 @@ import { lockDataDirectory } from './io/data-lock.ts';
 import { watchDataDirectory } from './io/data-watch.ts';
 import { openFileDisk } from './io/file-disk.ts';
 import { refuseForeignFiles } from './io/foreign-files.ts';
+import { heldFor, heldSockets } from './io/held-sockets.ts';
 import { createLogTrace, type LogTrace } from './io/log-trace.ts';
 import { createRealClock } from './io/real-clock.ts';
 import { createRealRandom } from './io/real-random.ts';
@@ -65,6 +66,7 @@ function terminal(): Terminal {
 
 async function run(options: SheepOptions): Promise<void> {
   const credentials = credentialReader(options.nbdTls);
+  const held = heldFor(options.nbd, heldSockets(process.env, process.pid));
   refuseForeignFiles(options.data);
   const isReserveGiven = giveReserve(options.data);
   const unlock = lockDataDirectory(options.data);
@@ -84,7 +86,7 @@ async function run(options: SheepOptions): Promise<void> {
   await node.start();
   const unwatch = await watchDataDirectory(options.data, clock, (error) => node.fail(error));
   const leaveReserve = keepReserve(options.data, clock, trace);
-  const fronts = await openFronts(node, { ...options, credentials }, clock, trace);
+  const fronts = await openFronts(node, { ...options, credentials, held }, clock, trace);
   if (options.joinToken !== undefined) keepJoining(node, options, clock, trace);
   trace.event('sheep.ready', { pid: process.pid, phase: node.status().phase });
   stopOnSignals(node, trace, async () => {
@@ -121,7 +123,10 @@ interface Fronts {
 
 async function openFronts(
   node: NodeHandle,
-  options: SheepOptions & { readonly credentials: (() => NbdCredentials) | undefined },
+  options: SheepOptions & {
+    readonly credentials: (() => NbdCredentials) | undefined;
+    readonly held: readonly (number | undefined)[];
+  },
   clock: Clock,
   trace: LogTrace,
 ): Promise<Fronts> {
@@ -134,8 +139,8 @@ async function openFronts(
     credentials: options.credentials,
   });
   const doors: DoorData[] = [];
-  for (const address of options.nbd) {
-    const at = await nbd.listen(address);
+  for (const [which, address] of options.nbd.entries()) {
+    const at = await nbd.listen(address, options.held[which]);
     doors.push(doorOf(at, options.nbdTls));
     trace.event('nbd.listening', { at: at.kind === 'unix' ? at.path : `${at.host}:${at.port}` });
   }

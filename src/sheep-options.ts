@@ -20,6 +20,7 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --witness            votes, holds no data, serves no guest: the third vote of two nodes
   --nbd unix:PATH      where guests attach; may be given more than once
   --nbd tcp:HOST:PORT  the same over TCP, with TLS only; needs one of the next two
+                       sockets passed by systemd (LISTEN_FDS) are those of the --nbd flags, in their order
   --nbd-psk FILE       keys of guests, as 'psktool -u NAME -p FILE' writes them
   --nbd-certs DIR      ca-cert.pem, server-cert.pem, server-key.pem; guests need a certificate of the same authority
   --nbd-access FILE    lines 'GUEST VOLUME...': what each may attach (db-* = all that begin so); default: everything

@@ -51,6 +51,7 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
       'src/io/data-watch.ts',
       'src/io/make-folders.ts',
       'src/io/foreign-files.ts',
+      'src/io/held-sockets.ts',
       'src/io/space-reserve.ts',
       'src/main.ts',
       'src/cli',

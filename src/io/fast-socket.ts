@@ -224,14 +224,20 @@ export interface FastListener {
  */
 export function listenFast(
   address: SocketAddress,
-  options: { readonly maxSockets: number; readonly onSocket: (socket: Socket) => void },
+  options: {
+    readonly maxSockets: number;
+    readonly onSocket: (socket: Socket) => void;
+    /** A socket that is bound to this address already, and stays so when this process is gone. */
+    readonly held?: number | undefined;
+  },
 ): Promise<FastListener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ pauseOnConnect: true, noDelay: true }, options.onSocket);
     server.maxConnections = options.maxSockets;
     const fail = (error: Error) => reject(listenError(address, error));
     server.once('error', fail);
-    server.listen(address as ListenOptions, () => {
+    const { held } = options;
+    server.listen(held === undefined ? (address as ListenOptions) : { fd: held }, () => {
       server.off('error', fail);
       // A failed accept (no descriptors left) is the peer's loss, not ours.
       server.on('error', () => undefined);

@@ -82,20 +82,22 @@ export class NbdServer {
   }
 
   /**
-   * Listens; may be called for several addresses. Returns where (the port, when any was asked for).
+   * Listens; may be called for several addresses. Returns where (the port, when any was asked for). `held`: a socket that
+   * is bound there and outlives this process.
    * Rejects with 'usage' (path too long, in the clear beyond loopback, TLS without keys), 'locked' (a living process
    * listens), 'io'.
    */
-  async listen(address: NbdAddress): Promise<NbdAddress> {
+  async listen(address: NbdAddress, held?: number): Promise<NbdAddress> {
     if (address.kind === 'unix') {
       checkedPath(address.path);
-      await this.#listenUnix(address.path);
+      if (held === undefined) await this.#listenUnix(address.path);
+      else await this.#open({ path: address.path }, false, held);
       return address;
     }
     const { kind } = address;
     if (kind === 'tcp') checkCredentials(this.#options.credentials?.() ?? noKeys());
     const host = kind === 'tcp' ? address.host : checkedLoopback(address.host);
-    const { port } = await this.#open({ host, port: address.port }, kind === 'tcp');
+    const { port } = await this.#open({ host, port: address.port }, kind === 'tcp', held);
     return { kind, host, port };
   }
 
@@ -134,9 +136,9 @@ export class NbdServer {
     }
   }
 
-  async #open(address: SocketAddress, needsTls = false): Promise<FastListener> {
+  async #open(address: SocketAddress, needsTls = false, held?: number): Promise<FastListener> {
     const onSocket = (socket: Socket) => this.#accept(socket, needsTls);
-    const listener = await listenFast(address, { maxSockets: MAX_CONNECTIONS, onSocket });
+    const listener = await listenFast(address, { maxSockets: MAX_CONNECTIONS, onSocket, held });
     this.#listeners.push(listener);
     return listener;
   }

@@ -21,6 +21,8 @@ export class Sheep {
   readonly api: string;
   readonly nbd: string;
   log = '';
+  /** Listening sockets that outlive its processes: of its --nbd flags, in their order. */
+  held: readonly number[] = [];
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> | undefined;
 
@@ -37,7 +39,7 @@ export class Sheep {
     const nbd = isWitness ? [] : ['--nbd', `unix:${this.nbd}`];
     const zone = ['--zone', path.basename(this.dir)];
     const args = ['--data', this.dir, '--journal', '16MiB', ...zone, ...listen, ...nbd, ...flags];
-    const child = spawn(SHEEP, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = this.#spawn(args);
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -56,6 +58,14 @@ export class Sheep {
     };
     await until(`${this.dir} answers`, answers, READY_MS);
     if (this.#child === undefined) throw new Error(`it ended: ${this.log}`);
+  }
+
+  /** What is held is passed as systemd does it, to the process that the shell becomes. */
+  #spawn(args: readonly string[]): ChildProcess {
+    if (this.held.length === 0) return spawn(SHEEP, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...process.env, LISTEN_FDS: String(this.held.length) };
+    const become = ['-c', 'LISTEN_PID=$$ exec "$@"', 'sh', SHEEP, ...args];
+    return spawn('sh', become, { stdio: ['ignore', 'pipe', 'pipe', ...this.held], env });
   }
 
   async up(): Promise<void> {
