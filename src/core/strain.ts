@@ -28,15 +28,19 @@ class Latencies {
   #calmMs: number | undefined;
   #strain = 0;
   #beganMs = 0;
+  #notedMs = Number.NEGATIVE_INFINITY;
   #endedMs = Number.NEGATIVE_INFINITY;
 
   note(ms: number, now: number): void {
     if (this.#kept.length === 0) this.#beganMs = now;
+    this.#notedMs = now;
     if (this.#kept.length < MAX_KEPT_REQUESTS) this.#kept.push(ms);
   }
 
   /** @param isCalm nothing is being recovered */
   strain(now: number, isCalm: boolean): number {
+    // Who asks late must not take a guest that is gone for one at work.
+    if (now - this.#notedMs > LONGEST_MS + STRAIN_HOLDS_MS) this.#kept.length = 0;
     const forMs = now - this.#beganMs;
     const isDue = this.#kept.length >= LEAST_REQUESTS ? forMs >= LOOK_MS : forMs >= LONGEST_MS;
     if (this.#kept.length > 0 && isDue) this.#look(now, isCalm);

@@ -98,6 +98,14 @@ test('strain: a guest that does little is judged late, one that ended is forgott
   t.is(strain.own(LONGEST_MS + STRAIN_HOLDS_MS + 1, true), 0);
 });
 
+test('strain: the last requests of a guest that is gone are no news for who asks much later', (t) => {
+  const strain = new GuestStrain();
+  strain.note(5, 4096, 0);
+  t.is(strain.own(10 * LONGEST_MS, true), 0);
+  strain.note(5, 4096, 10 * LONGEST_MS);
+  t.is(strain.own(11 * LONGEST_MS, true), CALM, 'what comes then counts alone');
+});
+
 test('strain: large requests are judged among themselves', (t) => {
   const strain = new GuestStrain();
   let now = 0;
