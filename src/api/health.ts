@@ -37,13 +37,13 @@ export function healthWarnings(
   });
   const givenUp = members.filter(({ node }) => isGivenUp(view, node));
   const down = missed.filter((member) => !givenUp.includes(member));
-  const cure = bringBack(down, givenUp);
+  const cure = copiesCure(view, missed, bringBack(down, givenUp));
   const found = [
     quorumLost(view, status),
     mapDiffers(status),
     lost(view),
     halted(partitions, missed, cure),
-    degraded(view, partitions, missed, cure),
+    degraded(partitions, missed, cure),
     ...givenUp.map(nodeGivenUp),
     ...down.filter((member) => member.failure === '').map((one) => nodeDown(one, fateOf(one.node))),
     ...members.filter((member) => !givenUp.includes(member)).map(nodeOut),
@@ -186,7 +186,6 @@ function halted(
 }
 
 function degraded(
-  view: ClusterView,
   partitions: PartitionCounts,
   missed: readonly Member[],
   cure: string,
@@ -194,10 +193,14 @@ function degraded(
   if (partitions.degraded === 0) return undefined;
   const have = partitions.degraded === 1 ? 'has' : 'have';
   const message = `${partitions.degraded} of ${partitions.total} partitions ${have} fewer copies than asked for`;
-  const isCatchingUp = missed.length === 0 && view.members.size > 1;
+  return warn('DEGRADED', 'warning', message, cure, missed.map(nameOf));
+}
+
+/** Where nobody is missed the copies are under way, or there is no place for them. */
+function copiesCure(view: ClusterView, missed: readonly Member[], bring: string): string {
+  if (missed.length > 0 || view.members.size <= 1) return bring;
   const catchUp = 'wait for the catch-up (dog node recovery tells how long), or add nodes';
-  const remedy = isCatchingUp ? (tooFewPlaces(view) ?? catchUp) : cure;
-  return warn('DEGRADED', 'warning', message, remedy, missed.map(nameOf));
+  return tooFewPlaces(view) ?? catchUp;
 }
 
 /** Nobody is under way to make the missing copies: there are not enough members that take data. */

@@ -73,6 +73,11 @@ function addAlterCopy(cluster: Command, io: Io): void {
         const up = `${data.members.up} ${data.members.up === 1 ? 'node is' : 'nodes are'} up`;
         const question = `Stop all writes until there are more nodes? ${up}, writes would need ${copiesText(least)}.`;
         await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
+      } else {
+        const question = stopOfWrites(data, copies, least);
+        if (question !== '') {
+          await askFirst(io, command.optsWithGlobals<GlobalOptions>(), question);
+        }
       }
       const body = {
         copies,
@@ -89,6 +94,21 @@ function addAlterCopy(cluster: Command, io: Io): void {
         raw: (is) => `${is.copies}\t${is.minCopies}\n`,
       });
     });
+}
+
+/** Writes need copies at once that are only made by and by; '' where they go on. */
+function stopOfWrites(data: ClusterData, copies: number, least: number): string {
+  const { partitions, minCopies } = data;
+  if (data.volumes === 0 || least <= minCopies) return '';
+  const short = partitions.degraded + partitions.halted;
+  if (least <= data.copies && short === 0) return '';
+  const now =
+    least > data.copies
+      ? `There ${data.copies === 1 ? 'is' : 'are'} ${copiesText(data.copies)} now.`
+      : `${short} of ${partitions.total} partitions have fewer copies than asked for.`;
+  const gentle = `dog cluster alter-copy -c ${copies} --min-copies ${minCopies}, and `;
+  const way = `${copies === data.copies ? '' : gentle}this again when health is fine`;
+  return `Stop writes until ${copiesText(least)} of every block are made? ${now} Without a stop: ${way}.`;
 }
 
 function addRecover(cluster: Command, io: Io): void {

@@ -287,6 +287,35 @@ test('alter-copy: more copies than nodes is said, and asked for where writes wou
   t.regex(forced.err, /HALTED: halted: 4 of 7 copies live, writes need 5/);
 });
 
+test('alter-copy: writes that would wait for copies yet to be made are asked for, with the way without a stop', async (t) => {
+  const cell = clusterOf({ nodes: 4, copies: 1 });
+  const { dog } = await withCell(t, cell);
+  cell.apply(entryBodies.volumeCreate());
+  const asked = await dog('cluster', 'alter-copy', '-c', '3');
+  t.is(asked.code, 64);
+  t.regex(
+    asked.err,
+    /Stop writes until 2 copies of every block are made\? There is 1 copy now\. Without a stop: dog cluster alter-copy -c 3 --min-copies 1, and this again when health is fine\./,
+  );
+  const gentle = await dog('cluster', 'alter-copy', '-c', '3', '--min-copies', '1');
+  t.is(gentle.out, 'The default policy has 3 copies, writes need 1.\n');
+  const early = await dog('cluster', 'alter-copy', '-c', '3');
+  t.regex(early.err, /8 of 8 partitions have fewer copies [^.]*\. Without a stop: this again when/);
+  settle(cell);
+  t.is((await dog('cluster', 'alter-copy', '-c', '3')).code, 0);
+});
+
+test('health: writes that wait for copies under way need no further node', async (t) => {
+  const cell = clusterOf({ nodes: 4, copies: 1 });
+  const { dog } = await withCell(t, cell);
+  cell.apply(entryBodies.volumeCreate());
+  t.is((await dog('cluster', 'alter-copy', '-c', '3', '-f')).code, 0);
+  t.regex(
+    (await dog('cluster', 'health')).out,
+    /HALTED: [^\n]*\n {2}cure: wait for the catch-up \(dog node recovery tells how long\), or add nodes\n/,
+  );
+});
+
 test('health: where too few members take data, waiting is no cure', async (t) => {
   const cell = clusterOf({ nodes: 3, copies: 3 });
   const { dog } = await withCell(t, cell);

@@ -71,6 +71,10 @@ test.serial(
     await step(2);
     await hosts.join(first);
     await step(3);
+    const early = await first.dog('cluster', 'alter-copy', '-c', '3');
+    t.regex(early.stderr, /Stop writes until 2 copies of every block are made/);
+    await first.must('cluster', 'alter-copy', '-c', '3', '--min-copies', '1');
+    await step(3);
     await first.must('cluster', 'alter-copy', '-c', '3');
     await hosts.join(first);
     await step(3);
