@@ -3,6 +3,7 @@
 
 import type { Stream } from '@libp2p/interface';
 import { messageOf } from '../core/errors.ts';
+import type { PeerKey } from '../core/ids.ts';
 import type { Clock, Trace } from '../ports/ports.ts';
 import { MessageQueue } from './control-stream.ts';
 
@@ -13,6 +14,7 @@ const MAX_REDIAL_MS = 1000;
 export interface ControlLinkOptions {
   readonly clock: Clock;
   readonly trace: Trace;
+  readonly peer: PeerKey;
   /** Opens the stream; bounded in time by itself. */
   readonly open: () => Promise<Stream>;
   /** There is a stream. */
@@ -27,6 +29,8 @@ export class ControlLink {
   #isStopped = false;
   #redialAt = 0;
   #backoffMs = 0;
+  /** Why the present outage began, in the log; '' = not told. */
+  #told = '';
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
@@ -60,9 +64,7 @@ export class ControlLink {
   connect(): void {
     if (this.#isRunning || this.#isStopped || !this.#mayRun()) return;
     this.#isRunning = true;
-    this.#run().catch((error: unknown) => {
-      this.#options.trace.event('control.link.broken', { reason: messageOf(error) });
-    });
+    this.#run().catch((error: unknown) => this.#tell(messageOf(error)));
   }
 
   stop(): void {
@@ -75,23 +77,45 @@ export class ControlLink {
     return this.#isRunning || this.#options.clock.now() >= this.#redialAt;
   }
 
+  /** Once for each reason of an outage: a peer may be away for days. */
+  #tell(reason: string): void {
+    if (reason === this.#told) return;
+    this.#told = reason;
+    const { trace, peer } = this.#options;
+    trace.event('control.link.broken', { peer, reason });
+  }
+
   async #run(): Promise<void> {
     let stream: Stream | undefined;
+    let openedAt: number | undefined;
     try {
       stream = await this.#options.open();
       if (this.#isStopped) return;
-      this.#backoffMs = 0;
+      openedAt = this.#options.clock.now();
       this.#options.onOpened();
       await this.#queue.sendTo(stream);
+      this.#ended(openedAt, false);
     } catch (error) {
-      this.#backoffMs = Math.min(MAX_REDIAL_MS, Math.max(FIRST_REDIAL_MS, this.#backoffMs * 2));
-      this.#redialAt = this.#options.clock.now() + this.#backoffMs;
+      this.#ended(openedAt, true);
       throw error;
     } finally {
       this.#isRunning = false;
       this.#queue.clear();
       if (stream !== undefined) closeStream(stream);
     }
+  }
+
+  /** A peer that takes streams and closes them at once (it does not know us, say) waits like one that is away. */
+  #ended(openedAt: number | undefined, isBroken: boolean): void {
+    const now = this.#options.clock.now();
+    const hasLived = openedAt !== undefined && now - openedAt >= MAX_REDIAL_MS;
+    if (hasLived) {
+      this.#backoffMs = 0;
+      this.#told = '';
+      if (!isBroken) return;
+    }
+    this.#backoffMs = Math.min(MAX_REDIAL_MS, Math.max(FIRST_REDIAL_MS, this.#backoffMs * 2));
+    this.#redialAt = now + this.#backoffMs;
   }
 }
 

@@ -191,6 +191,7 @@ class Libp2pNetwork implements Network {
     const link = new ControlLink({
       clock: this.#options.clock,
       trace: this.#trace,
+      peer,
       open: () => this.#openStream(peer, CONTROL_PROTOCOL, AbortSignal.timeout(DIAL_TIMEOUT_MS)),
       onOpened: () => this.#keepMore(),
     });
