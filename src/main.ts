@@ -41,8 +41,9 @@ const STOP_LIMIT_MS = 15_000;
 
 async function main(): Promise<void> {
   const [first, ...rest] = process.argv.slice(2);
-  if (first === 'unsafe-recover') return unsafeRecover(rest, terminal());
-  if (first === 'log') return printLog(rest, { ...terminal(), exists: fs.existsSync });
+  const place = { ...terminal(), exists: fs.existsSync };
+  if (first === 'unsafe-recover') return unsafeRecover(rest, place);
+  if (first === 'log') return printLog(rest, place);
   const command = parseSheepFlags(process.argv.slice(2), os.hostname());
   if (command.kind === 'help') process.stdout.write(HELP);
   else if (command.kind === 'version') process.stdout.write(`sheep ${version()}\n`);

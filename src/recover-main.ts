@@ -24,8 +24,16 @@ export interface Terminal {
   readonly ask: ((question: string) => Promise<string>) | undefined;
 }
 
+/** The terminal, and what is on disk before anything is made there. */
+export interface RecoverPlace extends Terminal {
+  readonly exists: (file: string) => boolean;
+}
+
 /** @throws OperatingError that says why nothing was done */
-export async function unsafeRecover(args: readonly string[], terminal: Terminal): Promise<void> {
+export async function unsafeRecover(
+  args: readonly string[],
+  terminal: RecoverPlace,
+): Promise<void> {
   const { say } = terminal;
   const flags = args.filter((one) => one.startsWith('-'));
   const [directory, ...rest] = args.filter((one) => !one.startsWith('-'));
@@ -34,6 +42,12 @@ export async function unsafeRecover(args: readonly string[], terminal: Terminal)
   if (unknown !== undefined || directory === undefined || rest.length > 0) {
     throw new OperatingError('usage', 'name one data directory', {
       remedy: 'sheep unsafe-recover --help tells the rest',
+    });
+  }
+  // The lock would make it.
+  if (!terminal.exists(directory)) {
+    throw new OperatingError('missing', `there is no directory ${directory}`, {
+      remedy: 'name the data directory of a member that is left',
     });
   }
   const unlock = lockDataDirectory(directory);
