@@ -23,6 +23,9 @@ export function addNodeLifeCommands(node: Command, io: Io): void {
   addKill(node, io);
 }
 
+const SEE_KILL = 'see "dog node kill --help"';
+const SEE_MAINTENANCE = 'see "dog node maintenance --help"';
+
 function addKill(node: Command, io: Io): void {
   node
     .command('kill [node]')
@@ -33,7 +36,11 @@ function addKill(node: Command, io: Io): void {
       const session = sessionOf(command, io);
       const isLocal = command.optsWithGlobals<{ local?: boolean }>().local === true;
       if (isLocal === (named !== undefined)) {
-        throw new CommandError('usage', 'name a node, or say -l for the one that answers');
+        throw new CommandError(
+          'usage',
+          'name a node, or say -l for the one that answers',
+          SEE_KILL,
+        );
       }
       const name = named ?? (await session.ask<StatusData>('/v1/status')).data.name;
       await decide(session, name, 'kill', ({ name: is }) => `${is} was asked to end.\n`);
@@ -127,7 +134,7 @@ function addMaintenance(node: Command, io: Io): void {
     )
     .action(async (name: string, state: string, _options, command: Command) => {
       if (state !== 'on' && state !== 'off') {
-        throw new CommandError('usage', `"${state}" is neither on nor off`, 'see "dog --help"');
+        throw new CommandError('usage', `"${state}" is neither on nor off`, SEE_MAINTENANCE);
       }
       const session = sessionOf(command, io);
       const time = command.optsWithGlobals<{ for: string }>().for;
@@ -145,12 +152,14 @@ function maintenanceText(node: Decided): string {
 function addWeight(node: Command, io: Io): void {
   node
     .command('weight <node> <n>')
-    .description('share of the data relative to the other members; 0 = gateway only')
+    .description(`share of the data, 0 to ${MAX_WEIGHT}: relative to the others; 0 = gateway only`)
     .addHelpText('after', helpTail('dog node weight n3 2', 'dog node weight n3 0'))
     .action(async (name: string, text: string, _options, command: Command) => {
       const weight = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
       if (!(weight <= MAX_WEIGHT)) {
-        throw new CommandError('usage', `a weight is a whole number from 0 to ${MAX_WEIGHT}`);
+        const remedy = '1 is what a member has unless told otherwise, 2 twice the data, 0 none';
+        const range = `a weight is a whole number from 0 to ${MAX_WEIGHT}, not "${text}"`;
+        throw new CommandError('usage', range, remedy);
       }
       const session = sessionOf(command, io);
       if (weight === 0) {

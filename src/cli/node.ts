@@ -47,7 +47,9 @@ export function addNodeCommands(program: Command, io: Io): void {
       const answer = await session.ask<StatusData>('/v1/status');
       const hears = answer.data.name !== '' && answer.data.appliedIndex > 0;
       const nodes = hears ? (await session.ask<readonly NodeSpaceData[]>('/v1/space')).data : [];
-      const data = { ...answer.data, nodes, total: totalOf(nodes) };
+      const members = hears ? (await session.ask<readonly NodeData[]>('/v1/nodes')).data : [];
+      const empty = members.filter(({ weight }) => weight === 0).map(({ name }) => name);
+      const data = { ...answer.data, nodes, total: totalOf(nodes, empty) };
       show(session, { ...answer, data }, 'node.info', { human: infoText, raw: infoRaw });
     });
   node
@@ -105,14 +107,18 @@ const SPACE_COLUMNS: readonly Column<Omit<NodeSpaceData, 'appliedIndex'>>[] = [
   { title: 'objects', cell: ({ objects }) => String(objects), align: 'right' },
 ];
 
-/** Nodes may share a file system: its sizes are summed all the same, for here nobody knows. */
-function totalOf(nodes: readonly NodeSpaceData[]): InfoData['total'] {
+/**
+ * Nodes may share a file system: its sizes are summed all the same, for here nobody knows. The disk of who holds no data, a
+ * witness or a gateway, is no room.
+ */
+function totalOf(nodes: readonly NodeSpaceData[], empty: readonly string[]): InfoData['total'] {
   const total = { totalBytes: 0, usedBytes: 0, freeBytes: 0, objects: 0 };
-  for (const { totalBytes, usedBytes, freeBytes, objects } of nodes) {
-    total.totalBytes += totalBytes;
+  for (const { name, totalBytes, usedBytes, freeBytes, objects } of nodes) {
     total.usedBytes += usedBytes;
-    total.freeBytes += freeBytes;
     total.objects += objects;
+    if (empty.includes(name)) continue;
+    total.totalBytes += totalBytes;
+    total.freeBytes += freeBytes;
   }
   return total;
 }

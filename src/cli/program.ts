@@ -1,7 +1,7 @@
 // The tree of `dog`'s commands and the one place where errors end: a sentence on stderr and an exit code.
 
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import { addClusterCommands } from './cluster.ts';
 import { formatOf, type GlobalOptions, helpTail, type Io } from './context.ts';
 import { addDevCommands } from './dev.ts';
@@ -71,8 +71,15 @@ function settle(command: Command, io: Io): void {
   command
     .exitOverride()
     .showSuggestionAfterError(true)
-    .configureHelp({ showGlobalOptions: true, helpWidth: 100 })
+    .configureHelp({ showGlobalOptions: true, helpWidth: 100, visibleGlobalOptions })
     .configureOutput({ writeOut: io.out, writeErr: () => undefined, outputError: () => undefined });
+}
+
+/** Those of `dog` itself: what stands above a command on the way is no option of it. */
+function visibleGlobalOptions(command: Command): Option[] {
+  let top = command;
+  while (top.parent !== null) top = top.parent;
+  return top === command ? [] : [...top.options];
 }
 
 function descendants(command: Command): readonly Command[] {
@@ -87,23 +94,36 @@ function reportFailure(error: unknown, program: Command, args: readonly string[]
     return EXIT.usage;
   }
   const json = args.includes('--json');
-  const final = error instanceof CommanderError ? usageError(error) : error;
+  const final = error instanceof CommanderError ? usageError(error, meant(program, args)) : error;
   io.err(failureText(final, { json }));
   return exitCodeOf(final);
 }
 
-function usageError(error: CommanderError): CommandError {
+function usageError(error: CommanderError, command: Command): CommandError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const suggestion = rest
     .join(' ')
     .trim()
     .replace(/^\(|\)$/g, '');
-  return new CommandError('usage', first, suggestion === '' ? 'see "dog --help"' : suggestion);
+  const help = `see "${pathOf(command)} --help"`;
+  return new CommandError('usage', first, suggestion === '' ? help : suggestion);
 }
 
 function helpOf(program: Command, args: readonly string[]): string {
-  const noun = program.commands.find((command) => args.includes(command.name()));
-  return (noun ?? program).helpInformation();
+  return meant(program, args).helpInformation();
+}
+
+/** The command that the words lead to, as far as they are known. */
+function meant(program: Command, args: readonly string[]): Command {
+  let found = program;
+  for (const word of args) {
+    found = found.commands.find((command) => command.name() === word) ?? found;
+  }
+  return found;
+}
+
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }
 
 function version(): string {

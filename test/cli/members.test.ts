@@ -236,7 +236,9 @@ test('weight: a share of the ring, 0 for a gateway', async (t) => {
   const { dog } = await withCell(t, four());
   t.is((await dog('node', 'weight', 'n4', '2')).out, 'n4 has weight 2.\n');
   t.is((await dog('node', 'weight', 'n4', '0')).code, 0);
-  t.is((await dog('node', 'weight', 'n4', '65')).code, 64);
+  const much = await dog('node', 'weight', 'n4', '65');
+  t.is(much.code, 64);
+  t.regex(much.err, /from 0 to 64, not "65"\n {2}cure: /);
   t.is((await dog('node', 'weight', 'n4', '-1')).code, 64);
 });
 
@@ -421,6 +423,10 @@ test('node info: size, used, available and objects of each node, and of all', as
   const { data } = JSON.parse((await dog('node', 'info', '--json')).out);
   t.like(data, { name: 'n1', total: { totalBytes: 8192, objects: 6 } });
   t.is(data.nodes.length, 2);
+  t.is((await dog('node', 'weight', 'n2', '0', '-f')).code, 0);
+  const gateway = (await dog('node', 'info')).out;
+  t.regex(gateway, /\nn2 +4 KiB +2 KiB +1 KiB +3\n/);
+  t.regex(gateway, /\ntotal +4 KiB +4 KiB +1 KiB +6\n/, 'the disk of a gateway is no room');
 });
 
 test('--json: every decision is a document of the member as it is then', async (t) => {

@@ -1,6 +1,8 @@
 // `dog` against a behaving fake node, through a real unix socket: what it prints and how it ends.
 
 import test, { type ExecutionContext } from 'ava';
+import type { Command } from 'commander';
+import { buildProgram } from '../../src/cli/program.ts';
 import type { NodeCondition } from '../../src/core/condition.ts';
 import type { GenerationId, Incarnation, NodeId } from '../../src/core/ids.ts';
 import { FAKE_TOKEN, FakeNode } from '../api/fake-node.ts';
@@ -200,7 +202,12 @@ const WRONG: readonly (readonly [args: readonly string[], text: RegExp])[] = [
   [['vdi', 'create', 'a', 'big'], /"big" is no size/],
   [['vdi', 'create', 'a b', '1G'], /white space/],
   [['vdi', 'create', 'a', '1G', '-c', '0'], /copies is a whole number/],
-  [['vdi', 'show'], /missing required argument/],
+  [['vdi', 'show'], /missing required argument 'name'\n {2}cure: see "dog vdi show --help"/],
+  [
+    ['node', 'drain', 'n1', 'n2'],
+    /too many arguments[^\n]*\n {2}cure: see "dog node drain --help"/,
+  ],
+  [['node', 'kill'], /say -l for the one that answers\n {2}cure: see "dog node kill --help"/],
   [['dev', 'kill', 'x'], /a node is a number/],
   [['dev', 'up', '--volume', 'demo', '--dir', '/tmp/never'], /NAME:SIZE/],
   [['dev', 'up', '--volume', 'a:1G', '--volume', 'b:1G', '--dir', '/tmp/never'], /one volume/],
@@ -232,28 +239,18 @@ test('nobody there: exit 2, with the address and what to do', async (t) => {
   t.is((await dog(['--dir', '/nowhere', 'node', 'list'])).code, 2);
 });
 
+/** Every command that does something, as its words. */
+function leavesOf(command: Command): readonly (readonly string[])[] {
+  return command.commands.flatMap((child) => {
+    const below = leavesOf(child);
+    return (below.length === 0 ? [[]] : below).map((words) => [child.name(), ...words]);
+  });
+}
+
 test('every command has help with two examples and the exit codes', async (t) => {
-  const verbs = [
-    'cluster format',
-    'cluster invite',
-    'cluster info',
-    'cluster health',
-    'node list',
-    'node info',
-    'node counters',
-    'node scrub start',
-    'node scrub pause',
-  ];
-  verbs.push(
-    'vdi create',
-    'vdi list',
-    'vdi show',
-    'vdi delete',
-    'dev up',
-    'dev down',
-    'dev status',
-  );
-  verbs.push('dev kill', 'dev start', 'dev logs', 'version');
+  const io = { out: () => {}, err: () => {}, env: {}, setExitCode: () => {} };
+  const verbs = leavesOf(buildProgram(io)).map((words) => words.join(' '));
+  t.true(verbs.includes('node forget') && verbs.includes('cluster recover force'), verbs.join());
   for (const verb of verbs) {
     const { code, out } = await dog([...verb.split(' '), '--help']);
     t.is(code, 0, verb);
@@ -264,6 +261,13 @@ test('every command has help with two examples and the exit codes', async (t) =>
 test('a noun alone, or nothing, is help on stderr and wrong usage', async (t) => {
   t.like(await dog([]), { code: 64, out: '' });
   t.regex((await dog(['vdi'])).err, /Usage: dog vdi/);
+  t.regex((await dog(['cluster', 'recover'])).err, /Usage: dog cluster recover/);
+});
+
+test('help: the options of a command are no global ones of those below it', async (t) => {
+  const { out } = await dog(['cluster', 'invite', 'list', '--help']);
+  t.regex(out, /Global Options:[\s\S]*--expect-epoch/);
+  t.notRegex(out, /--ttl|--single-use/);
 });
 
 test('version', async (t) => {
