@@ -37,6 +37,7 @@ import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { lostForGood } from './scenarios/lost-for-good.ts';
 import { lostSync } from './scenarios/lost-sync.ts';
+import { mayHalt } from './scenarios/may-halt.ts';
 import { oldImage } from './scenarios/old-image.ts';
 import { olderHistory } from './scenarios/older-history.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
@@ -122,6 +123,7 @@ export const SCENARIOS: readonly Scenario[] = [
   randomFaults,
   swarm,
   swarmRare,
+  mayHalt,
   drainUnderLoad,
   outAndBack,
   outagesOverlap,

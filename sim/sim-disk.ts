@@ -216,7 +216,10 @@ export class SimDisk {
     collect(this.#root, files, folders);
     for (const { sets } of this.#pending)
       for (const { inode } of sets) if (inode) collect(inode, files, folders);
-    for (const [index, change] of this.#pending.entries()) if (index < kept) applyChange(change);
+    for (const [index, change] of this.#pending.entries()) {
+      if (index < kept) applyChange(change);
+      else if (change.sets.length > 1) this.#inject('rename-lost');
+    }
     this.#pending = [];
     for (const folder of folders) folder.losePower();
     for (const file of files) file.losePower(this.#random, keep);

@@ -66,6 +66,13 @@ export class Cable {
     this.#hostOfAddress.set(host.address, host);
   }
 
+  /** From now on this host has another key: the old one was lost with its disk. */
+  giveNewKey(host: Host): void {
+    this.#hostOfPeer.delete(host.peer);
+    host.peer = `${host.peer}-anew` as PeerKey;
+    this.#hostOfPeer.set(host.peer, host);
+  }
+
   get hosts(): readonly Host[] {
     return [...this.#hosts.values()];
   }

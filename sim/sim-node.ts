@@ -58,6 +58,8 @@ export class SimNode {
   /** True while the stage expects this node to end by itself, for example after a failed sync. */
   mayFail = false;
   lives = 0;
+  /** What ended the last life that ended by itself. */
+  lastFall: unknown;
   readonly #world: World;
   readonly #cable: Cable;
   readonly #random: SimRandom;
@@ -151,6 +153,13 @@ export class SimNode {
     this.disk.losePower();
   }
 
+  /** The disk is gone, with the key: what starts here next, on an empty one, is nobody that the cluster knows. */
+  loseDisk(): void {
+    if (this.isRunning) this.losePower();
+    this.disk.wipe();
+    this.#cable.giveNewKey(this.host);
+  }
+
   #end(how: string, says: boolean): void {
     const life = this.#life;
     this.#life = undefined;
@@ -163,6 +172,7 @@ export class SimNode {
   /** The process ended itself, or broke an invariant. Only the stage's own faults excuse that. */
   #fell(process: SimProcess, error: unknown): void {
     if (!process.isAlive) return;
+    this.lastFall = error;
     this.#world.note(this.name, 'fell', error instanceof Error ? error.message : String(error));
     if (!this.mayFail) this.#world.fail(`${this.name} fell: ${String(error)}`, error);
     this.#end('fell', true);

@@ -15,6 +15,7 @@ const RUNS_PER_DAY = 1500;
 const RUNS_PER_HOUR = 40;
 const RUNS_PER_OTHER = 5;
 const RUNS_PER_RARE = 4;
+const RUNS_PER_HALT = 10;
 
 export interface SoakFailure {
   readonly story: string;
@@ -86,6 +87,7 @@ function nextStory({ begun }: SoakRecord, leftMs: number): string {
   if (leftMs >= DAY_NEEDS_MS && isDue('a-day', RUNS_PER_DAY)) return 'a-day';
   if (isDue('an-hour', RUNS_PER_HOUR)) return 'an-hour';
   if (isDue('random-faults', RUNS_PER_OTHER)) return 'random-faults';
+  if (isDue('may-halt', RUNS_PER_HALT)) return 'may-halt';
   return isDue('swarm-rare', RUNS_PER_RARE) ? 'swarm-rare' : 'swarm';
 }
 

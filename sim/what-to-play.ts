@@ -16,8 +16,9 @@ export interface Everything {
 
 /** Drawn clusters, and how many of ten are of each kind. Whole numbers that add up to 10. */
 const DRAWN: readonly (readonly [story: string, ofTen: number])[] = [
-  ['swarm', 7],
+  ['swarm', 6],
   ['swarm-rare', 3],
+  ['may-halt', 1],
 ];
 
 /** The kind of cluster that this seed draws: the same one, whenever it is asked. */

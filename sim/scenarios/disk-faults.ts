@@ -96,25 +96,37 @@ export function fill(node: SimNode, leaveBytes: number): () => void {
 }
 
 export const FAILURES = ['sync', 'write', 'read-only'] as const;
+/** What swarms of old seeds do not draw. */
+export const MORE_FAILURES = [...FAILURES, 'read', 'moved'] as const;
+type Failure = (typeof MORE_FAILURES)[number];
 
 /** Breaks the disk now; returns its repair. */
-export function breakDisk(node: SimNode, fault: (typeof FAILURES)[number]): () => void {
+export function breakDisk(node: SimNode, fault: Failure): () => void {
   if (fault === 'sync') node.disk.failSyncs = Number.MAX_SAFE_INTEGER;
   else if (fault === 'write') node.disk.failsWrites = true;
+  else if (fault === 'read') node.disk.failsReads = true;
+  else if (fault === 'moved') node.disk.isMovedAway = true;
   else node.disk.isReadOnly = true;
   return () => {
     node.disk.failSyncs = 0;
     node.disk.failsWrites = false;
+    node.disk.failsReads = false;
+    node.disk.isMovedAway = false;
     node.disk.isReadOnly = false;
   };
 }
 
 /** One fault of one disk by a draw. The cure of damage needs all nodes up. */
-export function drawDiskFault(stage: Stage, victim: SimNode, kind: DiskFault): FaultStep {
+export function drawDiskFault(
+  stage: Stage,
+  victim: SimNode,
+  kind: DiskFault,
+  failures: readonly Failure[] = FAILURES,
+): FaultStep {
   const { random } = stage;
   const node = victim.name;
   if (kind === 'full') return { fault: kind, node, leaveBytes: random.between(4, 9) * MIB };
-  if (kind === 'failing') return { fault: kind, node, how: random.pick(FAILURES) };
+  if (kind === 'failing') return { fault: kind, node, how: random.pick(failures) };
   const isBarred = unhealed.has(stage);
   if (kind === 'rot') {
     return { fault: kind, node, harms: isBarred ? [] : drawHarms(random, victim) };
@@ -192,11 +204,7 @@ function hasSkipped({ running }: Stage): boolean {
 }
 
 /** The node ends by itself when it touches its disk: its last words, not ours. */
-export async function failing(
-  stage: Stage,
-  victim: SimNode,
-  how: (typeof FAILURES)[number],
-): Promise<Cure> {
+export async function failing(stage: Stage, victim: SimNode, how: Failure): Promise<Cure> {
   victim.mayFail = true;
   const repair = breakDisk(victim, how);
   if (!(await stage.world.runUntil(() => !victim.isRunning, ENDS_MS))) victim.kill();

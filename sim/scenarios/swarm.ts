@@ -9,7 +9,14 @@ import type { Players } from '../schedule/players.ts';
 import type { CureStep, FaultStep } from '../schedule/step.ts';
 import type { SimRandom } from '../sim-random.ts';
 import type { Stage } from '../stage.ts';
-import { DISK_FAULTS, damages, drawDiskFault, isDiskFault } from './disk-faults.ts';
+import {
+  DISK_FAULTS,
+  damages,
+  drawDiskFault,
+  FAILURES,
+  isDiskFault,
+  MORE_FAILURES,
+} from './disk-faults.ts';
 
 const MAX_NODES = 9;
 const ROUNDS = 5;
@@ -48,10 +55,11 @@ async function drawWorld({ random }: Stage, players: Players): Promise<readonly 
   return kinds.length > 0 ? kinds : ['kill'];
 }
 
-function drawFault(stage: Stage, kind: Fault): FaultStep {
+function drawFault(stage: Stage, kind: Fault, isRare: boolean): FaultStep {
   const victim = stage.anyRunning();
   const { name: node } = victim;
-  if (isDiskFault(kind)) return drawDiskFault(stage, victim, kind);
+  const failures = isRare ? MORE_FAILURES : FAILURES;
+  if (isDiskFault(kind)) return drawDiskFault(stage, victim, kind, failures);
   if (kind === 'pause') return { fault: kind, node, ms: stage.random.unit() * MAX_PAUSE_MS };
   if (kind === 'loss') return { fault: kind, node, rate: 0.5 };
   if (kind !== 'link') return { fault: kind, node };
@@ -70,9 +78,10 @@ async function oneRound(
     readonly kinds: readonly Fault[];
     readonly random: SimRandom;
     readonly mayDamage: boolean;
+    readonly isRare: boolean;
   },
 ): Promise<CureStep | undefined> {
-  const { kinds, random, mayDamage } = how;
+  const { kinds, random, mayDamage, isRare } = how;
   const most = Math.max(1, Math.floor(stage.nodes.length / 2));
   const count = random.between(1, most);
   const cures: CureStep[] = [];
@@ -80,7 +89,7 @@ async function oneRound(
   for (let i = 0; i < count && stage.running.length > 0; i += 1) {
     const kind = random.pick(kinds);
     const isBarred = damages(kind) && (!mayDamage || heal !== undefined);
-    const step = drawFault(stage, isBarred ? 'kill' : kind);
+    const step = drawFault(stage, isBarred ? 'kill' : kind, isRare);
     await players.do(step);
     const cure = { cure: step.fault, node: step.node };
     if (damages(kind) && !isBarred) heal = cure;
@@ -127,7 +136,7 @@ function swarmOf(name: string, isRare: boolean): Scenario {
     if (isRare) await drawRare(stage, players);
     for (let round = 0; round < ROUNDS; round += 1) {
       await players.do({ act: 'run', seconds: random.exponential(2) });
-      const how = { kinds, random: random.fork('round'), mayDamage: copies > 1 };
+      const how = { kinds, random: random.fork('round'), mayDamage: copies > 1, isRare };
       const heal = await oneRound(stage, players, how);
       if (random.chance(0.5)) await players.do({ act: 'converge', seconds: 180 });
       if (!players.guest.gatewayIsAlive) {
@@ -147,5 +156,8 @@ function swarmOf(name: string, isRare: boolean): Scenario {
 
 export const swarm = swarmOf('swarm', false);
 
-/** The same, and product code takes branches on purpose that hardly any run comes to: RARE_POINTS. */
+/**
+ * The same, and product code takes branches on purpose that hardly any run comes to: RARE_POINTS. A failing disk may fail
+ * at reads only, or be out of reach.
+ */
 export const swarmRare = swarmOf('swarm-rare', true);

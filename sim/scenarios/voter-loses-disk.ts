@@ -21,7 +21,9 @@ export const voterLosesDisk = scenario(
       seconds: 30,
     });
     await stage.operate(gateway, 'forget', (admin) => admin.forget(old));
-    const fresh = stage.addNode();
+    victim.loseDisk();
+    stage.viewChecker.forget(victim.name);
+    const fresh = victim;
     await stage.join(fresh);
     const votersNow = () => stage.running[0]?.running().handle.view()?.voters ?? [];
     const isReplaced = (): boolean =>

@@ -18,6 +18,7 @@ import {
 import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
+import { lastReads, mayHalt, ruin, tryOn } from './beyond.ts';
 import type { FaultStep, GuestWork, OtherStep, Step, TimedStep } from './step.ts';
 
 /** A cluster with a fault that stays comes to rest within this, and then does not move for REST_S. */
@@ -95,6 +96,9 @@ export class Players {
       case 'loss':
         cable.paths.setLoss(victim.name, step.rate);
         return async () => cable.paths.setLoss(victim.name, 0);
+      case 'wiped':
+      case 'ruined':
+        return ruin(this.#stage, victim, step);
       case 'slow':
         victim.disk.slowness = step.factor;
         return async () => {
@@ -182,7 +186,10 @@ export class Players {
     } else if (step.act === 'stays-cut') {
       stage.cable.paths.cut(step.from, step.to);
       stage.world.note('stage', 'stays cut', `${step.from} ${step.to}`);
-    } else if (step.act === 'rest') await rests(stage, step.absent);
+    } else if (step.act === 'may-halt') await mayHalt(stage);
+    else if (step.act === 'try-on') this.#guest = await tryOn(stage, this.guest, this.#work);
+    else if (step.act === 'last-reads') await lastReads(stage, this.guest);
+    else if (step.act === 'rest') await rests(stage, step.absent);
     else if (step.act === 'verdict') await this.#verdict(step.node);
     else throw new RunFailure(`no such step: ${step.act}`);
   }

@@ -27,7 +27,11 @@ export type FaultStep = { readonly node: string } & (
   | { readonly fault: 'rot'; readonly harms: readonly Harm[] }
   | { readonly fault: 'astray'; readonly accesses: readonly ('read' | 'write')[] }
   | { readonly fault: 'full'; readonly leaveBytes: number }
-  | { readonly fault: 'failing'; readonly how: 'sync' | 'write' | 'read-only' }
+  | { readonly fault: 'failing'; readonly how: 'sync' | 'write' | 'read-only' | 'read' | 'moved' }
+  /** Its disk is gone, and its key; an empty one is in its place. */
+  | { readonly fault: 'wiped' }
+  /** Without power; meanwhile a bit of a file turns. */
+  | { readonly fault: 'ruined'; readonly path: string; readonly position: number }
 );
 
 export type FaultKind = FaultStep['fault'];
@@ -76,6 +80,12 @@ export type OtherStep =
   | { readonly act: 'move'; readonly node: string; readonly seconds: number }
   | { readonly act: 'fair' }
   | { readonly act: 'heal' }
+  /** From here on nodes may end by themselves, for a reason that they name; nothing need be served. */
+  | { readonly act: 'may-halt' }
+  /** The guest tries the nodes that are up, one after the other, until one takes it. */
+  | { readonly act: 'try-on' }
+  /** Whatever can be read is read. */
+  | { readonly act: 'last-reads' }
   | { readonly act: 'stays-cut'; readonly from: string; readonly to: string }
   /** One leader, an epoch that stays; at most so many that live are not up. */
   | { readonly act: 'rest'; readonly absent: number }
