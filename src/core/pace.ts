@@ -63,13 +63,16 @@ export class Pace {
     return Math.min(auto, manual ?? Number.POSITIVE_INFINITY);
   }
 
-  /** Takes these bytes; returns how long to wait before they are copied. */
-  spend(bytes: number, now: number, manual: number | undefined): number {
-    this.#used += bytes;
-    const rate = this.rate(now, manual);
+  /**
+   * Takes these bytes; returns how long to wait before they are copied.
+   * @param isAwaited guests can not go on without them: only an operator's rate holds them back
+   */
+  spend(bytes: number, now: number, manual: number | undefined, isAwaited = false): number {
+    if (!isAwaited) this.#used += bytes;
+    const rate = isAwaited ? (manual ?? Number.POSITIVE_INFINITY) : this.rate(now, manual);
     this.#lastRate = rate;
     if (rate === Number.POSITIVE_INFINITY) {
-      this.#freeMs = now;
+      if (!isAwaited) this.#freeMs = now;
       return 0;
     }
     const from = Math.max(this.#freeMs, now - BURST_MS);

@@ -3,6 +3,7 @@
 // nothing of objects.
 
 import { Pace } from '../core/pace.ts';
+import { URGENCY } from '../core/recovery-order.ts';
 import { manualRate, streamLimits } from '../core/recovery-settings.ts';
 import { GuestStrain } from '../core/strain.ts';
 import { KIB, MAX_PAYLOAD_BYTES } from '../core/units.ts';
@@ -18,6 +19,8 @@ export const PIECE_BESIDE_GUESTS = 128 * KIB;
 /** 0: a guest, or the settling of its volume, waits for it: at once. Others wait for a stream, smaller ones first. */
 export type Rank = number;
 export const AT_ONCE: Rank = 0;
+/** Of partitions with fewer than minCopies. Their guests wait: what guests feel does not slow these down. */
+export const UNHALTS: Rank = URGENCY.below + 1;
 /** Pieces of one object on their way: while one is written the next one travels. */
 export const PIECES_IN_FLIGHT = 2;
 
@@ -105,8 +108,9 @@ export class CopyStreams {
   /** Runs `then` when these bytes are within the rate. */
   whenPaced(rank: Rank, bytes: number, then: () => void): void {
     const { clock, views } = this.#parts;
+    const manual = manualRate(views.current());
     const waitMs =
-      rank === AT_ONCE ? 0 : this.#pace.spend(bytes, clock.now(), manualRate(views.current()));
+      rank === AT_ONCE ? 0 : this.#pace.spend(bytes, clock.now(), manual, rank === UNHALTS);
     if (waitMs === 0) then();
     else clock.setTimer(waitMs, then);
   }

@@ -19,6 +19,19 @@ test('pace: without guests there is no limit; an operator sets one', (t) => {
   t.is(pace.rate(5, 10 * MIB), 10 * MIB);
 });
 
+test('pace: what guests can not go on without is held back by an operator only', (t) => {
+  const pace = new Pace();
+  for (let now = 0; now < 20 * ADAPT_MS; now += ADAPT_MS) pace.hear(STRAINED + 1, now);
+  const now = 20 * ADAPT_MS;
+  t.is(pace.rate(now, undefined), FLOOR_RATE);
+  t.is(pace.spend(100 * MIB, now, undefined, true), 0);
+  t.is(pace.spend(MIB, now, undefined), 0, 'nor is it charged to others');
+  t.true(pace.spend(MIB, now, undefined) > 100);
+  t.is(pace.spend(MIB, now, undefined, true), 0, 'nor do others hold it back');
+  t.true(pace.spend(MIB, now, undefined) > 400, 'and they still wait');
+  t.true(pace.spend(10 * MIB, now, MIB, true) > 0);
+});
+
 test('pace: beside suffering guests the rate sinks to the floor, beside calm ones it rises again, unused it does not', (t) => {
   const pace = new Pace();
   let now = 0;

@@ -10,6 +10,7 @@ import {
   CopyStreams,
   MAX_STREAM_QUEUE,
   PIECE_BESIDE_GUESTS,
+  UNHALTS,
 } from '../../src/datapath/copy-streams.ts';
 import { ViewCell } from '../../src/datapath/view-cell.ts';
 import { clusterOf, entryBodies as make } from '../fixtures.ts';
@@ -86,6 +87,9 @@ test('streams: beside a guest copies are paced and travel in small pieces; what 
   const paced = copied - 64 * MIB;
   t.true(paced > 4 * MIB && paced < 16 * MIB, `${paced / MIB} MiB in half a second`);
   t.is(streams.strainServed, CALM, 'it tells those who copy from here');
+  const before = copied;
+  copy(UNHALTS, 64 * MIB);
+  t.is(copied - before, 64 * MIB, 'nor is what would let guests go on');
 });
 
 test('streams: a manual rate holds without guests; holes are given back', (t) => {
