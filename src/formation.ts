@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import type { Agreement } from './agreement/agreement.ts';
 import { isGivenUp } from './core/cluster-settings.ts';
-import { hasCode, messageOf, OperatingError } from './core/errors.ts';
+import { type ErrorCode, hasCode, messageOf, OperatingError } from './core/errors.ts';
 import type { ClusterId, Incarnation, MapIndex, NodeId, PeerKey } from './core/ids.ts';
 import {
   INVITE_PREFIX,
@@ -168,13 +168,21 @@ export async function knockWith(network: Network, token: string, place: Place): 
     });
     if (reply?.type === 'joined') return reply;
     if (reply?.type === 'refused') {
-      if (reply.code !== 'no-quorum') throw new OperatingError(reply.code, reply.text);
+      if (reply.code !== 'no-quorum') throw refusalOf(reply, address);
       failures.push(`${address}: ${reply.text}`);
     }
   }
   throw new OperatingError('unreachable', `no member let this node in: ${failures.join('; ')}`, {
     advice: 'retry',
     remedy: 'check that a member of the token is up and in reach, or make a new token',
+  });
+}
+
+/** In the words of the member; they name another cluster "this". */
+function refusalOf({ code, text }: { code: ErrorCode; text: string }, address: string): Error {
+  if (code !== 'wrong-cluster') return new OperatingError(code, text);
+  return new OperatingError(code, `the member at ${address} refused: ${text}`, {
+    remedy: 'use a token that dog cluster invite printed on a member of the cluster to join',
   });
 }
 

@@ -175,6 +175,10 @@ test('formation: a wrong secret, an unknown invite, another cluster: no place, a
     t.true(hasCode(await t.throwsAsync(knockWith(network(), forged, place)), code), code);
   }
   t.is(proposed.length, before);
+  const elsewhere = encodeToken({ ...token, clusterId: '0'.repeat(32) as typeof CLUSTER_ID });
+  const error = await t.throwsAsync(knockWith(network(), elsewhere, place));
+  t.regex(error?.message ?? '', /^the member at \S+ refused: this is cluster \S+, not 0{32}$/);
+  t.regex((error as OperatingError).remedy, /dog cluster invite/, 'the joiner is told what to do');
 });
 
 test('formation: versions that do not overlap are refused, and both sides are told why', async (t) => {
