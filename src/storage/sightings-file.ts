@@ -79,8 +79,9 @@ export class SightingsFile {
       done(error === undefined ? undefined : asOperatingError(error));
     };
     try {
-      const isNew = this.#disk.open(SIGHTINGS_PATH, { create: false }) === undefined;
-      const file = this.#disk.open(SIGHTINGS_PATH, { create: true });
+      const existing = this.#disk.open(SIGHTINGS_PATH, { create: false });
+      const isNew = existing === undefined;
+      const file = existing ?? this.#disk.open(SIGHTINGS_PATH, { create: true });
       invariant(file !== undefined, 'create gives a file');
       file.writeSync(
         encode({ sequence: this.#sequence, seen: seen.slice(0, MAX_SIGHTINGS) }),

@@ -45,6 +45,28 @@ test('sightings file: the newest is there after a power loss, with as many membe
   t.deepEqual(fileOf(world).load(), seen(1000), 'a later process goes on');
 });
 
+test('sightings file: each save closes what it opened', async (t) => {
+  const world = new CrashWorld(3);
+  const disk = world.disk();
+  let open = 0;
+  const open0 = disk.open.bind(disk);
+  disk.open = (path, options) => {
+    const file = open0(path, options);
+    if (file === undefined) return undefined;
+    open += 1;
+    const close0 = file.close.bind(file);
+    file.close = () => {
+      open -= 1;
+      close0();
+    };
+    return file;
+  };
+  const file = new SightingsFile(disk, world.trace());
+  file.load();
+  for (const journalSeq of [1, 2, 3]) await save(world, file, seen(journalSeq));
+  t.is(open, 0);
+});
+
 test('sightings file: a save that was cut short leaves the one before', async (t) => {
   const world = new CrashWorld(2);
   const file = fileOf(world);
