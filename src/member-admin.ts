@@ -154,7 +154,10 @@ function notKilled({ node, state }: Member, cause: unknown): unknown {
 function done(result: ApplyResult, name: string): void {
   const { code, detail } = result;
   if (code === 'ok' || code === 'duplicate') return;
-  if (code === 'exists') throw new OperatingError('exists', detail);
+  if (code === 'exists') {
+    const remedy = 'dog node list shows how far it is, and how each member stands';
+    throw new OperatingError('exists', detail, { remedy });
+  }
   if (code === 'missing') throw new OperatingError('missing', detail);
   if (code === 'stale') {
     throw new OperatingError('busy', `${name} changed meanwhile: ${detail}`, {

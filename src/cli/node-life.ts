@@ -108,6 +108,8 @@ function addForget(node: Command, io: Io): void {
       const session = sessionOf(command, io);
       const { data } = await session.ask<readonly NodeData[]>('/v1/nodes');
       const known = data.find((one) => one.name === name || String(one.node) === name);
+      // No member: refused with the reason, before anybody is asked.
+      if (known === undefined) await session.ask(`${routeOf(name)}/plan/drain`);
       const isDrained = known === undefined || known.standing === 'gone';
       const loss = isDrained
         ? ''

@@ -66,7 +66,9 @@ test('drain: says what it costs, needs no question where nothing is lost, and is
     (await dog('node', 'list')).out,
     /n3 .*leaving, waits for the successors of \d+ partitions/,
   );
-  t.is((await dog('node', 'drain', 'n3')).code, 3, 'it leaves already');
+  const again = await dog('node', 'drain', 'n3');
+  t.is(again.code, 3, 'it leaves already');
+  t.regex(again.err, /n3 is leaving already\n {2}cure: dog node list shows how far it is/);
   t.regex((await dog('cluster', 'info')).out, /Wait: n3 leaves/);
   t.is((await dog('node', 'undrain', 'n3')).out, 'n3 is in again.\n');
   t.is((await dog('node', 'undrain', 'n3')).code, 3);
@@ -330,6 +332,15 @@ test('health: where too few members take data, waiting is no cure', async (t) =>
     (await dog('cluster', 'health')).out,
     /DEGRADED: [^\n]*\n {2}cure: add 1 node, or give weight to who has none: dog node weight n3 1, or use fewer copies: dog cluster alter-copy -c 2\n/,
   );
+});
+
+test('forget: nobody is asked about who is no member', async (t) => {
+  const { dog, dogWith, questions } = await withCell(t, four());
+  const nobody = await dog('node', 'forget', 'n9');
+  t.like(nobody, { code: 5, out: '' });
+  t.regex(nobody.err, /there is no member n9\n {2}cure: dog node list/);
+  t.is((await dogWith(true, 'node', 'forget', 'N4')).code, 64);
+  t.deepEqual(questions, []);
 });
 
 test('invites: made with an end, listed, revoked', async (t) => {
