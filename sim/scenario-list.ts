@@ -54,6 +54,7 @@ import { recoveryPaused } from './scenarios/recovery-paused.ts';
 import { repairBehind } from './scenarios/repair-behind.ts';
 import { restlessRing } from './scenarios/restless-ring.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
+import { rollingUpgrade } from './scenarios/rolling-upgrade.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { shortOutage } from './scenarios/short-outage.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
@@ -95,6 +96,7 @@ export const SCENARIOS: readonly Scenario[] = [
   twoLostInSequence,
   split,
   rollingRestart,
+  rollingUpgrade,
   gossipSilent,
   oneWayCut,
   lostChannel,

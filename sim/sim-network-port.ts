@@ -135,7 +135,7 @@ export class SimNetwork implements Network, Listener {
         reject(new OperatingError('unreachable', `no answer from ${address}`, { advice: 'retry' }));
       });
       if (to === undefined || to.peer !== peer || !this.isListening) return;
-      const copy = request.slice();
+      const copy = this.#cable.tamperKnock(this.host.name, request.slice());
       world.schedule(this.#cable.roundTripMs(this.host, to), undefined, () => {
         if (this.#cable.isReachable(this.host, to, 'control'))
           to.network?.answerKnock(this, copy, answer);
@@ -245,7 +245,8 @@ export class SimNetwork implements Network, Listener {
     const copy = payload.slice();
     this.#cable.gossip(this.host, copy.length, (to) => {
       if (to.network?.isSecond(this.host) === false) {
-        to.network.receiveGossip(this.self, topic, copy);
+        const heard = this.#cable.tamperGossip(this.host.name, to.name, topic, copy);
+        to.network.receiveGossip(this.self, topic, heard);
       }
     });
   }

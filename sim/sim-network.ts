@@ -4,6 +4,7 @@
 // power, or behind a cut, is silent. See SIMULATOR.md, section 2.
 
 import type { PeerKey } from '../src/core/ids.ts';
+import type { GossipTopic } from '../src/ports/ports.ts';
 import type { Host, Listener } from './sim-host.ts';
 import { SimPaths } from './sim-paths.ts';
 import { SimPipe } from './sim-pipe.ts';
@@ -31,6 +32,14 @@ export class Cable {
   gossipRate = 0.95;
   gossipTwiceRate = 0.05;
   tamper: Tamper = ({ bytes }) => bytes;
+  /** The same for a rumour, and for what a stranger knocks with. */
+  tamperGossip: (from: string, to: string, topic: GossipTopic, bytes: Uint8Array) => Uint8Array = (
+    _from,
+    _to,
+    _topic,
+    bytes,
+  ) => bytes;
+  tamperKnock: (from: string, bytes: Uint8Array) => Uint8Array = (_from, bytes) => bytes;
   /** Sees each block frame as its receiver does. */
   watch: (bytes: Uint8Array) => void = () => {};
   readonly #random: SimRandom;
