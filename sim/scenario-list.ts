@@ -32,6 +32,10 @@ import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { identityTwice } from './scenarios/identity-twice.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
+import { lockBusy } from './scenarios/lock-busy.ts';
+import { lockExclusive } from './scenarios/lock-exclusive.ts';
+import { lockSharedRead } from './scenarios/lock-shared-read.ts';
+import { lockUnlock } from './scenarios/lock-unlock.ts';
 import { locksComeAndGo } from './scenarios/locks-come-and-go.ts';
 import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
@@ -91,6 +95,10 @@ export const SCENARIOS: readonly Scenario[] = [
   lostSync,
   clockJump,
   pauseOfTheHolder,
+  lockBusy,
+  lockExclusive,
+  lockSharedRead,
+  lockUnlock,
   locksComeAndGo,
   actorBreaks,
   twoLostInSequence,

@@ -6,6 +6,7 @@
 // is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
 import { COPY_MUTANTS } from './copy-mutants.ts';
+import { LOCK_MUTANTS } from './lock-mutants.ts';
 import { MOVE_MUTANTS } from './move-mutants.ts';
 import { OUTAGE_MUTANTS } from './outage-mutants.ts';
 import { STORY_MUTANTS } from './story-mutants.ts';
@@ -359,6 +360,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   },
   ...OUTAGE_MUTANTS,
   ...COPY_MUTANTS,
+  ...LOCK_MUTANTS,
   ...MOVE_MUTANTS,
   ...STORY_MUTANTS,
   {
