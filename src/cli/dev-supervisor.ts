@@ -7,6 +7,7 @@ import type { ClusterData, InviteData, StatusData } from '../core/admin-shapes.t
 import type { DevCommand, DevStatus } from './dev-control.ts';
 import { DevNode, describeEnd, pause } from './dev-node.ts';
 import { type DevPlan, savePlan } from './dev-plan.ts';
+import { isClusterReady } from './dev-ready.ts';
 import { asCommandError, CommandError } from './failure.ts';
 
 export interface WantedVolume {
@@ -178,11 +179,11 @@ export class DevSupervisor {
     for (;;) {
       this.#stopping.signal.throwIfAborted();
       const { data } = await first.ask<ClusterData>('/v1/cluster');
-      const { partitions, members } = data;
-      const isSettled = partitions.total > 0 && partitions.settled === partitions.total;
-      // A node that joined by hand may be down, or catching up: that is not ours to wait for.
-      const hasOthers = members.total > this.nodes.length;
-      if ((isSettled || hasOthers) && members.up >= this.nodes.length) return;
+      const { partitions } = data;
+      const isSettled = partitions.settled === partitions.total;
+      // Dear: asks all members.
+      const warnings = isSettled ? [] : (await first.ask('/v1/health')).warnings;
+      if (isClusterReady(data, warnings, this.nodes.length)) return;
       if (performance.now() > until) {
         const rest = partitions.total - partitions.settled;
         const message = `${rest} of ${partitions.total} partitions are not in sync after ${READY_TIMEOUT_MS / 1000} s`;
