@@ -9,6 +9,7 @@ import {
   replicatorMachine,
 } from '../../src/actors/replicator.ts';
 import { ringMachine, TALLY_LOOK_MS, TALLY_PAUSE_MS } from '../../src/actors/ring.ts';
+import { SCRUB_LOOK_MS, SCRUB_PAUSE_MS, scrubMachine } from '../../src/actors/scrub.ts';
 import { VOTERS_LOOK_MS, VOTERS_PAUSE_MS, voterMachine } from '../../src/actors/voter.ts';
 import { controlled, startMachine } from './hand-clock.ts';
 
@@ -35,6 +36,13 @@ const duties: readonly Duty[] = [
     machine: recoveryMachine,
     pauseMs: RECOVERY_PAUSE_MS,
     lookMs: RECOVERY_LOOK_MS,
+    isEverybodys: true,
+  },
+  {
+    name: 'scrub',
+    machine: scrubMachine,
+    pauseMs: SCRUB_PAUSE_MS,
+    lookMs: SCRUB_LOOK_MS,
     isEverybodys: true,
   },
 ];

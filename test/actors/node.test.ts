@@ -6,7 +6,7 @@ import { type Transition, watchActors } from '../../src/actors/inspect.ts';
 import type { NodeInput } from '../../src/actors/node.ts';
 import { ANNOUNCE_PAUSE_MS, nodeMachine } from '../../src/actors/node.ts';
 import type { VdiLockInput } from '../../src/actors/vdi-lock.ts';
-import type { Epoch, FencingToken, MapIndex, SessionId } from '../../src/core/ids.ts';
+import type { Epoch, FencingToken, MapIndex, NodeId, SessionId } from '../../src/core/ids.ts';
 import { createLogTrace } from '../../src/io/log-trace.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
 import { controlled, settle, under } from './hand-clock.ts';
@@ -185,6 +185,22 @@ test('node: a session that drains while the node stops still gives its lock back
   await send('session.drained');
   await release.finish();
   t.deepEqual(log, ['granted', 'close', 'release', 'lock ended 5']);
+  await close.finish();
+  t.is(actor.getSnapshot().status, 'done');
+});
+
+test('node: what is told while it stops finds it stopping, and starts nothing', async (t) => {
+  const { actor, stop, close, send, unexpected, log } = startNode();
+  await stop();
+  const node = 2 as NodeId;
+  actor.send({ type: 'edge.lost', node });
+  actor.send({ type: 'edge.regained', node });
+  actor.send({ type: 'peer.refused', node });
+  actor.send({ type: 'scrub.changed' });
+  await send('lock.wanted');
+  t.deepEqual(unexpected, []);
+  t.deepEqual(log, ['close']);
+  t.is(actor.getSnapshot().value, 'stopping');
   await close.finish();
   t.is(actor.getSnapshot().status, 'done');
 });

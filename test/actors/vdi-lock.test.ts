@@ -210,6 +210,28 @@ test('vdi-lock: a drained session waits for its grant a bounded time, however ma
   t.deepEqual(lock.log, ['ended']);
 });
 
+for (const where of ['unsure', 'releasing', 'releasePausing'] as const) {
+  test(`vdi-lock: a session that ends twice while it is ${where} ends once`, async (t) => {
+    const lock = lockOf(where === 'unsure' ? { kind: 'free' } : mine(7));
+    await lock.send('lock.wanted');
+    await lock.send('session.drained');
+    if (where === 'releasePausing') await lock.release.fail();
+    t.is(lock.state(), where);
+    const starts = lock.release.starts;
+    await lock.send('session.drained');
+    await lock.send('lock.wanted');
+    t.is(lock.state(), where);
+    t.is(lock.release.starts, starts);
+    t.false(lock.log.includes('ended'));
+  });
+}
+
+test('vdi-lock: a volume deleted under a session that never asked ends it', async (t) => {
+  const lock = lockOf({ kind: 'free' });
+  await lock.view({ kind: 'gone' });
+  t.deepEqual(lock.log, ['lost', 'ended']);
+});
+
 test('vdi-lock: a deleted volume ends the session wherever it waits', async (t) => {
   for (const first of [live(2), { kind: 'sibling' }, { kind: 'free' }] as const) {
     const lock = lockOf(first);
