@@ -121,7 +121,7 @@ function moveText(move: MoveData): string {
     stage === 'waiting' && reason !== '' ? `waits: ${reason}` : stage,
     ...(totalBytes > 0 ? [bytes] : []),
     ...(bytesPerSecond > 0 ? [`${formatBytes(bytesPerSecond)}/s`] : []),
-    ...(leftMs > 0 ? [`${formatDuration(leftMs)} left`] : []),
+    ...(leftMs > 0 && stage !== 'waiting' ? [`${formatDuration(leftMs)} left`] : []),
   ];
   return parts.join(', ');
 }

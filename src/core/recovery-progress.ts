@@ -160,7 +160,8 @@ class Task {
       ...{ kind, startedMs, endedMs, isHeld, partitions, partitionsDone, partitionsGone },
       ...{ isCounted, totalBytes: this.#total, doneBytes, incomplete, failures },
       bytesPerSecond: endedMs > 0 ? 0 : rate,
-      leftMs: isCounted ? leftMs : 0,
+      // Nobody knows how long a pause lasts.
+      leftMs: isCounted && !isHeld ? leftMs : 0,
     };
   }
 

@@ -98,6 +98,8 @@ test('alter-copy: a copy that waits for long is stuck, one that has just begun t
   node.movesNow = [statusOf(node, { stage: 'waiting', reason, stageMs: Date.now() - 40_000 })];
   t.regex((await dog(['cluster', 'health'], env)).out, /MOVE_STUCK.*bytes from 4096 on/);
   t.regex((await dog(['vdi', 'alter-copy', 'disk'], env)).out, /waits: bytes from 4096 on/);
+  node.movesNow = [statusOf(node, { stage: 'waiting', reason, leftMs: 9000 })];
+  t.notRegex((await dog(['vdi', 'alter-copy', 'disk'], env)).out, / left/, 'who knows how long');
   node.movesNow = [statusOf(node, { stage: 'counting', stageMs: Date.now() - 40_000 })];
   t.regex((await dog(['cluster', 'health'], env)).out, /MOVE_STUCK.*can not be told/);
   node.movesNow = [statusOf(node, { stageMs: Date.now() - 400_000 })];

@@ -135,6 +135,20 @@ test('progress: a pause is told', (t) => {
   t.true(progress.tell(0)[0]?.isHeld);
 });
 
+test('progress: nobody knows how long a pause lasts', (t) => {
+  const cell = clusterOf({ nodes: 3, partitions: P });
+  const progress = new RecoveryProgress(SELF, () => false);
+  const follow = () => progress.follow(viewOf(cell.state), { now: 0, dateMs: 5 });
+  shrink(cell, 1);
+  follow();
+  progress.counted(partitionKey(policyId(0), 1), 1000);
+  progress.moved({ policy: policyId(0), p: 1 }, 1, 2, 1000);
+  t.true((progress.tell(1000)[0]?.leftMs ?? 0) > 0);
+  cell.apply({ type: 'setting', key: RECOVERY_ENABLED_KEY, value: 'no' });
+  follow();
+  t.is(progress.tell(1000)[0]?.leftMs, 0);
+});
+
 type Step = readonly [
   'shrink' | 'join' | 'promote' | 'count' | 'move' | 'fail' | 'look',
   number,
