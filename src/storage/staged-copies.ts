@@ -17,8 +17,8 @@ import type { ObjectImage, StagedObject, StoreDone } from './store-types.ts';
 
 /** Copies in the making. */
 export const MAX_STAGED_OBJECTS = 256;
-/** Copies that are synced at once: each holds a thread of the pool, which the journal needs, too. */
-export const MAX_STAGED_SYNCS = 2;
+/** Copies that are synced at once: each holds two threads of the pool, which has eight (bin/sheep). */
+export const MAX_STAGED_SYNCS = 3;
 
 interface StagedCopiesParts {
   readonly disk: Disk;

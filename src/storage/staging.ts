@@ -106,7 +106,9 @@ export class Staging implements StagedObject {
         const file = this.#open();
         writeSlot(file, state, this.page, STAGED_SLOT);
         const folder = this.#takeName();
-        file.sync((error) => (error === undefined ? disk.syncFolder(folder, ended) : ended(error)));
+        const both = lastOf(2, ended);
+        file.sync(both);
+        disk.syncFolder(folder, both);
       } catch (error) {
         ended(error);
       }
@@ -199,4 +201,15 @@ export class Staging implements StagedObject {
     }
     invariant(taken === data.length, 'data holds only sectors that have a sum');
   }
+}
+
+/** Called so many times, it calls `done` once: with the first error, if there was one. */
+function lastOf(count: number, done: (error: unknown) => void): (error: unknown) => void {
+  let left = count;
+  let first: unknown;
+  return (error) => {
+    first ??= error;
+    left -= 1;
+    if (left === 0) done(first);
+  };
 }
