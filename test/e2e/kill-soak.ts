@@ -10,10 +10,13 @@ import { TaggedWriter } from './tagged-writer.ts';
 export const GATEWAY = 1;
 /** How long everything may take to be in sync again after the last kill. */
 export const IN_SYNC_MS = 60_000;
-/** Largest growth of a node's memory from the end of the warm-up to the end. */
+/** Largest growth of a node's memory from when it is warm to the end. */
 export const MAX_GROWTH = 1.5;
+/** Nodes are warm after the warm-up and so many kills: copying for those that return is a part of the work. */
+const WARM_KILLS = 3;
 const WRITER = { blocks: 32_768, blockBytes: 4096, inFlight: 8, verifyEvery: 8 };
 const MIN_DOWN_MS = 1000;
+const NOBODY = { name: 'nobody', mib: 0 };
 const PAGES_OF_STATUS = /VmRSS:\s+(\d+) kB/;
 
 export interface KillSoakOptions {
@@ -40,7 +43,7 @@ export interface KillSoakResult {
   readonly acknowledged: number;
   /** From the end of the killing until all was in sync. */
   readonly inSyncMs: number;
-  /** MiB of each node after the warm-up and at the end; a killed node's is that of its last life. */
+  /** MiB of each node once it is warm and at the end; a killed node's is that of its last life. */
   readonly memory: readonly {
     readonly name: string;
     readonly warm: number;
@@ -58,8 +61,10 @@ export async function killSoak(
 ): Promise<KillSoakResult> {
   const { log } = options;
   await pause(options.warmUpMs);
-  const warm = memoryOf(cluster);
-  const kills = await killing(cluster, load, options);
+  let warm = memoryOf(cluster);
+  const kills = await killing(cluster, load, options, (so) => {
+    if (so === WARM_KILLS) warm = memoryOf(cluster);
+  });
   const meanwhile = load.acknowledged();
   const endedAt = performance.now();
   const problems: string[] = [];
@@ -108,6 +113,7 @@ async function killing(
   cluster: Cluster,
   load: Workload,
   { durationMs, everyMs, seed, log, withGateway = false }: KillSoakOptions,
+  killed: (kills: number) => void,
 ): Promise<number> {
   const endAt = performance.now() + durationMs;
   let state = seed;
@@ -128,7 +134,10 @@ async function killing(
     await pause(MIN_DOWN_MS + draw(everyMs * 0.6));
     await cluster.start(victim);
     kills += 1;
-    log(`kill ${kills}: node ${victim}, ${load.acknowledged() - before} writes meanwhile`);
+    const writes = load.acknowledged() - before;
+    const { name, mib } = memoryOf(cluster).find((_, i) => i + 1 !== victim) ?? NOBODY;
+    log(`kill ${kills}: node ${victim}, ${writes} writes meanwhile; ${name} has ${mib} MiB`);
+    killed(kills);
   }
   const areUp = async () => (await cluster.info()).members.up === all;
   await until('the last one is a member again', areUp, IN_SYNC_MS);
