@@ -14,7 +14,7 @@ import type { NodeId, PolicyId } from './core/ids.ts';
 import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
 import { type DownTimes, outBar, outInMs, partitionsOf, whatKeeps } from './core/life-plan.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
-import { NO_PLACE, placesOf, roomBar, spokenBar } from './core/member-room.ts';
+import { NO_PLACE, placesOf, policiesInUse, roomBar, spokenBar } from './core/member-room.ts';
 import {
   heldKeys,
   RECOVERY_ENABLED_KEY,
@@ -195,7 +195,7 @@ function planOfMove(context: MemberAdminContext, kind: DrainKind, node: NodeId):
   const aboutBytes =
     partitions === 0 ? 0 : own === 0 ? undefined : (context.usedBytes() / own) * partitions;
   const others = ringOf([...view.members.values()].filter((one) => one.node !== node));
-  const policies = [...view.policies.values()];
+  const policies = policiesInUse(view.policies.values(), view);
   const holds = member.weight > 0 && member.state !== 'joined';
   const warnings: string[] = [];
   for (const policy of policies) {

@@ -6,7 +6,7 @@ import { MAX_ZONE } from './apply-members.ts';
 import type { NodeId } from './ids.ts';
 import { MAX_WEIGHT } from './limits.ts';
 import type { EntryBody } from './log-entry.ts';
-import { roomBar } from './member-room.ts';
+import { policiesInUse, roomBar } from './member-room.ts';
 import { retire } from './partition.ts';
 import { holdsPlace, PolicyDraft, type PolicyState } from './policy-state.ts';
 import { nextEpoch, ringOf, withNewRing, withPolicies } from './ring-change.ts';
@@ -186,6 +186,6 @@ function roomWithout(
   const others = [...state.members.values()].filter(
     (one) => one.node !== member.node && (need === 'min-copies' || one.state === 'up'),
   );
-  const policies = [...state.policies.values()].map(({ policy }) => policy);
-  return roomBar(ringOf(others), policies, need);
+  const all = [...state.policies.values()].map(({ policy }) => policy);
+  return roomBar(ringOf(others), policiesInUse(all, state), need);
 }

@@ -6,7 +6,7 @@ import { endedSettings, maintenanceUntil, outAfterMs } from './cluster-settings.
 import { counted } from './count-text.ts';
 import type { NodeId } from './ids.ts';
 import type { EntryBody } from './log-entry.ts';
-import { roomBar } from './member-room.ts';
+import { policiesInUse, roomBar } from './member-room.ts';
 import { ringOf } from './ring-change.ts';
 import type { ClusterView, Member } from './view.ts';
 
@@ -90,7 +90,7 @@ export function outBar(view: ClusterView, member: Member): string | undefined {
   const others = [...view.members.values()].filter(
     (one) => one.node !== member.node && one.state === 'up',
   );
-  return roomBar(ringOf(others), [...view.policies.values()], 'all-copies');
+  return roomBar(ringOf(others), policiesInUse(view.policies.values(), view), 'all-copies');
 }
 
 /** What a leaving member still waits for, one sentence each; empty when it may go. */

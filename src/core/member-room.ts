@@ -1,11 +1,15 @@
 // Whether the members that stay could hold the copies of one that leaves. Used by the state machine, which has the last
 // word, and by whoever wants to know before asking.
 
+import type { PolicyId } from './ids.ts';
 import type { Ring } from './ring.ts';
 import type { Policy } from './view.ts';
 
 /** `min-copies`: writes go on; `all-copies`: as many copies as asked for. */
 export type Room = 'min-copies' | 'all-copies';
+
+/** Made with the cluster. */
+const DEFAULT_POLICY = 0 as PolicyId;
 
 /** In every answer of `roomBar`: the cure is more members, or fewer copies. */
 export const NO_PLACE = 'would be left to hold data';
@@ -13,6 +17,20 @@ export const NO_PLACE = 'would be left to hold data';
 /** How many members of a ring can hold a copy of one partition of this policy. */
 export function placesOf(ring: Ring, policy: Policy): number {
   return policy.strict ? ring.zoneCount : ring.nodes.length;
+}
+
+/** What a state and a view know of policies. */
+interface PolicyUse {
+  readonly volumes: ReadonlyMap<unknown, { readonly policy: PolicyId }>;
+  readonly moves: ReadonlyMap<unknown, { readonly policy: PolicyId }>;
+}
+
+/** The default policy, and those that a volume has or moves to: what deleted volumes leave bars nobody. */
+export function policiesInUse(policies: Iterable<Policy>, { volumes, moves }: PolicyUse): Policy[] {
+  const used = new Set<PolicyId>([DEFAULT_POLICY]);
+  for (const { policy } of volumes.values()) used.add(policy);
+  for (const { policy } of moves.values()) used.add(policy);
+  return [...policies].filter(({ id }) => used.has(id));
 }
 
 /** Why a ring is too small for these policies; undefined when it is not. */

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { hashOf, viewOf } from '../../src/core/cluster-state.ts';
-import type { Incarnation, PeerKey } from '../../src/core/ids.ts';
+import type { Incarnation, PeerKey, VolumeId } from '../../src/core/ids.ts';
 import { inviteValue } from '../../src/core/invite.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import { ringOf } from '../../src/core/ring-change.ts';
@@ -345,4 +345,15 @@ test('a member that is called down keeps the names of those who observed it, unt
   );
   cell.apply(entryBodies.nodeUp({ node: 3, incarnation: 2 }));
   t.deepEqual(observers(), []);
+});
+
+test('room: the policy of a deleted volume bars nobody', (t) => {
+  const cell = clusterOf({ nodes: 4, copies: 2, partitions: P });
+  cell.apply({ type: 'policyCreate', copies: 4, minCopies: 4, strict: false });
+  cell.apply(entryBodies.volumeCreate({ name: 'wide', policy: 1 }));
+  down(cell, 4);
+  t.is(cell.apply(out(4)).code, 'refused');
+  const token = cell.state.volumes.get(1 as VolumeId)?.lock.token ?? 0;
+  t.is(cell.apply(entryBodies.volumeDelete({ volume: 1, token })).code, 'ok');
+  t.is(cell.apply(out(4)).code, 'ok');
 });
