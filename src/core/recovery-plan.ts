@@ -173,10 +173,11 @@ export function partitionsWithoutRoom(view: ClusterView): {
     for (const p of view.explicitPartitions(policy.id)) {
       const { inSync, joining, targets } = view.partition(policy.id, p);
       const isLive = (node: NodeId): boolean => view.members.get(node)?.state === 'up';
-      const isMove = inSync.filter(isLive).length >= policy.copies;
+      // All copies are there: it only waits to be moved.
+      if (inSync.filter(isLive).length >= policy.copies) continue;
       const left = targets.filter((node) => {
         const isMissing = !inSync.includes(node) && !joining.includes(node);
-        return isMissing && isLive(node) && !hasRoom(view, node, isMove);
+        return isMissing && isLive(node) && !hasRoom(view, node, false);
       });
       if (left.length > 0) count += 1;
       for (const node of left) nodes.add(node);
