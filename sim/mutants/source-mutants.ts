@@ -234,10 +234,10 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
     story: 'commands',
     seeds: 10,
     file: 'src/agreement/proposer.ts',
-    from: 'const result = await this.#attempt(origin, body, applied);',
+    from: 'const attempt = this.#attempt(origin, body, applied);',
     to: `const anew = await this.#enter(deadline);
-        const result = await this.#attempt(anew.origin, body, anew.applied);
-        this.#pending.delete(anew.origin.counter);`,
+        const attempt = this.#attempt(anew.origin, body, anew.applied);
+        void attempt.finally(() => this.#pending.delete(anew.origin.counter));`,
   },
   {
     name: 'exists-by-view',
