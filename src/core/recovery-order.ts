@@ -15,6 +15,9 @@ export const JOINS_BESIDE_GUESTS = 2;
 /** The same while no volume of the policy is attached. */
 export const JOINS_WITHOUT_GUESTS = 256;
 
+/** The same below minCopies, attached or not: writes there wait anyhow, and the sooner for more at a time. */
+export const JOINS_WHILE_HALTED = 32;
+
 /** Smaller is more urgent. */
 export const URGENCY = {
   /** Fewer than minCopies live copies: guests wait. */
@@ -84,7 +87,8 @@ export function admitted<W extends Wish>(
   let doesRepairWait = false;
   for (const wish of sorted) {
     const { node, urgency } = wish;
-    const window = windowOf(wish.policy);
+    const usual = windowOf(wish.policy);
+    const window = urgency === URGENCY.below ? Math.max(usual, JOINS_WHILE_HALTED) : usual;
     if (urgency === URGENCY.move && (doesRepairWait || load.repairs(node) > 0)) continue;
     if (wish.isEmpty === true) {
       begun.push(wish);

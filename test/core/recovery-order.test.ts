@@ -6,6 +6,7 @@ import { partitionOf } from '../../src/core/partition.ts';
 import {
   admitted,
   JOINS_BESIDE_GUESTS,
+  JOINS_WHILE_HALTED,
   JOINS_WITHOUT_GUESTS,
   JoinLoad,
   joinWindows,
@@ -69,7 +70,9 @@ test('order: no move begins while a repair waits, nobody joins more than its win
       if (waiting.some(isRepair)) t.is(moves.length, 0);
       for (const { node } of moves) t.is(load.repairs(node), 0);
       for (const { node } of begun) {
-        t.true(load.repairs(node) <= Math.max(window, before.repairs(node)));
+        const isHalted = begun.some((one) => one.node === node && one.urgency === URGENCY.below);
+        const most = isHalted ? Math.max(window, JOINS_WHILE_HALTED) : window;
+        t.true(load.repairs(node) <= Math.max(most, before.repairs(node)));
         t.true(load.moves(node) <= Math.max(window, before.moves(node)));
       }
       for (const late of waiting.filter(isRepair)) {
@@ -92,6 +95,14 @@ test('order: a member takes new partitions when half of its window is free, what
   const window = () => 8;
   t.deepEqual(admitted([{ ...one, urgency: URGENCY.bare }], load, window), []);
   t.is(admitted([{ ...one, urgency: URGENCY.below }], load, window).length, 1);
+});
+
+test('order: what guests wait for joins many at a time, beside guests, too', (t) => {
+  const wishes = (urgency: Urgency) =>
+    Array.from({ length: 40 }, () => ({ node: nodeId(1), policy: policyId(0), urgency }));
+  const window = () => JOINS_BESIDE_GUESTS;
+  t.is(admitted(wishes(URGENCY.below), new JoinLoad(), window).length, JOINS_WHILE_HALTED);
+  t.is(admitted(wishes(URGENCY.bare), new JoinLoad(), window).length, JOINS_BESIDE_GUESTS);
 });
 
 test('order: few partitions are joined beside guests, many where nobody is attached, all where there is no volume', (t) => {
