@@ -14,6 +14,7 @@ import type { NodeId, PolicyId } from './core/ids.ts';
 import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
 import { type DownTimes, outBar, outInMs, partitionsOf, whatKeeps } from './core/life-plan.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
+import { lossWithout } from './core/lost.ts';
 import { NO_PLACE, placesOf, policiesInUse, roomBar, spokenBar } from './core/member-room.ts';
 import {
   heldKeys,
@@ -22,6 +23,7 @@ import {
   recoveryValue,
 } from './core/recovery-settings.ts';
 import { ringOf } from './core/ring-change.ts';
+import { MIB } from './core/units.ts';
 import type { ClusterView, Member } from './core/view.ts';
 import { acceptLoss, type LossContext, lossPlan } from './loss-admin.ts';
 import type {
@@ -187,8 +189,18 @@ async function takeBack(
   done(await context.propose(body), `n${node}`);
 }
 
+/** Forgetting moves nothing: only what is lost with the member is told. */
+function planOfForget(view: ClusterView, node: NodeId): MovePlan {
+  memberOf(view, node);
+  const warnings = lossWithout(view, node).map(({ volume, bytes }) => {
+    return `the last copy of ${Math.ceil(bytes / MIB)} MiB of ${volume.name} is on it: they are LOST then`;
+  });
+  return { node, partitions: partitionsOf(view, node), aboutBytes: 0, bar: undefined, warnings };
+}
+
 function planOfMove(context: MemberAdminContext, kind: DrainKind, node: NodeId): MovePlan {
   const view = context.view();
+  if (kind === 'forget') return planOfForget(view, node);
   const member = memberOf(view, node);
   const partitions = partitionsOf(view, node);
   const own = partitionsOf(view, context.self);

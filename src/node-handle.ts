@@ -150,7 +150,7 @@ export interface LossPlan {
   readonly mayReturn: readonly NodeId[];
 }
 
-export type DrainKind = 'drain' | 'out';
+export type DrainKind = 'drain' | 'out' | 'forget';
 
 /** What an operator decides of the members, each by the log. */
 export interface ClusterAdmin {

@@ -55,7 +55,9 @@ export function addMemberRoutes(app: FastifyInstance, handle: NodeHandle): void 
   });
   app.get('/v1/nodes/:name/plan/:kind', async (request: Planned) => {
     const { name, kind } = request.params;
-    if (kind !== 'drain' && kind !== 'out') throw new OperatingError('usage', `no plan of ${kind}`);
+    if (kind !== 'drain' && kind !== 'out' && kind !== 'forget') {
+      throw new OperatingError('usage', `no plan of ${kind}`);
+    }
     viewOf(handle);
     return answer(handle, 'plan', planData(handle.admin().plan(kind, nodeNamed(name))));
   });

@@ -109,11 +109,12 @@ function addForget(node: Command, io: Io): void {
       const { data } = await session.ask<readonly NodeData[]>('/v1/nodes');
       const known = data.find((one) => one.name === name || String(one.node) === name);
       // No member: refused with the reason, before anybody is asked.
-      if (known === undefined) await session.ask(`${routeOf(name)}/plan/drain`);
-      const isDrained = known === undefined || known.standing === 'gone';
-      const loss = isDrained
-        ? ''
-        : ' It is not drained: the copies on its disk will not count again.';
+      const { data: plan } = await session.ask<MovePlanData>(`${routeOf(name)}/plan/forget`);
+      const lost = plan.warnings.map((one) => ` ${one[0]?.toUpperCase()}${one.slice(1)}.`).join('');
+      const loss =
+        known === undefined || known.standing === 'gone'
+          ? ''
+          : ` It is not drained: the copies on its disk will not count again.${lost}`;
       await askFirst(
         io,
         globals(command),

@@ -39,6 +39,19 @@ export function lostPartitions(view: ClusterView): PartitionCas[] {
   return lost;
 }
 
+/** What would be lost with this member: its copies are the only ones that are left. */
+export function lossWithout(view: ClusterView, node: NodeId): VolumeLoss[] {
+  const alone: PartitionCas[] = [];
+  for (const policy of view.policies.keys()) {
+    for (let p = 0; p < view.partitions; p += 1) {
+      const { inSync, cfg } = view.partition(policy, p);
+      const isLast = inSync.every((one) => one === node || !view.members.has(one));
+      if (isLast && inSync.includes(node)) alone.push({ policy, p, cfg });
+    }
+  }
+  return lossesOf(view, alone);
+}
+
 /** The volumes with a part in these partitions, and which part. */
 export function lossesOf(view: ClusterView, lost: readonly PartitionCas[]): VolumeLoss[] {
   const parts = new Map<number, Set<number>>();

@@ -343,6 +343,20 @@ test('forget: nobody is asked about who is no member', async (t) => {
   t.deepEqual(questions, []);
 });
 
+test('forget: what is lost with the last copies is told before anybody decides', async (t) => {
+  const cell = four();
+  cell.apply(entryBodies.volumeCreate({ name: 'big', sizeBytes: 256 * 2 ** 20 }));
+  const { dogWith, questions } = await withCell(t, cell);
+  await dogWith(false, 'node', 'forget', 'n4');
+  t.notRegex(questions[0] ?? '', /LOST/, 'others have what it holds');
+  for (const node of [2, 3]) {
+    down(cell, node);
+    cell.apply({ type: 'nodeLost', node: nodeId(node), by: 'test' });
+  }
+  await dogWith(false, 'node', 'forget', 'n4');
+  t.regex(questions[1] ?? '', /The last copy of \d+ MiB of big is on it: they are LOST then\./);
+});
+
 test('invites: made with an end, listed, revoked', async (t) => {
   const { dog } = await withCell(t, four());
   t.is((await dog('cluster', 'invite', '--ttl', '1h', '--single-use')).code, 0);
