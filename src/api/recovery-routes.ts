@@ -130,14 +130,17 @@ function taskData(task: RecoveryTask): RecoveryTaskData {
   };
 }
 
-/** One word: an end with damaged objects is not called done. */
+/** Few words: an end with damaged objects is not called done, nor one at which nothing was left to do it for. */
 function stateOf({
   endedMs,
   isHeld,
   isCounted,
   incomplete,
+  partitionsDone,
+  partitionsGone,
 }: RecoveryTask): RecoveryTaskData['state'] {
-  if (endedMs > 0) return incomplete > 0 ? 'incomplete' : 'done';
+  if (endedMs > 0 && incomplete > 0) return 'incomplete';
+  if (endedMs > 0) return partitionsDone === 0 && partitionsGone > 0 ? 'called off' : 'done';
   if (isHeld) return 'paused';
   return isCounted ? 'running' : 'counting';
 }

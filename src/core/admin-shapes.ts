@@ -223,7 +223,7 @@ export interface ScrubData {
 export interface RecoveryTaskData {
   readonly kind: 'catch-up' | 'repair' | 'move';
   /** `incomplete`: over, but for sectors that no copy has right. */
-  readonly state: 'counting' | 'running' | 'paused' | 'done' | 'incomplete';
+  readonly state: 'counting' | 'running' | 'paused' | 'done' | 'incomplete' | 'called off';
   readonly startedAt: string;
   readonly endedAt: string | null;
   readonly partitions: number;

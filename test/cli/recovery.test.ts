@@ -95,6 +95,13 @@ test('recovery: what failed is named, and an end with damaged objects is not cal
   t.regex(out, /n1\s+repair\s+incomplete\s+1024\/1024/);
 });
 
+test('recovery: a task whose partitions were all taken away is not called done', async (t) => {
+  const { node, dog } = await withNode(t);
+  const calledOff = { ...TASK, endedMs: 5, partitionsDone: 0, partitionsGone: 1024 };
+  node.recoveriesNow = [{ ...NODE, tasks: [calledOff] }];
+  t.regex((await dog('node', 'recovery')).out, /n1\s+repair\s+called off\s+1024\/1024/);
+});
+
 test('recover: disable and enable are settings of the log; health tells of the pause, and of nodes that hold', async (t) => {
   const { node, dog } = await withNode(t);
   const settings = () => node.cell.state.settings;
