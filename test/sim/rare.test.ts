@@ -50,6 +50,7 @@ function troubled(): readonly Step[] {
     'confirmation-lost': 0.01,
     'election-early': 0.01,
     'copy-again': 1,
+    'promote-one': 1,
   };
   const points = RARE_POINTS.map((point) => [point, likely[point] ?? 0.3]);
   const away = (fault: 'kill' | 'cut', node: string): readonly Step[] => [
