@@ -3,7 +3,7 @@
 
 import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
-import type { PolicyId, VolumeId } from './core/ids.ts';
+import { DEFAULT_POLICY, type PolicyId, type VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
 import type { AttachMode, ClusterView, Policy, Volume } from './core/view.ts';
@@ -155,7 +155,7 @@ async function policyFor(
   view: ClusterView,
   options: CreateVolumeOptions,
 ): Promise<PolicyId> {
-  const standard = view.policies.get(0 as PolicyId);
+  const standard = view.policies.get(DEFAULT_POLICY);
   if (standard === undefined) throw new OperatingError('not-formatted', 'there is no policy yet');
   const copies = options.copies ?? standard.copies;
   const isStandard = options.copies === undefined || options.copies === standard.copies;

@@ -10,7 +10,7 @@ import {
 } from './core/cluster-settings.ts';
 import { copiesText } from './core/count-text.ts';
 import { hasCode, OperatingError } from './core/errors.ts';
-import type { NodeId, PolicyId } from './core/ids.ts';
+import { DEFAULT_POLICY, type NodeId } from './core/ids.ts';
 import { INVITE_PREFIX, parseInvite } from './core/invite.ts';
 import { type DownTimes, outBar, outInMs, partitionsOf, whatKeeps } from './core/life-plan.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
@@ -312,7 +312,7 @@ async function alterCopies(
     readonly strict: boolean | undefined;
   },
 ): Promise<void> {
-  const policy = 0 as PolicyId;
+  const policy = DEFAULT_POLICY;
   const { copies, minCopies = Math.floor(copies / 2) + 1 } = wanted;
   const strict = wanted.strict ?? context.view().policies.get(policy)?.strict ?? false;
   const body = { type: 'policyChange', policy, copies, minCopies, strict } as const;

@@ -12,6 +12,8 @@ export type PeerKey = Brand<string, 'PeerKey'>;
 export type ClusterId = Brand<string, 'ClusterId'>;
 /** u16. Redundancy policy; 0 is the default policy of the cluster. */
 export type PolicyId = Brand<number, 'PolicyId'>;
+/** Made with the cluster: of volumes that ask for nothing else. */
+export const DEFAULT_POLICY = 0 as PolicyId;
 /** u32. */
 export type VolumeId = Brand<number, 'VolumeId'>;
 /** u32. A root volume with all its snapshots and clones. */

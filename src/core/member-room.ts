@@ -1,15 +1,12 @@
 // Whether the members that stay could hold the copies of one that leaves. Used by the state machine, which has the last
 // word, and by whoever wants to know before asking.
 
-import type { PolicyId } from './ids.ts';
+import { DEFAULT_POLICY, type PolicyId } from './ids.ts';
 import type { Ring } from './ring.ts';
 import type { Policy } from './view.ts';
 
 /** `min-copies`: writes go on; `all-copies`: as many copies as asked for. */
 export type Room = 'min-copies' | 'all-copies';
-
-/** Made with the cluster. */
-const DEFAULT_POLICY = 0 as PolicyId;
 
 /** In every answer of `roomBar`: the cure is more members, or fewer copies. */
 export const NO_PLACE = 'would be left to hold data';
