@@ -25,7 +25,6 @@ export const silentObserver: Mutant = {
   name: 'silent-observer',
   breaks: 'C1.3: contact with the voters decides, not with the own subjects',
   story: oneNodeLost,
-  seeds: 5,
   patch: (stage) => {
     const { alert } = Agreement.prototype;
     const missed = new Map<NodeId, Set<NodeId>>();
@@ -49,7 +48,6 @@ export const countedTwice: Mutant = {
   name: 'alert-counted-twice',
   breaks: 'C1.5: the words of distinct observers count',
   story: shortCutLink,
-  seeds: 5,
   patch: (stage) => {
     const { note } = Tally.prototype;
     Tally.prototype.note = function (claim: Claim, now: number) {
@@ -69,7 +67,6 @@ export const ignoresIncarnation: Mutant = {
   name: 'verdict-ignores-incarnation',
   breaks: 'C1.6: a verdict names a life and an epoch',
   story: backForGood,
-  seeds: 5,
   patch: (stage) => {
     const { propose } = Agreement.prototype;
     Agreement.prototype.propose = function (body, timeoutMs) {

@@ -33,7 +33,6 @@ export const refusesAfterTouching: Mutant = {
   name: 'refuses-after-touching',
   breaks: 'I2, 4.9: NOSPC before anything is touched',
   story: fullDisk,
-  seeds: 10,
   wrapBuild: (build) => (ports, config) => {
     const handle = build(ports, config);
     const broken = new WeakSet<ObjectStore>();
@@ -52,7 +51,6 @@ export const reusesNumber: Mutant = {
   name: 'reuses-number',
   breaks: 'I10, R2: a number is never given to other bytes',
   story: fullDisk,
-  seeds: 10,
   prepare: (stage) => {
     const sent = new Set<string>();
     stage.cable.tamper = ({ plane, to, bytes }) => {

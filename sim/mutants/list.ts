@@ -30,7 +30,6 @@ export const lyingDisk: Mutant = {
   name: 'lying-disk',
   breaks: 'R4: synced before a confirmation',
   story: powerLossAll,
-  seeds: 20,
   prepare: (stage) => lieAbout(stage, () => true),
 };
 
@@ -39,7 +38,6 @@ export const forgetfulLog: Mutant = {
   name: 'forgetful-log',
   breaks: 'C2.1: log synced before any answer that depends on it',
   story: powerLossAll,
-  seeds: 20,
   prepare: (stage) => lieAbout(stage, (path) => MAP_LOG.test(path)),
 };
 
@@ -48,7 +46,6 @@ export const refusalsConfirm: Mutant = {
   name: 'refusals-confirm',
   breaks: 'R3, F1: only confirmations under the present cfg and token count',
   story: split,
-  seeds: 20,
   prepare: (stage) =>
     tamperFrames(stage, (frame) => {
       const isWriteReply = frame.op === OP.WRITE + REPLY_BIT || frame.op === OP.ZERO + REPLY_BIT;
@@ -65,7 +62,6 @@ export const ignoresCfg: Mutant = {
   name: 'ignores-cfg',
   breaks: 'F2, I1: a replica refuses a write of another config',
   story: staleGateway,
-  seeds: 20,
   prepare: (stage) =>
     tamperFrames(stage, (frame, view) => {
       const volume = view?.volumeOfGeneration(frame.generation);
@@ -79,7 +75,6 @@ export const ignoresToken: Mutant = {
   name: 'ignores-token',
   breaks: 'F1, A11: a replica refuses an older token',
   story: fencedElsewhere,
-  seeds: 20,
   prepare: (stage) =>
     tamperFrames(stage, (frame, view) => {
       const volume = view?.volumeOfGeneration(frame.generation);
@@ -93,7 +88,6 @@ export const noDrain: Mutant = {
   name: 'no-drain',
   breaks: 'I1: promoted only after the drain',
   story: fourthJoins,
-  seeds: 5,
   prepare: (stage) =>
     tamperFrames(stage, (frame) => {
       if (frame.op !== OP.CONTENTS + REPLY_BIT || frame.status !== STATUS.OK) return frame;
@@ -108,7 +102,6 @@ export const noFirstTouch: Mutant = {
   name: 'no-first-touch',
   breaks: 'I2, 4.5: the first touch settles what was open',
   story: halfWritten,
-  seeds: 20,
   prepare: (stage) =>
     tamperFrames(stage, (frame) => {
       const isSealReply = frame.op === OP.SEAL + REPLY_BIT || frame.op === OP.ENSURE + REPLY_BIT;
@@ -122,7 +115,6 @@ export const forgottenVote: Mutant = {
   name: 'forgotten-vote',
   breaks: 'A1: one vote per term',
   story: powerLossAll,
-  seeds: 30,
   prepare: (stage) => {
     stage.cable.paths.slowness = 400;
     stage.cable.tamper = ({ plane, bytes }) => {
@@ -139,7 +131,6 @@ export const earlyAnswer: Mutant = {
   name: 'early-answer',
   breaks: 'R3: acknowledged after every member of W confirmed',
   story: split,
-  seeds: 20,
   wrapBuild: (build) =>
     wrapSessions(build, (session) => ({
       write: (offset, data, done) => {
@@ -154,7 +145,6 @@ export const staleReads: Mutant = {
   name: 'stale-reads',
   breaks: 'C-lin: a read sees the last acknowledged write',
   story: threeNodesWrite,
-  seeds: 5,
   wrapBuild: (build) =>
     wrapSessions(build, (session) => {
       const cache = new Map<string, Uint8Array>();
@@ -182,7 +172,6 @@ export const turnedBits: Mutant = {
   name: 'turned-bits',
   breaks: 'I8: data returned to a guest passed its checksum',
   story: threeNodesWrite,
-  seeds: 5,
   wrapBuild: (build) =>
     wrapSessions(build, (session) => ({
       tryRead: () => false,

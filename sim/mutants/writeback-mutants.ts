@@ -15,7 +15,6 @@ export const flushWithoutSync: Mutant = {
   name: 'flush-without-sync',
   breaks: 'R5: a flush is acknowledged after all of W has synced',
   story: writebackPowerLoss,
-  seeds: 20,
   wrapBuild: (build) => wrapSessions(build, () => ({ flush: (done) => done(undefined) })),
 };
 
@@ -24,7 +23,6 @@ export const unforcedWrites: Mutant = {
   name: 'unforced-writes',
   breaks: 'R5: a forced write is durable when it is acknowledged',
   story: writebackPowerLoss,
-  seeds: 40,
   wrapBuild: (build) =>
     wrapSessions(build, (session) => ({
       write: (offset, data, done) => session.write(offset, data, done),
@@ -36,7 +34,6 @@ export const crashIsClean: Mutant = {
   name: 'crash-is-clean',
   breaks: 'R8: a start after an unclean stop makes doubtful and raises cfg',
   story: writebackNodeCrash,
-  seeds: 20,
   wrapBuild: (build) => (ports, config) =>
     build({ ...ports, disk: withCleanStop(ports.disk) }, config),
 };

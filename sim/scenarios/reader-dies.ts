@@ -11,6 +11,8 @@ import { RunFailure } from '../world.ts';
 
 const OBJECTS = 16;
 const BLOCKS_PER_OBJECT = 1024;
+/** Of the minute (UNSURE_AFTER_MS) that they wait for a sure one. */
+const SHORTLY_BEFORE_S = 58;
 const ALL = Array.from({ length: OBJECTS }, (_, index) => index);
 
 export const readerDies = scenario(
@@ -43,8 +45,17 @@ export const readerDies = scenario(
 
     read.kill();
     for (const node of others) await node.start();
-    const hasLeft = (): boolean => !configOf(stage, index).inSync.includes(number);
-    await stage.until('the two go on without it', hasLeft, { seconds: 240 });
+    const isDown = (): boolean => isCalledDown(stage, read);
+    await stage.until('it is called down', isDown, { seconds: 60 });
+    // The reader's own node hears nothing of what comes next until it is over: it sees the end of it as one change.
+    await stage.run({ seconds: SHORTLY_BEFORE_S });
+    stage.partition([gateway]);
+    const isOver = (): boolean => {
+      const { inSync, doubtful } = configOf(stage, index);
+      return !inSync.includes(number) && doubtful.length < inSync.length;
+    };
+    await stage.until('the two go on without it', isOver, { seconds: 240 });
+    stage.heal();
     let code: string | undefined;
     const isTold = async (): Promise<boolean> => {
       code = await reader.tryRead(index * BLOCKS_PER_OBJECT, 1);
