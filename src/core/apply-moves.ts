@@ -2,6 +2,7 @@
 // whose copy that is; the holder writes to both and copies. Only the session that made a copy can make it the head: a new
 // token begins a fresh one (apply-volumes.ts), so no write that went to the old copies alone is ever left behind.
 
+import { withoutGeneration } from './generation-state.ts';
 import type { EntryBody } from './log-entry.ts';
 import { withFreshMove, withoutMove } from './move-state.ts';
 import {
@@ -61,6 +62,7 @@ export function applyVolumeMove(state: ClusterState, body: Body<'volumeMove'>): 
       volumes: withEntry(state.volumes, volume.id, moved),
       volumeOfHead: withoutEntry(state.volumeOfHead, volume.head),
       moves: withoutEntry(state.moves, volume.id),
+      generations: withoutGeneration(state, volume.head),
     },
     head,
   );

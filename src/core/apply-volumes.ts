@@ -1,6 +1,8 @@
 // Entries about volumes and their locks. The token rises by one with each grant and takeover, for ever (A6); what is
 // legal for a lock is lock.ts's to say.
 
+import { withGeneration, withoutGeneration } from './generation-state.ts';
+import { type Generation, rootHead } from './generations.ts';
 import type {
   FamilyId,
   FencingToken,
@@ -78,6 +80,7 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
     volumes: withEntry(state.volumes, volume.id, volume),
     volumeOfName: withEntry(state.volumeOfName, volume.name, volume.id),
     volumeOfHead: withEntry(state.volumeOfHead, volume.head, volume.id),
+    generations: withGeneration(state, headOf(volume)),
     counters: {
       ...counters,
       volume: volume.id,
@@ -86,6 +89,10 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
     },
   };
   return accepted(next, volume.id);
+}
+
+function headOf({ id: volume, family, policy, head: id }: Volume): Generation {
+  return rootHead({ id, family, policy, volume });
 }
 
 /** Removes the record of a volume whose lock is free, and its move. Its generations stay below the counter: GONE (S5). */
@@ -108,6 +115,7 @@ export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'
     volumes: withoutEntry(state.volumes, volume.id),
     volumeOfName: withoutEntry(state.volumeOfName, volume.name),
     volumeOfHead: withoutEntry(ended.volumeOfHead, volume.head),
+    generations: withoutGeneration(ended, volume.head),
   };
   return accepted(next, volume.id);
 }

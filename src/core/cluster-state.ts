@@ -256,6 +256,7 @@ export function viewOf(state: ClusterState): ClusterView {
     policies,
     volumes: state.volumes,
     moves: state.moves,
+    generations: state.generations,
     settings: state.settings,
     audit: state.audit,
     lastGeneration: state.counters.generation as GenerationId,

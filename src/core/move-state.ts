@@ -1,6 +1,8 @@
 // How the state changes where a volume moves to another policy (S8): what each copy of a move begins with, and what is
 // left when it ends. Used by the entries of moves (apply-moves.ts), of locks and of losses.
 
+import { withGeneration, withoutGeneration } from './generation-state.ts';
+import { rootHead } from './generations.ts';
 import type { FamilyId, FencingToken, GenerationId, PolicyId } from './ids.ts';
 import { type ClusterState, withEntry, withoutEntry } from './state.ts';
 import type { Volume, VolumeMove } from './view.ts';
@@ -28,6 +30,7 @@ export function withFreshMove(
     policies: withWriteback(ended, { ...volume, policy: to.policy }),
     moves: withEntry(ended.moves, volume.id, move),
     volumeOfHead: withEntry(ended.volumeOfHead, move.generation, volume.id),
+    generations: withGeneration(ended, rootHead({ ...move, id: move.generation })),
     counters: { ...counters, family: move.family, generation: move.generation },
   };
 }
@@ -40,6 +43,7 @@ export function withoutMove(state: ClusterState, volume: Volume): ClusterState {
     ...state,
     moves: withoutEntry(state.moves, volume.id),
     volumeOfHead: withoutEntry(state.volumeOfHead, move.generation),
+    generations: withoutGeneration(state, move.generation),
   };
 }
 

@@ -2,6 +2,7 @@
 // entry applies is in it, in one order that does not depend on how the state was reached; caches are not.
 
 import { createHash, type Hash } from 'node:crypto';
+import { type Generation, isPlainHead } from './generations.ts';
 import type { PolicyState } from './policy-state.ts';
 import type { ClusterState, ProposalWindow } from './state.ts';
 import type { Member, Volume } from './view.ts';
@@ -42,6 +43,12 @@ export function hashOf(state: ClusterState): string {
         return [volume, policy, family, generation, token];
       }),
     );
+  }
+  // As above: heads without anything above them follow from their volumes.
+  const layers = byKey(state.generations).filter(([, one]) => !isPlainHead(one));
+  if (layers.length > 0) {
+    const parts = layers.map(([, one]) => partsOfGeneration(one));
+    feed(hash, ['generations', parts]);
   }
   // The order of settings counts: the oldest invite goes first.
   feed(hash, [...state.settings]);
@@ -99,6 +106,13 @@ function partsOfVolume(volume: Volume): unknown[] {
   const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver, ...noted];
   const waits = volume.ioTimeoutMs === 0 ? [] : [volume.ioTimeoutMs];
   return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts, ...waits];
+}
+
+function partsOfGeneration(generation: Generation): unknown[] {
+  const { id, family, policy, parent, limitBytes, state, frozenAt, volume } = generation;
+  const { name, tag, sizeBytes, createdMs, isProtected } = generation;
+  const snapshot = [name, tag, sizeBytes, createdMs, isProtected];
+  return [id, family, policy, parent, limitBytes, state, frozenAt, volume, ...snapshot];
 }
 
 function partsOfWindow(node: number, window: ProposalWindow): unknown[] {

@@ -1,6 +1,7 @@
 // A state from what was kept of it: derived parts (ring, targets, indexes by key, name and head) are made again, so that
 // a snapshot holds each fact once. The result is equal to the original in everything that decides how an entry applies.
 
+import { type Generation, isPlainHead, rootHead } from './generations.ts';
 import type { ConfigVersion, GenerationId, NodeId, PeerKey, VolumeId } from './ids.ts';
 import type { ExplicitSets, PolicyState } from './policy-state.ts';
 import { type Ring, targetTable } from './ring.ts';
@@ -31,12 +32,14 @@ interface KeptLists {
   /** In the order of their retirement. */
   readonly retired: readonly Retired[];
   readonly moves: readonly VolumeMove[];
+  /** But heads with nothing above them: those follow from their volumes. */
+  readonly generations: readonly Generation[];
 }
 
 /** The facts of a state, by id. */
 export function keptOf(state: ClusterState): KeptState {
   const { nodeOfKey: _keys, volumeOfName: _names, volumeOfHead: _heads, ...kept } = state;
-  const { members, retired, volumes, settings, policies, proposals, moves } = kept;
+  const { members, retired, volumes, settings, policies, proposals, moves, generations } = kept;
   return {
     ...kept,
     members: byKey(members).map(([, member]) => member),
@@ -49,6 +52,9 @@ export function keptOf(state: ClusterState): KeptState {
     proposals: byKey(proposals),
     retired: [...retired.values()],
     moves: byKey(moves).map(([, move]) => move),
+    generations: byKey(generations)
+      .map(([, generation]) => generation)
+      .filter((generation) => !isPlainHead(generation)),
   };
 }
 
@@ -76,10 +82,26 @@ export function restoreState(kept: KeptState): ClusterState {
       ...kept.moves.map((move): [GenerationId, VolumeId] => [move.generation, move.volume]),
     ]),
     moves: new Map(kept.moves.map((move) => [move.volume, move])),
+    generations: generationsOf(kept),
     settings: new Map(kept.settings),
     proposals: new Map(kept.proposals),
     retired: new Map(kept.retired.map((one) => [one.node, one])),
   };
+}
+
+/** A volume without a word about its head, as states before the tree have all: one root generation. */
+function generationsOf({ volumes, moves, generations }: KeptState): ClusterState['generations'] {
+  const all = new Map(
+    volumes.map(({ id: volume, head: id, family, policy }): [GenerationId, Generation] => [
+      id,
+      rootHead({ id, family, policy, volume }),
+    ]),
+  );
+  for (const move of moves) {
+    all.set(move.generation, rootHead({ ...move, id: move.generation }));
+  }
+  for (const generation of generations) all.set(generation.id, generation);
+  return all;
 }
 
 function restorePolicy(kept: KeptPolicy, ring: Ring): PolicyState {

@@ -1,6 +1,7 @@
 // The state that the map log builds: immutable values, shared between versions. cluster-state.ts applies entries to it;
 // the apply-... files hold one family of entries each. Nothing here depends on a clock, on chance or on this node (A4).
 
+import type { Generations } from './generations.ts';
 import type {
   ClusterId,
   Epoch,
@@ -36,6 +37,8 @@ export interface ClusterState {
   /** Also of what moves copy into. */
   readonly volumeOfHead: ReadonlyMap<GenerationId, VolumeId>;
   readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
+  /** Of heads, of what moves copy into, of snapshots, and of deleted ones that still show through. */
+  readonly generations: Generations;
   readonly counters: Counters;
   /** In order of insertion: the oldest invite goes first. */
   readonly settings: ReadonlyMap<string, string>;
@@ -81,6 +84,7 @@ export function emptyState(): ClusterState {
     volumeOfName: new Map(),
     volumeOfHead: new Map(),
     moves: new Map(),
+    generations: new Map(),
     counters: { node: 0, volume: 0, family: 0, generation: 0 },
     settings: new Map(),
     audit: { atIndex: 0 as MapIndex, stateHash: '' },

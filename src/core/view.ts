@@ -1,6 +1,7 @@
 // ClusterView: what one node has applied of the map log, immutable. The data path and the fronts read it; only
 // cluster-state.ts makes new ones. Equal index means equal view on every node (A4).
 
+import type { Generations } from './generations.ts';
 import type {
   ClusterId,
   ConfigVersion,
@@ -149,6 +150,8 @@ export interface ClusterView {
   readonly policies: ReadonlyMap<PolicyId, Policy>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
   readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
+  /** The tree (S1): heads too; the same object as long as no generation came, changed or went. */
+  readonly generations: Generations;
   readonly settings: ReadonlyMap<string, string>;
   /**
    * Volume whose record owns this generation as head; of one that a move copies into, the volume as it will be. Undefined

@@ -15,7 +15,11 @@ export const MAX_VOLUME_BYTES = MAX_VOLUME_OBJECTS * OBJECT_BYTES;
 /** Most volumes of a cluster. */
 export const MAX_VOLUMES = 65536;
 
-/** Longest time that a guest's request may be told to wait. */
+/**
+ * Shortest and longest time that a guest's request may be told to wait (0: for ever). Below a second every pause that the
+ * cluster takes to call a node down would be an I/O error.
+ */
+export const MIN_IO_TIMEOUT_MS = 1000;
 export const MAX_IO_TIMEOUT_MS = 24 * 60 * 60 * 1000;
 
 /** What a confirmed write of a volume is: synced, or received (R5). */

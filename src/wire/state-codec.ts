@@ -5,6 +5,7 @@
 // list and give it a value in the defaults for states that were written before it. Fields are never removed and never
 // change their meaning or place. A state with more fields than this program knows is refused.
 
+import type { Generation } from '../core/generations.ts';
 import type { ConfigVersion } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { ApplyResult } from '../core/log-entry.ts';
@@ -216,6 +217,27 @@ const volume = layout(
 
 const move = layout({ volume: volumeId, policy: policyId, family, generation, token });
 
+/** Heads with nothing above them are not written: they follow from their volumes. */
+const generationRow = layout({
+  id: generation,
+  family,
+  policy: policyId,
+  parent: mapped<number, Generation['parent']>(
+    u32,
+    (parent) => parent,
+    (parent) => parent as Generation['parent'],
+  ),
+  limitBytes: u48,
+  state: choice(['head', 'frozen', 'deleted']),
+  frozenAt: mapIndex,
+  volume: volumeId,
+  name: str(MAX_NAME_BYTES),
+  tag: str(MAX_NAME_BYTES),
+  sizeBytes: u48,
+  createdMs: u48,
+  isProtected: bool,
+});
+
 const explicit: Codec<ReadonlyMap<number, ExplicitSets>> = mapped(
   table(layout({ p: u32, inSync: nodes, joining: nodes, doubtful: nodes }, { doubtful: [] })),
   (sets) => [...sets].map(([p, set]) => ({ p, ...set })),
@@ -293,8 +315,9 @@ const state: Codec<KeptState> = growing(
       proposals,
       retired: table(retired),
       moves: table(move),
+      generations: table(generationRow),
     },
-    { retired: [], moves: [] },
+    { retired: [], moves: [], generations: [] },
   ),
 );
 

@@ -205,6 +205,8 @@ function checkMoves(
     t.is(old.moves.get(id)?.token, lock.token, 'S8');
   }
   t.is(now.volumeOfHead.size, now.volumes.size + now.moves.size);
+  const heads = [...now.generations.values()].filter(({ state }) => state === 'head');
+  t.deepEqual(heads.map(({ id }) => id).sort(), [...now.volumeOfHead.keys()].sort(), 'S1');
 }
 
 function checkPartition(
@@ -325,8 +327,12 @@ function plain(state: ClusterState): unknown {
   const proposals = byKey(state.proposals).map(([node, window]) => {
     return [node, { ...window, results: byKey(window.results) }];
   });
-  const { members, volumes } = state;
-  const sorted = { members: byKey(members), volumes: byKey(volumes) };
+  const { members, volumes, generations } = state;
+  const sorted = {
+    members: byKey(members),
+    volumes: byKey(volumes),
+    generations: byKey(generations),
+  };
   return { ...state, ...sorted, policies, proposals, settings: [...state.settings] };
 }
 
