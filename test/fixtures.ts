@@ -326,6 +326,7 @@ export function volumeLock(options: Partial<VolumeLock> = {}): VolumeLock {
     tookOver: false,
     sinceMs: 0,
     from: '',
+    next: nodeId(0),
     ...options,
   };
 }

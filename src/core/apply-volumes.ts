@@ -22,6 +22,7 @@ import {
   judgeTakeover,
   type LockAnswer,
   MAX_FROM_CHARACTERS,
+  NOBODY,
   superseded,
 } from './lock.ts';
 import type { EntryBody } from './log-entry.ts';
@@ -51,6 +52,7 @@ const FRESH_LOCK: VolumeLock = {
   tookOver: false,
   sinceMs: 0,
   from: '',
+  next: NOBODY,
 };
 
 /** A new volume of a new family with a new head generation; `value` = its id. */
@@ -184,11 +186,12 @@ export function applyLockRelease(state: ClusterState, body: Body<'lockRelease'>)
   if (volume === undefined) return declined(state, 'missing', 'no such volume');
   const answer = judgeRelease(volume.lock, body.token);
   if (answer !== undefined) return refused(state, answer);
-  const lock: VolumeLock = { ...volume.lock, state: 'free' };
+  const lock: VolumeLock = { ...volume.lock, state: 'free', next: NOBODY };
   return accepted(withLock(state, volume, lock), lock.token);
 }
 
-function granted(
+/** The lock is that session's, with the next token. */
+export function granted(
   state: ClusterState,
   volume: Volume,
   to: Pick<Body<'lockAcquire'>, 'node' | 'incarnation' | 'session' | 'dateMs' | 'from'>,
@@ -208,6 +211,7 @@ function granted(
     tookOver,
     sinceMs,
     from: to.from.slice(0, MAX_FROM_CHARACTERS),
+    next: NOBODY,
   };
   const next = withLock(state, volume, lock);
   const move = state.moves.get(volume.id);
@@ -216,10 +220,12 @@ function granted(
   return accepted(moved ?? next, token);
 }
 
-function withLock(state: ClusterState, volume: Volume, lock: VolumeLock): ClusterState {
+/** The state with this lock of the volume. */
+export function withLock(state: ClusterState, volume: Volume, lock: VolumeLock): ClusterState {
   return { ...state, volumes: withEntry(state.volumes, volume.id, { ...volume, lock }) };
 }
 
-function refused(state: ClusterState, answer: LockAnswer): Applied {
+/** The lock stays as it is. */
+export function refused(state: ClusterState, answer: LockAnswer): Applied {
   return declined(state, answer.code, answer.detail, answer.value);
 }

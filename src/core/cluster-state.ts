@@ -11,6 +11,11 @@ import {
 } from './apply-cluster.ts';
 import { applyNodeFailed, applyNodeSpace } from './apply-disks.ts';
 import {
+  applyHandoverCancel,
+  applyHandoverComplete,
+  applyHandoverPrepare,
+} from './apply-handover.ts';
+import {
   applyNodeGone,
   applyNodeIn,
   applyNodeLeave,
@@ -197,6 +202,12 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyLockRelease(state, body);
     case 'lockBreak':
       return applyLockBreak(state, body);
+    case 'handoverPrepare':
+      return applyHandoverPrepare(state, body);
+    case 'handoverComplete':
+      return applyHandoverComplete(state, body);
+    case 'handoverCancel':
+      return applyHandoverCancel(state, body);
     case 'takeover':
       return applyTakeover(state, body);
     default:

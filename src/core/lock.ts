@@ -11,6 +11,8 @@ export const MAX_TOKEN = 0xffffffff;
 
 /** Lives are counted from 1. */
 const NO_LIFE = 0 as Incarnation;
+/** Of a lock without a prepared successor. */
+export const NOBODY = 0 as NodeId;
 /** Longest text about where a client came from, in characters; more is left out. */
 export const MAX_FROM_CHARACTERS = 120;
 
@@ -99,10 +101,54 @@ export function judgeBreak(lock: VolumeLock, token: FencingToken): LockAnswer | 
   return lock.token >= MAX_TOKEN ? answerOf('full', 'no token is left', 0) : undefined;
 }
 
+/** Undefined: the hand-over to that node may be announced. Announcing another one takes the first one's place. */
+export function judgePrepare(
+  lock: VolumeLock,
+  request: { readonly token: FencingToken; readonly toNode: NodeId },
+  standing: { readonly isTargetUp: boolean; readonly isHolderDead: boolean },
+): LockAnswer | undefined {
+  if (lock.token !== request.token) {
+    return answerOf('stale', `the token is ${lock.token}`, lock.token);
+  }
+  if (lock.state === 'free' || standing.isHolderDead) {
+    return answerOf('refused', 'nobody holds it: who writes first has it', 0);
+  }
+  if (lock.next === request.toNode) return answerOf('duplicate', '', lock.token);
+  if (lock.node === request.toNode) {
+    return answerOf('refused', `n${request.toNode} holds it already`, lock.node);
+  }
+  if (standing.isTargetUp) return undefined;
+  return answerOf('refused', `n${request.toNode} is not up, or holds no data`, 0);
+}
+
+/** Undefined: the lock is that session's. What the former holder still sends is refused from here on (F1). */
+export function judgeComplete(
+  lock: VolumeLock,
+  request: Request,
+  isTakerUp: boolean,
+): LockAnswer | undefined {
+  if (isHeldBy(lock, request)) return answerOf('duplicate', '', lock.token);
+  if (lock.state === 'free') return answerOf('stale', 'the lock is free: acquire it', lock.token);
+  return grantBar(lock, request, isTakerUp);
+}
+
+/** Undefined: the holder stays, with the next token (3.3.6). */
+export function judgeCancel(
+  lock: VolumeLock,
+  token: FencingToken,
+  isHolderDead: boolean,
+): LockAnswer | undefined {
+  if (lock.token !== token) return answerOf('stale', `the token is ${lock.token}`, lock.token);
+  if (lock.state === 'free' || isHolderDead) {
+    return answerOf('refused', 'nobody holds it', lock.token);
+  }
+  return lock.token >= MAX_TOKEN ? answerOf('full', 'no token is left', 0) : undefined;
+}
+
 /** Held by a life that is over: the next holder takes over, with the barrier (F3). */
 export function superseded(lock: VolumeLock): VolumeLock {
   const token = Math.min(lock.token + 1, MAX_TOKEN) as FencingToken;
-  return { ...lock, token, incarnation: NO_LIFE };
+  return { ...lock, token, incarnation: NO_LIFE, next: NOBODY };
 }
 
 /** True after `superseded`: nobody has it, and the next one takes over. */

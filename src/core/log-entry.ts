@@ -297,6 +297,33 @@ export type EntryBody =
       readonly by: string;
     }
   | {
+      /** A hand-over to this node is announced: its holder asks for no quiet then, and mode `exclusive` lets it in (3.2). */
+      readonly type: 'handoverPrepare';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+      readonly toNode: NodeId;
+    }
+  | {
+      /** The holder of this token said that it is drained: the lock is the asking session's (3.3). */
+      readonly type: 'handoverComplete';
+      readonly volume: VolumeId;
+      /** cas: the token under which the holder was drained */
+      readonly token: FencingToken;
+      readonly node: NodeId;
+      readonly incarnation: Incarnation;
+      readonly session: SessionId;
+      readonly dateMs: number;
+      readonly from: string;
+    }
+  | {
+      /** The holder stays, with a new token; who was told that it is drained comes too late. */
+      readonly type: 'handoverCancel';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+    }
+  | {
       readonly type: 'takeover';
       readonly volume: VolumeId;
       readonly token: FencingToken;

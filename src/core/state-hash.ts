@@ -5,7 +5,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { type Generation, isPlainHead } from './generations.ts';
 import type { PolicyState } from './policy-state.ts';
 import type { ClusterState, ProposalWindow } from './state.ts';
-import type { Member, Volume } from './view.ts';
+import type { Member, Volume, VolumeLock } from './view.ts';
 
 /** Raised when equal states begin to hash otherwise: hashes are compared between equal versions only. */
 export const STATE_HASH_VERSION = 1;
@@ -99,10 +99,16 @@ function partsOfMember(member: Member): unknown[] {
   return [node, peerKey, addresses, zone, weight, ...life, ...disk, ...place, ...seen];
 }
 
+/** Each where it says something, and told apart by their number. */
+function notesOf({ sinceMs, from, next }: VolumeLock): unknown[] {
+  const noted = sinceMs === 0 && from === '' ? [] : [sinceMs, from];
+  return next === 0 ? noted : [...noted, 'next', next];
+}
+
 function partsOfVolume(volume: Volume): unknown[] {
   const { id, name, family, policy, head, sizeBytes, durability, attachMode, lock } = volume;
   const { state, token, grantedAt, node, incarnation, session, tookOver } = lock;
-  const noted = lock.sinceMs === 0 && lock.from === '' ? [] : [lock.sinceMs, lock.from];
+  const noted = notesOf(lock);
   const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver, ...noted];
   const waits = volume.ioTimeoutMs === 0 ? [] : [volume.ioTimeoutMs];
   return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts, ...waits];

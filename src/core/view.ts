@@ -109,6 +109,8 @@ export interface VolumeLock {
   readonly sinceMs: number;
   /** Where its client came from, for people. */
   readonly from: string;
+  /** Prepared successor (3.2): the node that a hand-over was announced for; 0 = none. */
+  readonly next: NodeId;
 }
 
 export interface Volume {

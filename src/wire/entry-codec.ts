@@ -177,6 +177,9 @@ export const entryBody: Codec<EntryBody> = union('type', {
     later: unnoted,
   }),
   lockBreak: variant(85, struct({ volume: volumeId, token, by: reason })),
+  handoverPrepare: variant(86, struct({ volume: volumeId, token, toNode: nodeId })),
+  handoverComplete: variant(87, struct({ ...lockClaim, ...noted })),
+  handoverCancel: variant(88, struct({ volume: volumeId, token })),
 });
 
 export const entryOrigin: Codec<EntryOrigin> = struct({ node: nodeId, incarnation, counter: u48 });

@@ -194,8 +194,9 @@ const lock = growing(
       tookOver: bool,
       sinceMs: u48,
       from: str(MAX_DETAIL_BYTES),
+      next: nodeId,
     },
-    { sinceMs: 0, from: '' },
+    { sinceMs: 0, from: '', next: 0 as VolumeLock['next'] },
   ),
 );
 
