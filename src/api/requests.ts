@@ -19,7 +19,7 @@ import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT, ZONE_PATTERN } from '../core/limits.ts';
 import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
-import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
+import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MIN_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
@@ -30,7 +30,13 @@ const DAY_MS = 86_400_000;
 type Rule =
   | 'text'
   | 'flag'
-  | { readonly from: number; readonly to: number; readonly isTime?: string }
+  | {
+      readonly from: number;
+      readonly to: number;
+      readonly isTime?: string;
+      /** 0 is fine as well; the rest of the sentence, and the cure. */
+      readonly orNone?: { readonly problem: string; readonly remedy: string };
+    }
   | { readonly oneOf: readonly string[] };
 type Rules = Readonly<Record<string, Rule>>;
 
@@ -47,7 +53,15 @@ const MAINTENANCE: Rule = { from: 1, to: MAX_MAINTENANCE_MS, isTime: 'a maintena
 const INVITE: Rules = { ttlMs: TTL, isSingleUse: 'flag' };
 const SCRUB: Rules = { action: 'text', kind: 'text' };
 const UNLOCK: Rules = { token: { from: 0, to: MAX_TOKEN }, by: 'text' };
-const IO_TIMEOUT: Rule = { from: 0, to: MAX_IO_TIMEOUT_MS };
+const IO_TIMEOUT: Rule = {
+  from: MIN_IO_TIMEOUT_MS,
+  to: MAX_IO_TIMEOUT_MS,
+  orNone: {
+    problem:
+      'an io-timeout is none, or from 1 s to a day: while a node is called down requests wait for seconds',
+    remedy: 'take 30s, or none: then they wait for as long as it takes',
+  },
+};
 const ATTACH_MODE: Rule = { oneOf: ATTACH_MODES };
 const CREATE: Rules = {
   ...POLICY,
@@ -180,12 +194,22 @@ function checkValue(key: string, value: unknown, rule: Rule): void {
     if (!rule.oneOf.includes(String(value))) {
       throw usage(`"${key}" must be one of ${rule.oneOf.join(', ')}`);
     }
-  } else if (!Number.isSafeInteger(value) || Number(value) < rule.from || Number(value) > rule.to) {
+  } else if (!isWithin(value, rule)) {
+    if (rule.orNone !== undefined) throw usage(rule.orNone.problem, rule.orNone.remedy);
     if (rule.isTime === undefined) {
       throw usage(`"${key}" must be a whole number from ${rule.from} to ${rule.to}`);
     }
     throw usage(`${rule.isTime} longer than 0, and up to ${rule.to / DAY_MS} days`);
   }
+}
+
+function isWithin(
+  value: unknown,
+  { from, to, orNone }: { readonly from: number; readonly to: number; readonly orNone?: object },
+): boolean {
+  if (!Number.isSafeInteger(value)) return false;
+  const number = Number(value);
+  return (number >= from && number <= to) || (number === 0 && orNone !== undefined);
 }
 
 function checkMinCopies(request: { readonly copies?: number; readonly minCopies?: number }): void {
@@ -195,6 +219,6 @@ function checkMinCopies(request: { readonly copies?: number; readonly minCopies?
   }
 }
 
-function usage(message: string): OperatingError {
-  return new OperatingError('usage', message, { remedy: 'see "dog --help"' });
+function usage(message: string, remedy = 'see "dog --help"'): OperatingError {
+  return new OperatingError('usage', message, { remedy });
 }

@@ -4,13 +4,22 @@
 import type { GlobalOptions, Io } from './context.ts';
 import { CommandError } from './failure.ts';
 
-/** What can not be taken back needs a word, not a key. @throws CommandError as below */
-export async function askTyped(io: Io, word: string, question: string): Promise<void> {
+/**
+ * What can not be taken back needs a word, not a key.
+ * @param flag which says yes in scripts
+ * @throws CommandError as below
+ */
+export async function askTyped(
+  io: Io,
+  word: string,
+  question: string,
+  flag: string,
+): Promise<void> {
   if (io.type === undefined) {
     throw new CommandError(
       'usage',
-      'There is no terminal to answer on',
-      'see --help: it has a flag',
+      'there is no terminal to answer on: nothing was done',
+      `read what is said above, and give ${flag} if you mean it`,
     );
   }
   if ((await io.type(question)).trim() === word) return;

@@ -150,7 +150,8 @@ function addAcceptLoss(recover: Command, io: Io): void {
       const { data } = await session.ask<LossData>('/v1/cluster/loss');
       if (session.format === 'human') session.err(lossText(data));
       if (data.partitions > 0 && command.opts<{ yesILoseData?: boolean }>().yesILoseData !== true) {
-        await askTyped(io, data.cluster, 'To go on without them type the name of the cluster: ');
+        const question = 'To go on without them type the name of the cluster: ';
+        await askTyped(io, data.cluster, question, '--yes-i-lose-data');
       }
       const route = '/v1/cluster/accept-loss';
       const answer = await session.ask<{ partitions: number }>(route, { method: 'POST', body: {} });

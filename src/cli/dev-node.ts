@@ -27,6 +27,8 @@ const JOURNAL = '64MiB';
 /** A dev node's log starts anew above this size; one old log is kept. */
 const MAX_LOG_BYTES = 16 * 1024 * 1024;
 const LOG_TAIL_BYTES = 2000;
+/** How `sheep` begins the line that says why it ends. */
+const WORDS = 'sheep: ';
 const POLL_MS = 40;
 /** Until a new process answers at its API: replay of a full journal on a slow disk included. */
 const API_TIMEOUT_MS = 60_000;
@@ -125,6 +127,13 @@ export class DevNode {
     }
   }
 
+  /** Its status when it has come as far as it gets by itself, or after so long. Rejects when the process ends first. */
+  startedAs(ms: number, signal: AbortSignal): Promise<StatusData> {
+    const until = performance.now() + ms;
+    const isThere = ({ phase }: StatusData) => phase !== 'starting' || performance.now() > until;
+    return this.waitFor('listening', isThere, { signal });
+  }
+
   /** Undefined when nobody answers. */
   async status(): Promise<StatusData | undefined> {
     try {
@@ -166,9 +175,17 @@ export class DevNode {
       .join('\n');
   }
 
+  /** What a node that ended by itself said for people, with the cure; undefined of one that was killed, or said nothing. */
+  lastWords(ended: Ended | undefined): string | undefined {
+    if (ended?.code == null || ended.code === 0) return undefined;
+    const last = this.logTail().split('\n').at(-1) ?? '';
+    return last.startsWith(WORDS) ? last.slice(WORDS.length) : undefined;
+  }
+
   #endError(): CommandError {
     const how = describeEnd(this.#lastEnd);
-    const message = `${this.plan.name} ended (${how}): ${this.logTail() || 'its log is empty'}`;
+    const said = this.lastWords(this.#lastEnd) ?? this.logTail();
+    const message = `${this.plan.name} ended (${how}): ${said || 'its log is empty'}`;
     return new CommandError('failed', message, `look into ${this.logFile}`);
   }
 

@@ -19,6 +19,8 @@ const POLL_MS = 40;
 /** Until all nodes are up and all partitions in sync, data of an earlier run included. */
 const READY_TIMEOUT_MS = 120_000;
 const LEFTOVER_TIMEOUT_MS = 15_000;
+/** `dev start` waits so long for the node to be up; one without a quorum goes on by itself. */
+const STARTED_MS = 5_000;
 
 export class DevSupervisor {
   readonly dir: string;
@@ -97,8 +99,10 @@ export class DevSupervisor {
       throw new CommandError('exists', `${node.plan.name} runs already (pid ${node.pid})`);
     }
     this.#start(node);
-    const status = await this.#until(node, 'listening', () => true);
-    return { ...node.describe(), isBlank: status.phase === 'blank' && node.plan.isJoined };
+    // A node that is none any more ends as soon as it has heard so from the others.
+    const { phase, waitingFor } = await node.startedAs(STARTED_MS, this.#stopping.signal);
+    const isBlank = phase === 'blank' && node.plan.isJoined;
+    return { ...node.describe(), isBlank, isUp: phase === 'up', waitingFor };
   }
 
   #start(node: DevNode, joinToken?: string): void {
@@ -107,10 +111,9 @@ export class DevSupervisor {
       ...(joinToken === undefined ? {} : { joinToken }),
       onEnd: (ended) => {
         if (this.#stopping.signal.aborted || !this.#isUp) return;
-        const number = node.plan.name.slice(1);
-        this.#say(
-          `${node.plan.name} ended (${describeEnd(ended)}); start it again with "dog dev start ${number} --dir ${this.dir}"\n`,
-        );
+        const { name } = node.plan;
+        const cure = `start it again with "dog dev start ${name.slice(1)} --dir ${this.dir}"`;
+        this.#say(`${name} ended (${describeEnd(ended)}); ${node.lastWords(ended) ?? cure}\n`);
       },
     });
   }

@@ -103,13 +103,24 @@ function addTalk(dev: Command, io: Io): void {
     .action((node: string, _options, command: Command) => {
       const number = numberOf(node);
       return talk(command, io, { command: 'start', node: number }, (data) =>
-        startedText(number, data),
+        startedText(number, data as Started),
       );
     });
 }
 
-function startedText(number: number, data: object): string {
-  if (!('isBlank' in data) || data.isBlank !== true) return `n${number} runs again.\n`;
+interface Started {
+  readonly isBlank?: boolean;
+  readonly isUp?: boolean;
+  readonly waitingFor?: string;
+}
+
+function startedText(number: number, data: Started): string {
+  const { isBlank, isUp, waitingFor } = data;
+  if (isBlank !== true) {
+    if (isUp === true) return `n${number} runs again.\n`;
+    const why = waitingFor === undefined || waitingFor === '' ? 'the others' : waitingFor;
+    return `n${number} is started, and not up yet: it waits for ${why}.\n`;
+  }
   return (
     `n${number} runs, and is BLANK: its directory was removed, or emptied. It is no member any more.\n` +
     `Put the directory back and start it again; or, if it is lost: dog node forget n${number}\n`

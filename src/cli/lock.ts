@@ -71,7 +71,8 @@ async function askToUnlock(io: Io, lock: LockData): Promise<void> {
     const text = `${lock.volume} is held by ${holderText(lock)}: there is no terminal to answer on`;
     throw new CommandError('usage', text, 'use --yes where that holder is to lose it');
   }
-  await askTyped(io, lock.volume, `${truth(lock)}Type the name of the volume to go on: `);
+  const question = `${truth(lock)}Type the name of the volume to go on: `;
+  await askTyped(io, lock.volume, question, '--yes');
 }
 
 /** What unlocking means, before it is done. */

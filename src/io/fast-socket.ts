@@ -4,7 +4,7 @@
 // Accepted sockets have no public `onread` option: their handle moves into a new Socket that has it. That rests on
 // Node's internals, so there is a fall-back on 'data' events, which TLS sockets use as well. Both are tested.
 
-import { createConnection, createServer, type ListenOptions, Socket } from 'node:net';
+import { createConnection, createServer, isIP, type ListenOptions, Socket } from 'node:net';
 import { messageOf, OperatingError } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
 import type { Clock } from '../ports/ports.ts';
@@ -244,9 +244,40 @@ export function listenFast(
       const bound = server.address();
       const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
       const close = () => new Promise<void>((closed) => server.close(() => closed()));
+      const problem = held === undefined ? undefined : heldElsewhere(address, bound);
+      if (problem !== undefined) {
+        void close();
+        reject(problem);
+        return;
+      }
       resolve({ port, close });
     });
   });
+}
+
+const ANY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
+
+/** Why a socket that somebody else bound is not the one that was meant: in the clear beyond loopback, perhaps. */
+function heldElsewhere(
+  address: SocketAddress,
+  bound: ReturnType<ReturnType<typeof createServer>['address']>,
+): OperatingError | undefined {
+  // A unix socket was looked at when it was passed (held-sockets.ts).
+  if ('path' in address) return undefined;
+  const wanted = `${address.host}:${address.port}`;
+  if (typeof bound === 'object' && bound !== null) {
+    const hasHost = isIP(address.host) !== 0;
+    const isAny = [address.host, bound.address].every((host) => ANY_ADDRESS.includes(host));
+    const isThere = !hasHost || isAny || bound.address === address.host;
+    if (isThere && (address.port === 0 || bound.port === address.port)) return undefined;
+  }
+  const where =
+    typeof bound === 'object' && bound !== null ? `${bound.address}:${bound.port}` : bound;
+  return new OperatingError(
+    'usage',
+    `the socket passed for ${wanted} is bound to ${where ?? 'nothing'}`,
+    { remedy: 'pass one listening socket for each --nbd flag, in their order' },
+  );
 }
 
 /** The one line that a person needs when a listener can not start. */

@@ -122,6 +122,24 @@ test('a killed node stays dead until it is started, and the supervisor says so',
   t.is((await dog(['dev', 'status', '--dir', dir])).code, 2);
 });
 
+test('a node that is no member any more does not run again: its own words say why', async (t) => {
+  const dir = newDir(t);
+  const running = up(t, dir, '--nodes', '2');
+  await running.ready;
+  await dog(['dev', 'kill', '2', '--dir', dir]);
+  const mark = (what: string) => fs.writeFileSync(path.join(dir, 'n2', what), '');
+  mark('forgotten');
+  const started = await dog(['dev', 'start', '2', '--dir', dir]);
+  t.is(started.code, 1);
+  t.regex(started.err, /n2 ended \(exit code 1\): n2 was lost by an operator \(join with an empty/);
+  t.notRegex(started.out, /runs again/);
+  t.regex(running.err(), /n2 ended \(exit code 1\); n2 was lost by an operator/);
+  fs.rmSync(path.join(dir, 'n2', 'forgotten'));
+  mark('alone');
+  const alone = await dog(['dev', 'start', '2', '--dir', dir]);
+  t.is(alone.out, 'n2 is started, and not up yet: it waits for a quorum of the voters.\n');
+});
+
 test('a node that joined by hand is not waited for, up or not', async (t) => {
   const dir = newDir(t);
   const first = up(t, dir, '--nodes', '2');

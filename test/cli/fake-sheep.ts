@@ -10,6 +10,8 @@ import { FAKE_TOKEN, FakeNode } from '../api/fake-node.ts';
 import { entryBodies, StateCell, settle } from '../fixtures.ts';
 
 const SYNC_MS = 10;
+/** Until a node that is no member any more has heard so. */
+const TOLD_MS = 300;
 
 const { values } = parseArgs({
   options: {
@@ -54,6 +56,8 @@ if (fs.existsSync(path.join(values.data, 'broken'))) {
   process.stderr.write('the data directory is broken\n');
   process.exit(1);
 }
+const isForgotten = fs.existsSync(path.join(values.data, 'forgotten'));
+const isAlone = fs.existsSync(path.join(values.data, 'alone'));
 const cell = new SharedCell(path.join(values.data, '..', 'fake.log'));
 const known = fs.existsSync(identityFile) ? Number(fs.readFileSync(identityFile, 'utf8')) : 0;
 const node = new FakeNode(cell, known);
@@ -70,6 +74,17 @@ setInterval(() => {
     fs.writeFileSync(identityFile, String(node.number));
 }, SYNC_MS);
 if (node.number > 0) fs.writeFileSync(identityFile, String(node.number));
+if (isForgotten || isAlone) {
+  const status = node.status();
+  node.status = () => ({ ...status, phase: 'starting', waitingFor: 'a quorum of the voters' });
+}
+// It asks the others first.
+if (isForgotten) {
+  setTimeout(() => {
+    process.stderr.write('sheep: n2 was lost by an operator (join with an empty directory)\n');
+    process.exit(1);
+  }, TOLD_MS);
+}
 const server = await serveApi(node, parseApiAddress(values.api));
 process.stdout.write(`fake sheep on ${server.address}\n`);
 process.once('SIGTERM', async () => {

@@ -32,6 +32,13 @@ test('vdi create, alter: --io-timeout is said, kept, changed, and checked', asyn
   t.is((await dog(['-r', 'vdi', 'alter', 'big', '--io-timeout', 'none'], env)).out, '0\n');
   t.is((await dog(['vdi', 'alter', 'big', '--io-timeout', 'soon'], env)).code, 64);
   t.is((await dog(['vdi', 'alter', 'big', '--io-timeout', '2d'], env)).code, 64, 'a day at most');
+  for (const command of ['create', 'alter']) {
+    const size = command === 'create' ? ['other', '1G'] : ['big'];
+    const hasty = await dog(['vdi', command, ...size, '--io-timeout', '999ms'], env);
+    t.is(hasty.code, 64);
+    t.regex(hasty.err, /from 1 s to a day[\s\S]*cure: take 30s, or none/);
+  }
+  t.is((await dog(['vdi', 'alter', 'big', '--io-timeout', '1s'], env)).code, 0);
   t.is((await dog(['vdi', 'alter', 'big'], env)).code, 64);
   t.is((await dog(['vdi', 'alter', 'none', '--io-timeout', '1s'], env)).code, 5);
 });
@@ -67,6 +74,7 @@ test('accept-loss: health and show name ranges; a typed name goes on, and nothin
   const command = ['cluster', 'recover', 'accept-loss'];
   const nobody = await dog(command, env);
   t.is(nobody.code, 64, 'no terminal');
+  t.regex(nobody.err, /no terminal to answer on[\s\S]*give --yes-i-lose-data if you mean it/);
   t.regex(nobody.err, /Lost for good: 1 partition\.\n {2}big: .* at bytes\n/);
   const no = await dog(command, env, undefined, async () => 'yes');
   t.is(no.code, 1);

@@ -1,10 +1,11 @@
-import type { Socket } from 'node:net';
+import { type AddressInfo, BoundSocket, type Socket } from 'node:net';
 import test from 'ava';
-import { hasCode } from '../../src/core/errors.ts';
+import { hasCode, type OperatingError } from '../../src/core/errors.ts';
 import { connectFast, FastSocket, listenFast } from '../../src/io/fast-socket.ts';
 import { createRealClock } from '../../src/io/real-clock.ts';
 
 const clock = createRealClock();
+const keptForEver: BoundSocket[] = [];
 const MIB = 1024 * 1024;
 
 function pattern(length: number, salt: number): Uint8Array {
@@ -132,4 +133,30 @@ test('soon: one batch, in order, and what the batch adds runs in it, too', async
   clock.soon(() => order.push('b'));
   await last.promise;
   t.deepEqual(order, ['a', 'b', 'c']);
+});
+
+// Method: a socket that this process binds and passes on, as systemd would. One that is bound to other than the address it
+// is passed for is not served: it might be in the clear beyond loopback.
+test('a TCP socket that was passed is served where it is bound, and refused for any other address', async (t) => {
+  const options = { maxSockets: 1, onSocket: (socket: Socket) => socket.destroy() };
+  const held = async (bound: string, at: (port: number) => { host: string; port: number }) => {
+    const socket = new BoundSocket({ host: bound, port: 0 });
+    const { port } = socket.address() as AddressInfo;
+    // The listener closes the descriptor, which is somebody else's from then on.
+    keptForEver.push(socket);
+    try {
+      const listener = await listenFast(at(port), { ...options, held: socket.fd() });
+      t.is(listener.port, port);
+      await listener.close();
+      return 'served';
+    } catch (error) {
+      return `${(error as OperatingError).code} ${(error as Error).message}`;
+    }
+  };
+  t.is(await held(host, (port) => ({ host, port })), 'served');
+  t.is(await held(host, (port) => ({ host: 'localhost', port })), 'served');
+  t.is(await held('0.0.0.0', (port) => ({ host: '::', port })), 'served', 'as ListenStream=10809');
+  const elsewhere = /^usage the socket passed for 127\.0\.0\.1:\d+ is bound to /;
+  t.regex(await held(host, (port) => ({ host, port: port === 1 ? 2 : 1 })), elsewhere);
+  t.regex(await held('0.0.0.0', (port) => ({ host, port })), elsewhere);
 });
