@@ -168,6 +168,29 @@ class SimFile implements DiskFile {
     this.writevSync([bytes], position);
   }
 
+  /** The first half is there at once, the rest when it is done: a crash may find either. */
+  writeBulk(bytes: Uint8Array, position: number, done: (error: Error | undefined) => void): void {
+    this.#checkOpen();
+    invariant(position % PAGE_BYTES === 0 && bytes.length % PAGE_BYTES === 0, 'whole pages');
+    if (!this.#process.isAlive) return;
+    const half = Math.floor(bytes.length / PAGE_BYTES / 2) * PAGE_BYTES;
+    const failed = this.#tryWrite(bytes.subarray(0, half), position);
+    this.#disk.world.schedule(this.#disk.readTimeMs(), this.#process, () => {
+      done(failed ?? this.#tryWrite(bytes.subarray(half), position + half));
+    });
+  }
+
+  /** A file that was closed meanwhile is left alone. */
+  #tryWrite(bytes: Uint8Array, position: number): Error | undefined {
+    if (!this.#isOpen) return undefined;
+    try {
+      this.writeSync(bytes, position);
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error : new OperatingError('io', this.#path);
+    }
+  }
+
   writevSync(pieces: readonly Uint8Array[], position: number): void {
     this.#checkOpen();
     if (!this.#process.isAlive) return;

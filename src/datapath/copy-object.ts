@@ -201,8 +201,7 @@ function fillPiece(
   parts.store.readForCopy(generation, index, offset, count, (error, sums, data) => {
     if (!isOwnUnchanged(parts, filling)) return done(voided());
     if (error !== undefined) return fetchPiece(parts, filling, piece, done);
-    filling.staged.writeSectors(offset, sums, data);
-    done(undefined);
+    filling.staged.writeSectors(offset, sums, data, () => done(undefined));
   });
 }
 
@@ -228,14 +227,16 @@ function fetchPiece(
     fetchRange(parts, fetch, { offset, count }, (error, found) => {
       if (error !== undefined) return done(error);
       keepOwn(parts, filling, found.lost, (lost) => {
-        const bytes = stageRange(staged, row, { ...found, lost }) * SECTOR_BYTES;
-        filling.fetchedBytes += bytes;
-        parts.streams.unspent(paced, count - bytes);
         if (lost.length > 0) {
           parts.trace.warn('copy.incomplete', { index, source });
           filling.onLost?.(lost.length);
         }
-        done(undefined);
+        stageRange(staged, row, { ...found, lost }, (sectors) => {
+          const bytes = sectors * SECTOR_BYTES;
+          filling.fetchedBytes += bytes;
+          parts.streams.unspent(paced, count - bytes);
+          done(undefined);
+        });
       });
     });
   });
@@ -262,8 +263,8 @@ function keepOwn(
     }
     const offset = sector * SECTOR_BYTES;
     parts.store.readForCopy(generation, index, offset, SECTOR_BYTES, (error, sums, data) => {
-      if (error === undefined) staged.writeSectors(offset, sums, data);
-      else lost.push(sector);
+      if (error !== undefined) lost.push(sector);
+      else staged.writeSectors(offset, sums, data);
       next(at + 1);
     });
   };

@@ -79,23 +79,28 @@ export function fetchRange(
   next(0);
 }
 
-/** Puts what was fetched into a copy in the making; what is lost gets a sum that it never passes. Returns the sectors. */
+/**
+ * Puts what was fetched into a copy in the making; what is lost gets a sum that it never passes.
+ * @returns by `done`: the sectors, once their bytes are needed no more
+ */
 export function stageRange(
   staged: StagedObject,
   { generation, index }: ObjectId,
   { pieces, lost }: FetchedRange,
-): number {
-  let sectors = 0;
-  for (const { offset, sums, data } of pieces) {
-    staged.writeSectors(offset, sums, data);
-    sectors += data.length / SECTOR_BYTES;
-  }
+  done: (sectors: number) => void,
+): void {
   for (const sector of lost) {
     const sums = new Uint8Array(SUM_BYTES);
     setSum(sums, 0, badSum(generation, index, sector));
     staged.writeSectors(sector * SECTOR_BYTES, sums, new Uint8Array(SECTOR_BYTES));
   }
-  return sectors;
+  const sectors = pieces.reduce((sum, { data }) => sum + data.length / SECTOR_BYTES, 0);
+  const next = (at: number): void => {
+    const piece = pieces[at];
+    if (piece === undefined) done(sectors);
+    else staged.writeSectors(piece.offset, piece.sums, piece.data, () => next(at + 1));
+  };
+  next(0);
 }
 
 /** No source has all of it: each half by itself. */

@@ -108,9 +108,10 @@ function fill(
   }
   fetchRange(parts, attempt, { offset, count: MAX_PAYLOAD_BYTES }, (error, fetched) => {
     if (error !== undefined) return done({ ...so, error });
-    const sectors = stageRange(staged, attempt, fetched);
-    const now = { ...so, sectors: so.sectors + sectors, lost: [...so.lost, ...fetched.lost] };
-    fill(parts, attempt, staged, offset + MAX_PAYLOAD_BYTES, now, done);
+    stageRange(staged, attempt, fetched, (sectors) => {
+      const now = { ...so, sectors: so.sectors + sectors, lost: [...so.lost, ...fetched.lost] };
+      fill(parts, attempt, staged, offset + MAX_PAYLOAD_BYTES, now, done);
+    });
   });
 }
 

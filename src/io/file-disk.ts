@@ -7,6 +7,7 @@ import * as path from 'node:path';
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
+import { BulkFile, BulkWrites } from './bulk-writes.ts';
 import { makeFolders } from './make-folders.ts';
 import { HOLE_ALIGN_BYTES, punchHole } from './punch-hole.ts';
 
@@ -80,6 +81,7 @@ function anchorOf(top: string): string {
 class FileDisk implements Disk {
   readonly #root: string;
   readonly #anchor: string;
+  readonly #bulk = new BulkWrites();
   #syncFailed: (error: Error) => void = () => {};
 
   constructor(root: string, anchor: string) {
@@ -92,7 +94,7 @@ class FileDisk implements Disk {
     const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
     try {
       const fd = fs.openSync(this.#at(full), flags, FILE_MODE);
-      return new OpenFile(full, fd, (error) => this.#syncFailed(error));
+      return new OpenFile(full, fd, this.#bulk, (error) => this.#syncFailed(error));
     } catch (error) {
       if (!options.create && codeOf(error) === 'ENOENT') return undefined;
       throw operatingError(error, 'open', full);
@@ -166,12 +168,16 @@ class FileDisk implements Disk {
 class OpenFile implements DiskFile {
   readonly #name: string;
   readonly #fd: number;
+  readonly #file: BulkFile;
+  readonly #bulk: BulkWrites;
   readonly #syncFailed: (error: Error) => void;
   #isOpen = true;
 
-  constructor(name: string, fd: number, syncFailed: (error: Error) => void) {
+  constructor(name: string, fd: number, bulk: BulkWrites, syncFailed: (error: Error) => void) {
     this.#name = name;
     this.#fd = fd;
+    this.#file = new BulkFile(fd);
+    this.#bulk = bulk;
     this.#syncFailed = syncFailed;
   }
 
@@ -228,6 +234,17 @@ class OpenFile implements DiskFile {
     }
   }
 
+  writeBulk(bytes: Uint8Array, position: number, done: (error: Error | undefined) => void): void {
+    this.#check(bytes, 0, bytes.length, position);
+    const file = this.#file;
+    file.begin();
+    const ended = (error: NodeJS.ErrnoException | null): void => {
+      file.end();
+      done(error === null ? undefined : operatingError(error, 'write', this.#name));
+    };
+    this.#bulk.write({ file, bytes, position, done: ended });
+  }
+
   sizeSync(): number {
     invariant(this.#isOpen, 'the file is open');
     return guarded('size of', this.#name, () => fs.fstatSync(this.#fd).size);
@@ -249,6 +266,7 @@ class OpenFile implements DiskFile {
 
   sync(done: (error: Error | undefined) => void): void {
     invariant(this.#isOpen, 'the file is open');
+    this.#file.rest();
     fs.fdatasync(this.#fd, (error) => {
       const failure = error === null ? undefined : operatingError(error, 'sync', this.#name);
       done(failure);
@@ -259,7 +277,7 @@ class OpenFile implements DiskFile {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    guarded('close', this.#name, () => fs.closeSync(this.#fd));
+    guarded('close', this.#name, () => this.#file.close());
   }
 
   /** Writes one group with one call; what the system left over goes piece by piece. Returns the next position. */

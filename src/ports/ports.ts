@@ -111,6 +111,12 @@ export interface DiskFile {
   writeSync(bytes: Uint8Array, position: number): void;
   /** Writes the pieces one after the other from `position`, as one system call where possible. */
   writevSync(pieces: readonly Uint8Array[], position: number): void;
+  /**
+   * Writes all of `bytes`, at most 1 MiB, through the thread pool and past the cache of the system where there is a way:
+   * for copies that nobody reads soon. Position and length are multiples of 4096; the bytes are kept by reference until
+   * `done`. Any part of them may be there before that. A file that is closed meanwhile gets them or not, and `done` comes.
+   */
+  writeBulk(bytes: Uint8Array, position: number, done: (error: Error | undefined) => void): void;
   sizeSync(): number;
   /**
    * Gives the space of a range back, which then reads as zeroes; the size stays. Position and length are multiples of

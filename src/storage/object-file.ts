@@ -42,6 +42,16 @@ export function writeData(file: DiskFile, offset: number, data: Uint8Array): voi
   }
 }
 
+/** The same for a copy that nobody reads soon; at most 1 MiB, kept by reference until `done`. */
+export function writeBulkData(
+  file: DiskFile,
+  offset: number,
+  data: Uint8Array,
+  done: (error: Error | undefined) => void,
+): void {
+  file.writeBulk(data, DATA_OFFSET + offset, done);
+}
+
 /** Puts the sums of `count` bytes at `offset` into a page. */
 export function setSums(
   page: Uint32Array,

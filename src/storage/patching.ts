@@ -47,7 +47,7 @@ export class Patch implements StagedObject {
     this.#image = image;
   }
 
-  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array): void {
+  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array, done?: () => void): void {
     invariant(!this.#isOver, 'a patch is not over');
     const sectors = sums.length / SUM_BYTES;
     let taken = 0;
@@ -70,6 +70,7 @@ export class Patch implements StagedObject {
     }
     invariant(taken === data.length, 'data holds only sectors that have a sum');
     this.#dataBytes += taken;
+    done?.();
   }
 
   commit(done: StoreDone): void {

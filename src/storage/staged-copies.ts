@@ -17,7 +17,7 @@ import type { ObjectImage, StagedObject, StoreDone } from './store-types.ts';
 
 /** Copies in the making. */
 export const MAX_STAGED_OBJECTS = 256;
-/** Copies that are synced at once: each holds two threads of the pool, which has eight (bin/sheep). */
+/** Copies that are synced at once: each holds two threads of the pool, which has twelve (bin/sheep). */
 export const MAX_STAGED_SYNCS = 3;
 
 interface StagedCopiesParts {

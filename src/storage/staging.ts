@@ -5,16 +5,18 @@
 import { getSum } from '../core/checksum.ts';
 import { OperatingError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
-import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { KIB, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
 import { INCOMING_FOLDER, objectFolder, objectPath, stagedPath } from './layout.ts';
-import { setSums, writeData, writeSlot } from './object-file.ts';
+import { setSums, writeBulkData, writeData, writeSlot } from './object-file.ts';
 import { emptyPage, ObjectState } from './object-state.ts';
 import type { ObjectImage, StagedObject, StoreDone } from './store-types.ts';
 
 /** First sums slot of a staged file. */
 export const STAGED_SLOT = 1;
+/** Shorter runs of sectors are written at once, and through the cache. */
+export const MIN_BULK_BYTES = 64 * KIB;
 
 export interface StagingParts {
   readonly disk: Disk;
@@ -50,6 +52,9 @@ export class Staging implements StagedObject {
   #file: DiskFile | undefined;
   #failure: OperatingError | undefined;
   #isOver = false;
+  /** Bulk writes on their way. */
+  #writing = 0;
+  #whenWritten: (() => void) | undefined;
   /** The file has the object's name already. */
   hasName = false;
 
@@ -65,23 +70,48 @@ export class Staging implements StagedObject {
     return this.#parts.stagedId;
   }
 
-  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array): void {
+  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array, done?: () => void): void {
     invariant(!this.#isOver, 'a staging is not over');
     const sectors = sums.length / 4;
     const end = offset + sectors * SECTOR_BYTES;
     invariant(offset % SECTOR_BYTES === 0 && end <= OBJECT_BYTES, 'the range lies in the object');
     setSums(this.page, offset, sectors * SECTOR_BYTES, sums);
-    if (this.#failure !== undefined || this.state.kind === 'zero') return;
-    try {
-      this.#writeRuns(offset, sums, data);
-    } catch (error) {
-      this.#failure = asOperatingError(error);
+    if (this.#failure !== undefined || this.state.kind === 'zero') {
+      done?.();
+      return;
     }
+    this.#writing += 1;
+    // One for this call: it ends once, after all of its runs began.
+    let left = 1;
+    const ended = (): void => {
+      left -= 1;
+      if (left > 0) return;
+      this.#writing -= 1;
+      done?.();
+      if (this.#writing === 0) this.#whenWritten?.();
+    };
+    try {
+      this.#writeRuns(offset, sums, data, (at, bytes) => {
+        left += 1;
+        writeBulkData(this.#open(), at, bytes, (error) => {
+          if (error !== undefined) this.#failure ??= asOperatingError(error);
+          ended();
+        });
+      });
+    } catch (error) {
+      this.#failure ??= asOperatingError(error);
+    }
+    ended();
   }
 
   commit(done: StoreDone): void {
     invariant(!this.#isOver, 'a staging is not over');
     this.#isOver = true;
+    if (this.#writing > 0) this.#whenWritten = () => this.#commit(done);
+    else this.#commit(done);
+  }
+
+  #commit(done: StoreDone): void {
     const { disk, state, accept } = this.#parts;
     if (this.#failure !== undefined) {
       this.#fail(this.#failure, done);
@@ -182,8 +212,13 @@ export class Staging implements StagedObject {
     return this.#file;
   }
 
-  /** Writes each run of sectors that have data. */
-  #writeRuns(offset: number, sums: Uint8Array, data: Uint8Array): void {
+  /** Writes each run of sectors that have data; the long ones by `bulk`. */
+  #writeRuns(
+    offset: number,
+    sums: Uint8Array,
+    data: Uint8Array,
+    bulk: (at: number, bytes: Uint8Array) => void,
+  ): void {
     const sectors = sums.length / 4;
     let taken = 0;
     for (let i = 0; i < sectors; ) {
@@ -195,7 +230,9 @@ export class Staging implements StagedObject {
       while (end < sectors && getSum(sums, end) !== 0) end += 1;
       const bytes = (end - i) * SECTOR_BYTES;
       invariant(taken + bytes <= data.length, 'data holds every sector that has a sum');
-      writeData(this.#open(), offset + i * SECTOR_BYTES, data.subarray(taken, taken + bytes));
+      const run = data.subarray(taken, taken + bytes);
+      if (bytes >= MIN_BULK_BYTES) bulk(offset + i * SECTOR_BYTES, run);
+      else writeData(this.#open(), offset + i * SECTOR_BYTES, run);
       taken += bytes;
       i = end;
     }

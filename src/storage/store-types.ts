@@ -100,7 +100,7 @@ export interface StagedObject {
    * @param sums one u32 (LE) per sector, as stored; 0 = no data
    * @param data the sectors whose sum is not 0, one after the other; the caller has verified them
    */
-  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array): void;
+  writeSectors(offset: number, sums: Uint8Array, data: Uint8Array, done?: () => void): void;
   /** Atomically and durably the object; replaces what was there, row included. */
   commit(done: StoreDone): void;
   abort(): void;

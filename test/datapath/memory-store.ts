@@ -337,7 +337,7 @@ export class MemoryStore implements ObjectStore {
 
   #staging(image: ObjectImage, sectors: Map<number, Sector>): StagedObject {
     return {
-      writeSectors: (offset, sums, data) => {
+      writeSectors: (offset, sums, data, done) => {
         let at = 0;
         for (let i = 0; i < sums.length / 4; i += 1) {
           const sum = getSum(sums, i);
@@ -347,6 +347,7 @@ export class MemoryStore implements ObjectStore {
           sectors.set(offset / SECTOR_BYTES + i, { bytes, sum });
           at += SECTOR_BYTES;
         }
+        done?.();
       },
       commit: (done) => {
         const { version, ...rest } = image;

@@ -345,6 +345,13 @@ export class CrashWorld {
       },
       writeSync,
       writevSync: (pieces, position) => writeSync(Buffer.concat(pieces), position),
+      writeBulk: (bytes, position, done) => {
+        check();
+        this.#later(() => {
+          if (isOpen) writeSync(bytes, position);
+          done(undefined);
+        });
+      },
       punch: (position, length) => {
         const end = Math.min(position + length, inode.size);
         if (end > position) writeSync(new Uint8Array(end - position), position);

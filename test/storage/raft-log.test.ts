@@ -56,6 +56,7 @@ class MemoryDisk implements Disk {
         file.bytes.set(bytes, position);
       },
       writevSync: () => undefined,
+      writeBulk: () => undefined,
       punch: () => false,
       sizeSync: () => file.bytes.length,
       truncateSync: (bytes) => {
