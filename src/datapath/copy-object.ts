@@ -11,6 +11,7 @@ import { REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { countRegions } from '../storage/object-state.ts';
 import { MAX_PATCH_BYTES } from '../storage/patching.ts';
 import type { ObjectImage, StagedObject } from '../storage/store-types.ts';
+import { giveFrameMemory } from '../wire/frame-memory.ts';
 import type { RowImage } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
 import { AT_ONCE, PIECES_IN_FLIGHT, type Rank } from './copy-streams.ts';
@@ -235,6 +236,7 @@ function fetchPiece(
           const bytes = sectors * SECTOR_BYTES;
           filling.fetchedBytes += bytes;
           parts.streams.unspent(paced, count - bytes);
+          for (const { data } of found.pieces) giveFrameMemory(data);
           done(undefined);
         });
       });

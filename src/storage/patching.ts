@@ -58,11 +58,11 @@ export class Patch implements StagedObject {
       const count = (end - i) * SECTOR_BYTES;
       const run = { offset: offset + i * SECTOR_BYTES, count };
       if (hasData) {
-        const bytes = data.subarray(taken, taken + count);
+        // Of its own: it is journaled long after the caller's bytes are another's.
         this.#runs.push({
           ...run,
-          sums: sums.subarray(i * SUM_BYTES, end * SUM_BYTES),
-          data: bytes,
+          sums: sums.slice(i * SUM_BYTES, end * SUM_BYTES),
+          data: data.slice(taken, taken + count),
         });
         taken += count;
       } else this.#runs.push({ ...run, sums: NO_BYTES, data: NO_BYTES });

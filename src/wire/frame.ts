@@ -7,6 +7,7 @@ import type { ConfigVersion, FencingToken, GenerationId, MapIndex, VolumeId } fr
 import { invariant } from '../core/invariant.ts';
 import { divideUp, KIB, MAX_PAYLOAD_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { badFrame, getU16, getU32, getU48, putU16, putU32, putU48 } from './bytes.ts';
+import { takeFrameMemory } from './frame-memory.ts';
 
 export const FRAME_VERSION = 1;
 export const BASE_HEADER_BYTES = 32;
@@ -278,7 +279,8 @@ function splitBody(buffer: Uint8Array, sumsAt: number, frame: Frame): void {
 }
 
 /**
- * Cuts a byte stream into whole frames. Copies each byte once, into one buffer per frame, which the receiver owns.
+ * Cuts a byte stream into whole frames. Copies each byte once, into one buffer per frame, which the receiver owns and
+ * may give back (frame-memory.ts).
  * Holds at most one frame.
  */
 export class FrameAssembler {
@@ -320,7 +322,7 @@ export class FrameAssembler {
   #begin(): void {
     const length = getU32(this.#lengthField, 0);
     if (length > this.#limit) throw badFrame(`a frame of ${length} bytes`);
-    this.#frame = allocUnsafe(BASE_HEADER_BYTES + length);
+    this.#frame = takeFrameMemory(BASE_HEADER_BYTES + length, BASE_HEADER_BYTES + this.#limit);
     this.#frame.set(this.#lengthField);
     this.#have = this.#lengthField.length;
     this.#lengthHave = 0;
