@@ -6,7 +6,7 @@ import { OperatingError } from './core/errors.ts';
 import { DEFAULT_POLICY, type PolicyId, type VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
-import type { AttachMode, ClusterView, Policy, Volume } from './core/view.ts';
+import type { AttachMode, ClusterView, Durability, Policy, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
 import type { AlterVolumeOptions, CreateVolumeOptions } from './node-handle.ts';
 
@@ -51,7 +51,7 @@ export async function createVolume(
 }
 
 /**
- * Attach modes change while nobody holds the volume, the rest also while a guest is attached.
+ * Modes change while nobody holds the volume, the rest also while a guest is attached.
  * @throws OperatingError 'missing', 'held', 'usage', 'no-quorum'
  */
 export async function alterVolume(
@@ -60,14 +60,47 @@ export async function alterVolume(
   name: string,
   options: AlterVolumeOptions,
 ): Promise<void> {
-  const { ioTimeoutMs, attachMode } = options;
-  // First: it may be refused.
+  const { ioTimeoutMs, attachMode, mode } = options;
+  // First: they may be refused.
+  if (mode !== undefined) await alterDurability(agreement, viewNow, name, mode);
   if (attachMode !== undefined) await alterAttachMode(agreement, viewNow, name, attachMode);
   if (ioTimeoutMs === undefined) return;
   const { id } = await volumeNow(agreement, viewNow, name);
   const result = await agreement.propose({ type: 'volumeOptions', volume: id, ioTimeoutMs });
   if (result.code === 'missing') throw missing(name);
   proposed(result, `alter ${name}`);
+}
+
+async function alterDurability(
+  agreement: Asking,
+  viewNow: () => ClusterView,
+  name: string,
+  durability: Durability,
+): Promise<void> {
+  for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
+    const { id, lock } = await volumeNow(agreement, viewNow, name);
+    const body = { type: 'volumeDurability', volume: id, token: lock.token, durability } as const;
+    const result = await agreement.propose(body);
+    if (result.code === 'held') throw stays(name, 'mode', result);
+    if (result.code === 'missing' || result.code === 'stale') continue;
+    proposed(result, `alter ${name}`);
+    return;
+  }
+  throw inUse(name);
+}
+
+/** It can change while nobody holds the volume. */
+function stays(name: string, what: string, { detail }: ApplyResult): OperatingError {
+  return new OperatingError('held', `the ${what} of ${name} stays: it is ${detail}`, {
+    remedy: 'disconnect its guest first; dog vdi lock list tells who holds it',
+  });
+}
+
+/** The error for a volume whose lock came and went between each look and its proposal. */
+export function inUse(name: string): OperatingError {
+  return new OperatingError('busy', `${name} is in use by others again and again`, {
+    advice: 'retry',
+  });
 }
 
 async function alterAttachMode(
@@ -80,18 +113,12 @@ async function alterAttachMode(
     const { id, lock } = await volumeNow(agreement, viewNow, name);
     const body = { type: 'volumeAttach', volume: id, token: lock.token, attachMode } as const;
     const result = await agreement.propose(body);
-    if (result.code === 'held') {
-      throw new OperatingError('held', `the attach mode of ${name} stays: it is ${result.detail}`, {
-        remedy: 'disconnect its guest first; dog vdi lock list tells who holds it',
-      });
-    }
+    if (result.code === 'held') throw stays(name, 'attach mode', result);
     if (result.code === 'missing' || result.code === 'stale') continue;
     proposed(result, `alter ${name}`);
     return;
   }
-  throw new OperatingError('busy', `${name} is in use by others again and again`, {
-    advice: 'retry',
-  });
+  throw inUse(name);
 }
 
 /**
@@ -118,11 +145,16 @@ export async function deleteVolume(
       });
     }
     if (result.code === 'missing' || result.code === 'stale') continue;
+    if (result.code === 'refused') throw keptProtected(name, result);
     proposed(result, `delete ${name}`);
     return;
   }
-  throw new OperatingError('busy', `${name} is in use by others again and again`, {
-    advice: 'retry',
+  throw inUse(name);
+}
+
+function keptProtected(name: string, { detail }: ApplyResult): OperatingError {
+  return new OperatingError('refused', detail, {
+    remedy: `dog vdi unprotect ${name} allows it again`,
   });
 }
 

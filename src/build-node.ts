@@ -41,6 +41,7 @@ import type {
   MoveVolumeOptions,
   NodeHandle,
   NodeStatus,
+  VolumeAdmin,
 } from './node-handle.ts';
 import { statusOf } from './node-status.ts';
 import { ControlRpc } from './p2p/control-rpc.ts';
@@ -53,6 +54,7 @@ import { openRaftLog } from './storage/raft-log-open.ts';
 import type { ObjectStore } from './storage/store-types.ts';
 import { openSuperblock, type Superblock } from './storage/superblock.ts';
 import { wipeData } from './storage/wipe.ts';
+import { volumeAdmin } from './volume-admin.ts';
 
 /** For checkers: what a node holds and knows. */
 export interface Inspection {
@@ -393,6 +395,10 @@ class SheepNode implements NodeHandle {
     const { agreement, formed } = this.#serving();
     const letGo = (volume: Volume) => formed.progress.moves.letGo(volume);
     return deleteVolume(agreement, () => this.#serving().view, name, letGo);
+  }
+
+  volumes(): VolumeAdmin {
+    return volumeAdmin(this.#serving().agreement, () => this.#serving().view);
   }
 
   async moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer> {

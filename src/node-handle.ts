@@ -6,7 +6,7 @@ import type { VolumeLoss } from './core/lost.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
-import type { AttachMode, ClusterView, Durability, VolumeLock } from './core/view.ts';
+import type { AttachMode, Attributes, ClusterView, Durability, VolumeLock } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
 export type NodePhase =
@@ -72,6 +72,8 @@ export interface CreateVolumeOptions {
 
 /** What is not said stays. */
 export interface AlterVolumeOptions {
+  /** What a confirmed write is (R5); only while nobody holds the volume. */
+  readonly mode?: Durability;
   /** May change while a guest is attached. */
   readonly ioTimeoutMs?: number;
   /** Only while nobody holds the volume. */
@@ -151,6 +153,18 @@ export interface LossPlan {
 }
 
 export type DrainKind = 'drain' | 'out' | 'forget';
+
+/** What operators do with one volume, each by one entry of the log. Throws 'missing', 'no-quorum' beside what it says. */
+export interface VolumeAdmin {
+  /** Refused ('held') while a guest has it, unless forced: that guest would not find it by its next connection. */
+  rename(name: string, to: string, options?: { readonly force?: boolean }): Promise<void>;
+  protect(name: string, isProtected: boolean): Promise<void>;
+  /** As the log has them now (C2.3). */
+  attributes(name: string): Promise<Attributes>;
+  /** @throws OperatingError 'exists' with `isNew` where there is one, 'usage', 'too-large' */
+  setAttribute(name: string, key: string, value: Uint8Array, isNew: boolean): Promise<void>;
+  removeAttribute(name: string, key: string): Promise<void>;
+}
 
 /** What an operator decides of the members, each by the log. */
 export interface ClusterAdmin {
@@ -250,6 +264,8 @@ export interface NodeHandle {
   cancelMove(name: string): Promise<MoveAnswer>;
   /** How all volumes are that move, as their holders say, asked now. Throws 'not-formatted'. */
   moves(): Promise<readonly MoveStatus[]>;
+  /** What else operators do with volumes. Throws 'not-formatted', and 'no-quorum' before this node heard of its cluster. */
+  volumes(): VolumeAdmin;
   /** Throws 'missing', 'held' (names the holder), 'no-quorum'; 'busy' when others use it again and again. */
   deleteVolume(name: string): Promise<void>;
   /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */

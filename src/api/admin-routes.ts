@@ -23,6 +23,7 @@ import {
   volumeNamed,
 } from './report.ts';
 import { parseAlter, parseCreate, parseFormat, parseScrub } from './requests.ts';
+import { addVolumeCareRoutes } from './volume-routes.ts';
 
 /** Copies of a cluster formatted without -c. */
 const DEFAULT_COPIES = 3;
@@ -59,6 +60,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   addRecoveryRoutes(app, handle);
   addMoveRoutes(app, handle);
   addLockRoutes(app, handle);
+  addVolumeCareRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));

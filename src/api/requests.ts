@@ -20,16 +20,19 @@ import { MAX_COPIES, MAX_WEIGHT, ZONE_PATTERN } from '../core/limits.ts';
 import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
 import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MIN_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
+import type { AttributeRequest, RenameRequest } from '../core/volume-shapes.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
 const MAX_PARTITIONS = 65536;
 
 const DAY_MS = 86_400_000;
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 type Rule =
   | 'text'
   | 'flag'
+  | 'bytes'
   | {
       readonly from: number;
       readonly to: number;
@@ -63,6 +66,11 @@ const IO_TIMEOUT: Rule = {
   },
 };
 const ATTACH_MODE: Rule = { oneOf: ATTACH_MODES };
+const ALTER: Rules = {
+  ioTimeoutMs: IO_TIMEOUT,
+  attachMode: ATTACH_MODE,
+  mode: { oneOf: MODES },
+};
 const CREATE: Rules = {
   ...POLICY,
   name: 'text',
@@ -90,11 +98,34 @@ export function parseCreate(body: unknown): CreateRequest {
 
 /** @throws OperatingError 'usage' */
 export function parseAlter(body: unknown): AlterRequest {
-  const request = checked(body, { ioTimeoutMs: IO_TIMEOUT, attachMode: ATTACH_MODE });
+  const request = checked(body, ALTER);
   if (Object.keys(request).length === 0) {
-    throw usage('say what to alter: "ioTimeoutMs", "attachMode" or both');
+    throw usage(`say what to alter: ${Object.keys(ALTER).join(', ')}`);
   }
   return request as AlterRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseRename(body: unknown): RenameRequest {
+  const request = checked(body, { to: 'text', force: 'flag' });
+  if (request['to'] === undefined) throw usage('the field "to" is missing');
+  return request as unknown as RenameRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseProtect(body: unknown): { readonly isProtected: boolean } {
+  const request = checked(body, { isProtected: 'flag' });
+  if (request['isProtected'] === undefined) throw usage('the field "isProtected" is missing');
+  return request as unknown as { readonly isProtected: boolean };
+}
+
+/** @throws OperatingError 'usage' */
+export function parseAttribute(body: unknown): AttributeRequest {
+  const request = checked(body, { key: 'text', value: 'bytes', isNew: 'flag' });
+  for (const field of ['key', 'value']) {
+    if (request[field] === undefined) throw usage(`the field "${field}" is missing`);
+  }
+  return request as unknown as AttributeRequest;
 }
 
 /** @throws OperatingError 'usage' */
@@ -190,6 +221,8 @@ function checkValue(key: string, value: unknown, rule: Rule): void {
     if (typeof value !== 'string' || value.length > MAX_TEXT) {
       throw usage(`"${key}" must be a text of at most ${MAX_TEXT} characters`);
     }
+  } else if (rule === 'bytes') {
+    if (typeof value !== 'string' || !BASE64.test(value)) throw usage(`"${key}" must be base64`);
   } else if ('oneOf' in rule) {
     if (!rule.oneOf.includes(String(value))) {
       throw usage(`"${key}" must be one of ${rule.oneOf.join(', ')}`);

@@ -50,9 +50,20 @@ export function addAlterCopy(vdi: Command, io: Io): void {
         throw new CommandError('usage', 'say either -c or --cancel');
       }
       if (!isAsked) return status(session, name);
-      if (options.cancel !== true) await confirm(session, io, command, name);
-      await alter(session, name, options);
+      if (options.cancel === true) return alter(session, name, options);
+      await alterCopies(session, io, command, name);
     });
+}
+
+/** Moves it to the copies that the command names, once that was said yes to where it means fewer. */
+export async function alterCopies(
+  session: Session,
+  io: Io,
+  command: Command,
+  name: string,
+): Promise<void> {
+  await confirm(session, io, command, name);
+  await alter(session, name, command.opts<AlterCopyOptions>());
 }
 
 async function confirm(session: Session, io: Io, command: Command, name: string): Promise<void> {

@@ -8,6 +8,10 @@ import type { Format, Output } from './output.ts';
 export interface Io {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** To stdout, as they are; resolves when there is room for more. */
+  readonly outBytes: (bytes: Uint8Array) => Promise<void>;
+  /** What comes on stdin. */
+  readonly input: () => AsyncIterable<Uint8Array>;
   readonly env: NodeJS.ProcessEnv;
   /** For commands that end well and still say something by their code. */
   readonly setExitCode: (code: number) => void;

@@ -1,5 +1,6 @@
 // Process entry of `dog`. Everything it does is in program.ts; here the real terminal and environment come in.
 
+import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { run } from './program.ts';
 
@@ -11,11 +12,18 @@ const isTerminal = process.stdin.isTTY === true && process.stderr.isTTY === true
 process.exitCode = await run(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  outBytes: written,
+  input: () => process.stdin,
   env: process.env,
   setExitCode: () => undefined,
   confirm: isTerminal ? confirm : undefined,
   type: isTerminal ? typed : undefined,
 });
+
+/** A pipe that is full holds the writer up: memory stays bounded. */
+async function written(bytes: Uint8Array): Promise<void> {
+  if (!process.stdout.write(bytes)) await once(process.stdout, 'drain');
+}
 
 /** On stderr: stdout is for the answer. */
 async function confirm(question: string): Promise<boolean> {

@@ -1,17 +1,23 @@
 // `dog vdi`: volumes. A volume is made by one entry of the map log; its space is taken when it is written.
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { HolderData, VolumeData, VolumeDetail } from '../core/admin-shapes.ts';
-import { formatDuration, parseDuration } from '../core/duration.ts';
 import { MAX_COPIES } from '../core/limits.ts';
-import { ATTACH_MODES, checkName, MODES, parseSize } from '../core/volume.ts';
+import { checkName, parseSize } from '../core/volume.ts';
 import { addAlterCopy, moveFacts } from './alter-copy.ts';
 import { addAttach } from './attach.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
-import { CommandError } from './failure.ts';
 import { addLockCommands } from './lock.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
+import {
+  addAlter,
+  attachModeOption,
+  ioTimeoutOption,
+  modeOption,
+  patienceText,
+} from './vdi-alter.ts';
+import { addVdiCare } from './vdi-care.ts';
 
 interface CreateOptions {
   readonly copies?: number;
@@ -22,9 +28,6 @@ interface CreateOptions {
   readonly ioTimeout?: number;
   readonly attachMode?: string;
 }
-
-/** Of `alter`: what is not said stays. */
-type AlterOptions = Pick<CreateOptions, 'ioTimeout' | 'attachMode'>;
 
 const COLUMNS: readonly Column<VolumeData>[] = [
   { title: 'name', cell: (volume) => volume.name },
@@ -51,6 +54,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addAlterCopy(vdi, io);
   addAttach(vdi, io);
   addLockCommands(vdi, io);
+  addVdiCare(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -94,72 +98,6 @@ export function addVdiCommands(program: Command, io: Io): void {
     });
 }
 
-const NONE = 'none';
-
-/** A time, or that requests wait. */
-function ioTimeoutOption(): Option {
-  return new Option(
-    '--io-timeout <time>',
-    'answer a request that waits so long for copies, lock or quorum with an error; none: it waits',
-  ).argParser((text) => (text === NONE ? 0 : parseDuration(text)));
-}
-
-function addAlter(vdi: Command, io: Io): void {
-  vdi
-    .command('alter <name>')
-    .description('change options of a volume; the attach mode only while no guest holds it')
-    .addOption(ioTimeoutOption())
-    .addOption(attachModeOption())
-    .addHelpText(
-      'after',
-      helpTail('dog vdi alter demo --io-timeout 30s', 'dog vdi alter demo --attach-mode exclusive'),
-    )
-    .action(async (name: string, options: AlterOptions, command: Command) => {
-      const session = sessionOf(command, io);
-      const body = alterBody(options);
-      const answer = await session.ask<VolumeDetail>(volumeRoute(name), { method: 'PATCH', body });
-      show(session, answer, 'vdi.alter', {
-        human: (data) => alteredText(data, options),
-        raw: (data) =>
-          options.ioTimeout === undefined ? `${data.attach}\n` : `${data.ioTimeoutMs}\n`,
-      });
-    });
-}
-
-function alterBody({ ioTimeout, attachMode }: AlterOptions): object {
-  if (ioTimeout === undefined && attachMode === undefined) {
-    throw new CommandError(
-      'usage',
-      'say what to alter',
-      'give --io-timeout, --attach-mode or both; copies: dog vdi alter-copy',
-    );
-  }
-  return {
-    ...(ioTimeout === undefined ? {} : { ioTimeoutMs: ioTimeout }),
-    ...(attachMode === undefined ? {} : { attachMode }),
-  };
-}
-
-function alteredText(data: VolumeData, { ioTimeout, attachMode }: AlterOptions): string {
-  const patience = `Requests of ${data.name} ${patienceText(data)}.\n`;
-  const attach = `Volume ${data.name} is attached in mode ${data.attach}.\n`;
-  return `${attachMode === undefined ? '' : attach}${ioTimeout === undefined ? '' : patience}`;
-}
-
-/** Who may attach beside a holder. */
-function attachModeOption(): Option {
-  return new Option(
-    '--attach-mode <mode>',
-    'handover: a second client reads along, and writes once the first has gone quiet; exclusive: it is refused while ' +
-      'the first is there; shared-read: all nodes read, nobody writes',
-  ).choices([...ATTACH_MODES]);
-}
-
-function patienceText({ ioTimeoutMs }: VolumeData): string {
-  if (ioTimeoutMs === 0) return 'wait until they can be answered';
-  return `are answered with an error after ${formatDuration(ioTimeoutMs)}`;
-}
-
 function addCreate(vdi: Command, io: Io): void {
   vdi
     .command('create <name> <size>')
@@ -171,15 +109,7 @@ function addCreate(vdi: Command, io: Io): void {
       countOf('min-copies', MAX_COPIES),
     )
     .option('--strict', 'never two copies in one zone')
-    .addOption(
-      new Option(
-        '--mode <mode>',
-        'durable: a write is answered when all copies are synced; writeback: when all have received it, as a disk ' +
-          'with a cache does: what the guest has not flushed is lost if all copies lose power at once',
-      )
-        .choices([...MODES])
-        .default('durable'),
-    )
+    .addOption(modeOption().default('durable'))
     .addHelpText(
       'after',
       helpTail('dog vdi create demo 10G', 'dog vdi create build 50G -c 2 --mode writeback'),
@@ -250,7 +180,7 @@ function detailText(data: VolumeDetail): string {
       `${data.id}, family ${data.family}, generation ${data.generation}, policy ${data.policy}`,
     ],
     ['copies', copiesText(data)],
-    ['mode', `${data.mode}, attach ${data.attach}`],
+    ['mode', `${data.mode}, attach ${data.attach}${data.isProtected ? ', protected' : ''}`],
     ['requests', patienceText(data)],
     ['state', data.state],
     ['holder', holderText(data)],
@@ -291,6 +221,9 @@ function detailRaw(data: VolumeDetail): string {
     ['copies', data.copies],
     ['minCopies', data.minCopies],
     ['mode', data.mode],
+    ['attach', data.attach],
+    ['ioTimeoutMs', data.ioTimeoutMs],
+    ['protected', String(data.isProtected)],
     ['state', data.state],
     ['holder', data.holder?.node ?? ''],
     ['token', data.holder?.token ?? 0],

@@ -341,6 +341,8 @@ export interface VolumeData {
   readonly attach: string;
   /** A request that waits so long is answered with an error; 0 = it waits. */
   readonly ioTimeoutMs: number;
+  /** It can not be deleted. */
+  readonly isProtected: boolean;
   /** The worst state of its partitions; `damaged` (in the detail of one volume): it has bytes that can not be read. */
   readonly state: 'ok' | 'joining' | 'degraded' | 'halted' | 'lost' | 'damaged';
   readonly holder: HolderData | null;
@@ -458,6 +460,7 @@ export interface CreateRequest {
 
 /** At least one. */
 export interface AlterRequest {
+  readonly mode?: 'durable' | 'writeback';
   readonly ioTimeoutMs?: number;
   readonly attachMode?: AttachMode;
 }

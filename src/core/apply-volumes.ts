@@ -38,7 +38,13 @@ import {
   withoutEntry,
 } from './state.ts';
 import type { Volume, VolumeLock } from './view.ts';
-import { MAX_IO_TIMEOUT_MS, MAX_VOLUMES, nameProblem, sizeProblem } from './volume.ts';
+import {
+  MAX_IO_TIMEOUT_MS,
+  MAX_VOLUMES,
+  nameProblem,
+  protectedText,
+  sizeProblem,
+} from './volume.ts';
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
@@ -74,6 +80,7 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
     durability: body.durability,
     attachMode: body.attachMode,
     ioTimeoutMs: 0,
+    isProtected: false,
     lock: FRESH_LOCK,
   };
   const next: ClusterState = {
@@ -111,11 +118,13 @@ export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'
     );
   }
   if (lock.token !== body.token) return declined(state, 'stale', 'it was used since', lock.token);
+  if (volume.isProtected) return declined(state, 'refused', protectedText(volume));
   const ended = withoutMove(state, volume);
   const next: ClusterState = {
     ...ended,
     volumes: withoutEntry(state.volumes, volume.id),
     volumeOfName: withoutEntry(state.volumeOfName, volume.name),
+    attributes: withoutEntry(state.attributes, volume.id),
     volumeOfHead: withoutEntry(ended.volumeOfHead, volume.head),
     generations: withoutGeneration(ended, volume.head),
   };

@@ -2,6 +2,7 @@
 // code, never an exception, so that no proposal can bring nodes down; every entry moves the index. Equal entries give
 // equal states on every node (A4, `hashOf`).
 
+import { applyAttributeRemove, applyAttributeSet } from './apply-attributes.ts';
 import {
   applyAudit,
   applyFormat,
@@ -38,6 +39,11 @@ import {
   applyIsrShrinkUnsure,
   applyPurge,
 } from './apply-partitions.ts';
+import {
+  applyVolumeDurability,
+  applyVolumeProtect,
+  applyVolumeRename,
+} from './apply-volume-care.ts';
 import {
   applyLockAcquire,
   applyLockBreak,
@@ -135,6 +141,21 @@ type UseBody = Extract<
   { partitions: readonly unknown[] } | { volume: unknown } | { type: 'volumeCreate' }
 >;
 
+type CareBody = Extract<
+  EntryBody,
+  {
+    type:
+      | 'moveStart'
+      | 'moveCancel'
+      | 'volumeMove'
+      | 'volumeRename'
+      | 'volumeProtect'
+      | 'volumeDurability'
+      | 'attributeSet'
+      | 'attributeRemove';
+  }
+>;
+
 /** What time or an operator decided of a member, and all the rest. */
 function applyLife(state: ClusterState, body: LifeBody | UseBody): Applied {
   switch (body.type) {
@@ -190,12 +211,6 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyVolumeAttach(state, body);
     case 'volumeDelete':
       return applyVolumeDelete(state, body);
-    case 'moveStart':
-      return applyMoveStart(state, body);
-    case 'moveCancel':
-      return applyMoveCancel(state, body);
-    case 'volumeMove':
-      return applyVolumeMove(state, body);
     case 'lockAcquire':
       return applyLockAcquire(state, body);
     case 'lockRelease':
@@ -210,6 +225,30 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyHandoverCancel(state, body);
     case 'takeover':
       return applyTakeover(state, body);
+    default:
+      return applyCare(state, body);
+  }
+}
+
+/** What operators do with volumes, beside making and deleting them. */
+function applyCare(state: ClusterState, body: CareBody): Applied {
+  switch (body.type) {
+    case 'moveStart':
+      return applyMoveStart(state, body);
+    case 'moveCancel':
+      return applyMoveCancel(state, body);
+    case 'volumeMove':
+      return applyVolumeMove(state, body);
+    case 'volumeRename':
+      return applyVolumeRename(state, body);
+    case 'volumeProtect':
+      return applyVolumeProtect(state, body);
+    case 'volumeDurability':
+      return applyVolumeDurability(state, body);
+    case 'attributeSet':
+      return applyAttributeSet(state, body);
+    case 'attributeRemove':
+      return applyAttributeRemove(state, body);
     default:
       return unreachable(body);
   }
@@ -267,6 +306,7 @@ export function viewOf(state: ClusterState): ClusterView {
     policies,
     volumes: state.volumes,
     moves: state.moves,
+    attributes: state.attributes,
     generations: state.generations,
     settings: state.settings,
     audit: state.audit,

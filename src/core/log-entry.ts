@@ -248,6 +248,36 @@ export type EntryBody =
       readonly ioTimeoutMs: number;
     }
   | {
+      readonly type: 'volumeRename';
+      readonly volume: VolumeId;
+      /** cas: what it was called when somebody decided this. */
+      readonly former: string;
+      readonly name: string;
+    }
+  | {
+      /** Nothing takes its data away as a whole while it is. */
+      readonly type: 'volumeProtect';
+      readonly volume: VolumeId;
+      readonly isProtected: boolean;
+    }
+  | {
+      /** What a confirmed write is (R5); while nobody holds it. */
+      readonly type: 'volumeDurability';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+      readonly durability: Durability;
+    }
+  | {
+      readonly type: 'attributeSet';
+      readonly volume: VolumeId;
+      readonly key: string;
+      readonly value: Uint8Array;
+      /** Declined where there is one: of many who try, one has it. */
+      readonly isNew: boolean;
+    }
+  | { readonly type: 'attributeRemove'; readonly volume: VolumeId; readonly key: string }
+  | {
       /** Who may attach it; while nobody holds it (3.2). */
       readonly type: 'volumeAttach';
       readonly volume: VolumeId;

@@ -44,6 +44,18 @@ export function hashOf(state: ClusterState): string {
       }),
     );
   }
+  if (state.attributes.size > 0) {
+    feed(
+      hash,
+      byKey(state.attributes).map(([volume, attributes]) => [
+        volume,
+        // The order of setting decides nothing.
+        [...attributes]
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([key, value]) => [key, sumOf(value)]),
+      ]),
+    );
+  }
   // As above: heads without anything above them follow from their volumes.
   const layers = byKey(state.generations).filter(([, one]) => !isPlainHead(one));
   if (layers.length > 0) {
@@ -58,6 +70,10 @@ export function hashOf(state: ClusterState): string {
   );
   for (const [, policy] of byKey(state.policies)) feedPolicy(hash, policy);
   return hash.digest('hex');
+}
+
+function sumOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** Lines of JSON: no text can pass for the end of its field. */
@@ -110,8 +126,22 @@ function partsOfVolume(volume: Volume): unknown[] {
   const { state, token, grantedAt, node, incarnation, session, tookOver } = lock;
   const noted = notesOf(lock);
   const lockParts = [state, token, grantedAt, node, incarnation, session, tookOver, ...noted];
+  // One list per option that is not as usual: older states hash as they did.
   const waits = volume.ioTimeoutMs === 0 ? [] : [volume.ioTimeoutMs];
-  return [id, name, family, policy, head, sizeBytes, durability, attachMode, lockParts, ...waits];
+  const options = volume.isProtected ? [['protected']] : [];
+  return [
+    id,
+    name,
+    family,
+    policy,
+    head,
+    sizeBytes,
+    durability,
+    attachMode,
+    lockParts,
+    ...waits,
+    ...options,
+  ];
 }
 
 function partsOfGeneration(generation: Generation): unknown[] {

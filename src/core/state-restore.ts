@@ -18,6 +18,13 @@ export interface KeptPolicy {
   readonly unsure: ReadonlyMap<number, ConfigVersion>;
 }
 
+/** One of a volume's. */
+export interface KeptAttribute {
+  readonly volume: VolumeId;
+  readonly key: string;
+  readonly value: Uint8Array;
+}
+
 /** The facts of a state, each once. Lists are in the order that counts (settings) or by id. */
 export type KeptState = Omit<ClusterState, keyof DerivedParts | keyof KeptLists> & KeptLists;
 
@@ -32,6 +39,7 @@ interface KeptLists {
   /** In the order of their retirement. */
   readonly retired: readonly Retired[];
   readonly moves: readonly VolumeMove[];
+  readonly attributes: readonly KeptAttribute[];
   /** But heads with nothing above them: those follow from their volumes. */
   readonly generations: readonly Generation[];
 }
@@ -39,7 +47,17 @@ interface KeptLists {
 /** The facts of a state, by id. */
 export function keptOf(state: ClusterState): KeptState {
   const { nodeOfKey: _keys, volumeOfName: _names, volumeOfHead: _heads, ...kept } = state;
-  const { members, retired, volumes, settings, policies, proposals, moves, generations } = kept;
+  const {
+    members,
+    retired,
+    volumes,
+    settings,
+    policies,
+    proposals,
+    moves,
+    generations,
+    attributes,
+  } = kept;
   return {
     ...kept,
     members: byKey(members).map(([, member]) => member),
@@ -52,6 +70,9 @@ export function keptOf(state: ClusterState): KeptState {
     proposals: byKey(proposals),
     retired: [...retired.values()],
     moves: byKey(moves).map(([, move]) => move),
+    attributes: byKey(attributes).flatMap(([volume, all]) =>
+      byName(all).map(([key, value]) => ({ volume, key, value })),
+    ),
     generations: byKey(generations)
       .map(([, generation]) => generation)
       .filter((generation) => !isPlainHead(generation)),
@@ -83,6 +104,7 @@ export function restoreState(kept: KeptState): ClusterState {
     ]),
     moves: new Map(kept.moves.map((move) => [move.volume, move])),
     generations: generationsOf(kept),
+    attributes: attributesOf(kept),
     settings: new Map(kept.settings),
     proposals: new Map(kept.proposals),
     retired: new Map(kept.retired.map((one) => [one.node, one])),
@@ -104,10 +126,24 @@ function generationsOf({ volumes, moves, generations }: KeptState): ClusterState
   return all;
 }
 
+function attributesOf({ attributes }: KeptState): ClusterState['attributes'] {
+  const all = new Map<VolumeId, Map<string, Uint8Array>>();
+  for (const { volume, key, value } of attributes) {
+    const of = all.get(volume) ?? new Map<string, Uint8Array>();
+    // A copy: what was read is a view of the whole message.
+    all.set(volume, of.set(key, value.slice()));
+  }
+  return all;
+}
+
 function restorePolicy(kept: KeptPolicy, ring: Ring): PolicyState {
   return { ...kept, targets: targetTable(ring, kept.policy, kept.cfg.length), cache: [] };
 }
 
 function byKey<K extends number, V>(map: ReadonlyMap<K, V>): [K, V][] {
   return [...map].sort(([a], [b]) => a - b);
+}
+
+function byName<V>(map: ReadonlyMap<string, V>): [string, V][] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
 }

@@ -124,8 +124,13 @@ export interface Volume {
   readonly attachMode: AttachMode;
   /** A guest's request that waits so long, for whatever, is answered with an error; 0 = it waits (3.5). */
   readonly ioTimeoutMs: number;
+  /** Its data can not be taken away as a whole: no delete, no rollback, no shrink. */
+  readonly isProtected: boolean;
   readonly lock: VolumeLock;
 }
+
+/** Notes of operators and programs on one volume, by key. The bytes never change. */
+export type Attributes = ReadonlyMap<string, Uint8Array>;
 
 /** A volume on its way to another policy (S8): what its holder copies into, beside its head. */
 export interface VolumeMove {
@@ -152,6 +157,8 @@ export interface ClusterView {
   readonly policies: ReadonlyMap<PolicyId, Policy>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
   readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
+  /** Of the volumes that have any. */
+  readonly attributes: ReadonlyMap<VolumeId, Attributes>;
   /** The tree (S1): heads too; the same object as long as no generation came, changed or went. */
   readonly generations: Generations;
   readonly settings: ReadonlyMap<string, string>;

@@ -132,3 +132,8 @@ export function parseBytes(text: string): number {
   const unit = UNITS[(match[2] as string).toUpperCase()] as number;
   return Number(match[1]) * unit;
 }
+
+/** Why nothing takes the data of this volume away. */
+export function protectedText({ name }: { readonly name: string }): string {
+  return `"${name}" is protected`;
+}

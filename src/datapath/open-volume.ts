@@ -25,7 +25,7 @@ const NO_NODE = 0 as NodeId;
 
 export class OpenVolume {
   readonly sessionId: SessionId;
-  /** The record at open time: name and size do not change in the session's life; its path knows the head (S8). */
+  /** The record at open time: mode and size do not change in the session's life; its path knows the head (S8). */
   readonly volume: Volume;
   #state: LockState = 'none';
   #token = NO_TOKEN;
@@ -170,6 +170,12 @@ export class OpenVolume {
     if (volume === undefined) {
       if (view.lastGeneration < this.volume.head) return;
       this.lost(new OperatingError('gone', `the volume ${this.volume.name} was deleted`));
+      return;
+    }
+    if (volume.durability !== this.volume.durability) {
+      // Changed while nobody held it. What this session answers a flush with was decided when it began.
+      const remedy = 'attach it again';
+      this.lost(new OperatingError('gone', `the mode of ${volume.name} was changed`, { remedy }));
       return;
     }
     if (this.#state !== 'held') return;

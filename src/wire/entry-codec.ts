@@ -1,6 +1,7 @@
 // Bytes of the map log's entries, on the wire and on disk (docs/FORMATS.md, "Log entries"). Tags and the order of
 // fields are the format: append only. A new meaning gets a new tag; a new layout gets a new ENTRY_VERSION.
 
+import { MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTE_KEY_BYTES } from '../core/attributes.ts';
 import type {
   ClusterId,
   ConfigVersion,
@@ -20,6 +21,7 @@ import { MAX_PARTITIONS_PER_ENTRY } from '../core/log-entry.ts';
 import {
   bool,
   branded,
+  bytes,
   type Codec,
   choice,
   decode,
@@ -112,11 +114,19 @@ const nodesDown = struct({
   nodes: list(struct({ node: nodeId, incarnation }), MAX_NODES_PER_ENTRY),
   baseEpoch: epoch,
 });
+const durability = choice(['durable', 'writeback']);
+const attributeKey = str(MAX_ATTRIBUTE_KEY_BYTES);
+const attributeSet = struct({
+  volume: volumeId,
+  key: attributeKey,
+  value: bytes(MAX_ATTRIBUTE_BYTES),
+  isNew: bool,
+});
 const volumeCreate = struct({
   name,
   policy: policyId,
   sizeBytes: u48,
-  durability: choice(['durable', 'writeback']),
+  durability,
   attachMode,
 });
 const lockClaim = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
@@ -165,6 +175,11 @@ export const entryBody: Codec<EntryBody> = union('type', {
   moveCancel: variant(68, struct({ volume: volumeId, token })),
   volumeMove: variant(69, struct({ volume: volumeId, token, head: generation })),
   volumeAttach: variant(70, struct({ volume: volumeId, token, attachMode })),
+  volumeRename: variant(71, struct({ volume: volumeId, former: name, name })),
+  volumeProtect: variant(72, struct({ volume: volumeId, isProtected: bool })),
+  volumeDurability: variant(73, struct({ volume: volumeId, token, durability })),
+  attributeSet: variant(74, attributeSet),
+  attributeRemove: variant(75, struct({ volume: volumeId, key: attributeKey })),
   lockAcquire: grownVariant(83, struct({ ...lockClaim, ...noted }), {
     tag: 80,
     codec: struct(lockClaim),

@@ -5,6 +5,7 @@
 // list and give it a value in the defaults for states that were written before it. Fields are never removed and never
 // change their meaning or place. A state with more fields than this program knows is refused.
 
+import { MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTE_KEY_BYTES } from '../core/attributes.ts';
 import type { Generation } from '../core/generations.ts';
 import type { ConfigVersion } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
@@ -19,6 +20,7 @@ import { badFrame, Reader, Writer } from './bytes.ts';
 import {
   bool,
   branded,
+  bytes,
   type Codec,
   choice,
   list,
@@ -48,8 +50,8 @@ import {
 } from './entry-codec.ts';
 
 export const STATE_VERSION = 1;
-/** Largest encoded state: 65536 volumes and 65536 partitions of a dozen policies fit. */
-export const MAX_STATE_BYTES = 64 * MIB;
+/** Largest encoded state: 65536 volumes, twice as many snapshots, attributes, 65536 partitions of a dozen policies fit. */
+export const MAX_STATE_BYTES = 128 * MIB;
 /** Sentences of results that the state keeps. */
 const MAX_DETAIL_BYTES = 4096;
 const MAX_ROWS = 2 ** 20;
@@ -212,11 +214,18 @@ const volume = layout(
     attachMode,
     lock,
     ioTimeoutMs: u32,
+    isProtected: bool,
   },
-  { ioTimeoutMs: 0 },
+  { ioTimeoutMs: 0, isProtected: false },
 );
 
 const move = layout({ volume: volumeId, policy: policyId, family, generation, token });
+
+const attribute = layout({
+  volume: volumeId,
+  key: str(MAX_ATTRIBUTE_KEY_BYTES),
+  value: bytes(MAX_ATTRIBUTE_BYTES),
+});
 
 /** Heads with nothing above them are not written: they follow from their volumes. */
 const generationRow = layout({
@@ -317,8 +326,9 @@ const state: Codec<KeptState> = growing(
       retired: table(retired),
       moves: table(move),
       generations: table(generationRow),
+      attributes: table(attribute),
     },
-    { retired: [], moves: [], generations: [] },
+    { retired: [], moves: [], generations: [], attributes: [] },
   ),
 );
 

@@ -27,7 +27,9 @@ import type {
   MoveVolumeOptions,
   NodeHandle,
   NodeStatus,
+  VolumeAdmin,
 } from '../../src/node-handle.ts';
+import { volumeAdmin } from '../../src/volume-admin.ts';
 import { FakeClock } from '../datapath/fake-clock.ts';
 import { entryBodies, nodeId, StateCell, settle } from '../fixtures.ts';
 
@@ -228,6 +230,11 @@ export class FakeNode implements NodeHandle {
     const { id, lock } = volume;
     const result = this.#apply({ type: 'volumeDelete', volume: id, token: lock.token });
     if (result.code === 'held') throw new OperatingError('held', `${name} is ${result.detail}`);
+  }
+
+  /** The real one, on this cell. */
+  volumes(): VolumeAdmin {
+    return volumeAdmin(this.#log, () => viewOf(this.cell.state));
   }
 
   /** The real one, on this cell. */

@@ -14,6 +14,7 @@ export async function dog(
   env: NodeJS.ProcessEnv = {},
   confirm?: (question: string) => Promise<boolean>,
   type?: (question: string) => Promise<string>,
+  stdin: Uint8Array = new Uint8Array(0),
 ): Promise<Said> {
   let out = '';
   let err = '';
@@ -23,6 +24,12 @@ export async function dog(
     },
     err: (text) => {
       err += text;
+    },
+    outBytes: async (bytes) => {
+      out += Buffer.from(bytes).toString('latin1');
+    },
+    input: async function* () {
+      if (stdin.length > 0) yield stdin;
     },
     env,
     confirm,

@@ -248,7 +248,11 @@ function leavesOf(command: Command): readonly (readonly string[])[] {
 }
 
 test('every command has help with two examples and the exit codes', async (t) => {
-  const io = { out: () => {}, err: () => {}, env: {}, setExitCode: () => {} };
+  const io = {
+    ...{ out: () => {}, err: () => {}, env: {}, setExitCode: () => {} },
+    outBytes: async () => {},
+    input: async function* () {},
+  };
   const verbs = leavesOf(buildProgram(io)).map((words) => words.join(' '));
   t.true(verbs.includes('node forget') && verbs.includes('cluster recover force'), verbs.join());
   for (const verb of verbs) {

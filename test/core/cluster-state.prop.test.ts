@@ -4,7 +4,7 @@
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { applyEntry, type ClusterState, emptyState, hashOf } from '../../src/core/cluster-state.ts';
-import type { Incarnation } from '../../src/core/ids.ts';
+import type { FencingToken, Incarnation, VolumeId } from '../../src/core/ids.ts';
 import type { EntryBody, EntryOrigin, LogEntry, PartitionCas } from '../../src/core/log-entry.ts';
 import type { PartitionConfig } from '../../src/core/view.ts';
 import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
@@ -31,7 +31,7 @@ interface Draw {
 }
 
 const draw: fc.Arbitrary<Draw> = fc.record({
-  kind: fc.integer({ min: 0, max: 29 }),
+  kind: fc.integer({ min: 0, max: 32 }),
   a: fc.integer({ min: 1, max: 5 }),
   b: fc.integer({ min: 0, max: P - 1 }),
   c: fc.integer({ min: 0, max: 3 }),
@@ -43,7 +43,8 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
   const partitions = casList(cell, d);
   const known = cell.state.members.get(nodeId(d.a))?.incarnation ?? 0;
   const incarnation = d.wild ? known + 1 : known;
-  if (d.kind > 19) return d.kind > 26 ? moveBody(cell, d) : lifeBody(d, incarnation as Incarnation);
+  if (d.kind > 26) return d.kind > 29 ? careBody(cell, d) : moveBody(cell, d);
+  if (d.kind > 19) return lifeBody(d, incarnation as Incarnation);
   const volume = 1 + (d.c % 2);
   const lock = [...cell.state.volumes.values()].find((one) => one.id === volume)?.lock;
   const token = (lock?.token ?? 0) + (d.wild ? 1 : 0);
@@ -123,6 +124,25 @@ function moveBody(cell: StateCell, d: Draw): EntryBody {
   return make.volumeMove({ volume, token, head: generation });
 }
 
+/** What operators keep and change of one volume. */
+function careBody(cell: StateCell, d: Draw): EntryBody {
+  const volume = (1 + (d.c % 2)) as VolumeId;
+  const known = cell.state.volumes.get(volume);
+  const token = ((known?.lock.token ?? 0) + (d.wild ? 1 : 0)) as FencingToken;
+  if (d.kind === 30) {
+    const former = d.wild ? 'else' : (known?.name ?? '');
+    return { type: 'volumeRename', volume, former, name: `v${d.b}` };
+  }
+  if (d.kind === 31) {
+    if (d.c > 1) return { type: 'volumeProtect', volume, isProtected: d.b === 0 };
+    const durability = d.b > 1 ? 'durable' : 'writeback';
+    return { type: 'volumeDurability', volume, token, durability };
+  }
+  const key = `k${d.b % 2}`;
+  if (d.a === 1) return { type: 'attributeRemove', volume, key };
+  return { type: 'attributeSet', volume, key, value: new Uint8Array(d.a), isNew: d.c === 3 };
+}
+
 /** What an operator or time may decide of a member. */
 function lifeBody(d: Draw, incarnation: Incarnation): EntryBody {
   const node = nodeId(d.a);
@@ -166,6 +186,7 @@ function checkStep(t: ExecutionContext, cell: StateCell, before: StateCell, body
   t.true(now.epoch >= old.epoch && now.epoch <= old.epoch + 1);
   t.is(now.epoch > old.epoch, now.members !== old.members, 'A5: each epoch has one content');
   checkMoves(t, before, cell);
+  checkCare(t, before, cell);
   for (const [id, policy] of now.policies) {
     if (!old.policies.has(id)) continue;
     for (let p = 0; p < P; p += 1)
@@ -179,6 +200,20 @@ function checkStep(t: ExecutionContext, cell: StateCell, before: StateCell, body
     if (lock.token !== was.token) t.true(isGrant && lock.state === 'held', 'A6');
     if (isGrant || lock.state === 'free') continue;
     t.deepEqual([lock.node, lock.session], [was.node, was.session], 'A6: one holder per token');
+  }
+}
+
+/** A name stands for one volume; a protected one stays; attributes are those of volumes that are there. */
+function checkCare(
+  t: ExecutionContext,
+  { state: old }: StateCell,
+  { state: now }: StateCell,
+): void {
+  t.is(now.volumeOfName.size, now.volumes.size, 'each volume has a name of its own');
+  for (const [name, id] of now.volumeOfName) t.is(now.volumes.get(id)?.name, name);
+  for (const [id, { isProtected }] of old.volumes) t.true(!isProtected || now.volumes.has(id));
+  for (const [id, attributes] of now.attributes) {
+    t.true(now.volumes.has(id) && attributes.size > 0, 'attributes go with their volume');
   }
 }
 
@@ -327,8 +362,9 @@ function plain(state: ClusterState): unknown {
   const proposals = byKey(state.proposals).map(([node, window]) => {
     return [node, { ...window, results: byKey(window.results) }];
   });
-  const { members, volumes, generations } = state;
+  const { members, volumes, generations, attributes } = state;
   const sorted = {
+    attributes: byKey(attributes).map(([id, all]) => [id, [...all].sort()]),
     members: byKey(members),
     volumes: byKey(volumes),
     generations: byKey(generations),

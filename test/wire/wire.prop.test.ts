@@ -46,6 +46,7 @@ const u16 = fc.nat(65535);
 const u32 = fc.nat(2 ** 32 - 1);
 const u48 = fc.nat(2 ** 48 - 1);
 const text = fc.string({ maxLength: 40, unit: 'grapheme' });
+const payload = fc.uint8Array({ maxLength: 64 });
 const flag = fc.boolean();
 const nodes = fc.array(u32, { maxLength: 7 });
 const list = <T>(element: fc.Arbitrary<T>) => fc.array(element, { maxLength: 20 });
@@ -149,6 +150,15 @@ const body = fc.oneof(
       attachMode: fc.constantFrom('handover', 'exclusive', 'shared-read'),
     },
     lockBreak: { volume: u32, token: u32, by: text },
+    volumeRename: { volume: u32, former: text, name: text },
+    volumeProtect: { volume: u32, isProtected: flag },
+    volumeDurability: {
+      volume: u32,
+      token: u32,
+      durability: fc.constantFrom('durable', 'writeback'),
+    },
+    attributeSet: { volume: u32, key: text, value: payload, isNew: flag },
+    attributeRemove: { volume: u32, key: text },
     handoverPrepare: { volume: u32, token: u32, toNode: u32 },
     handoverComplete: lock,
     handoverCancel: { volume: u32, token: u32 },

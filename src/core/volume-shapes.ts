@@ -1,0 +1,25 @@
+// Documents of the admin API about what operators do with one volume: what requests say, what answers are. admin-shapes.ts
+// has the volume itself.
+
+/** An attribute of a volume, without its value. */
+export interface AttributeInfo {
+  readonly key: string;
+  readonly bytes: number;
+}
+
+export interface AttributeData {
+  readonly key: string;
+  /** base64 */
+  readonly value: string;
+}
+
+export interface AttributeRequest extends AttributeData {
+  /** Refused where there is one. */
+  readonly isNew?: boolean;
+}
+
+export interface RenameRequest {
+  readonly to: string;
+  /** Also while a guest has it. */
+  readonly force?: boolean;
+}
