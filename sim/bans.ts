@@ -4,7 +4,7 @@
 // swallow what a guard throws, the run fails all the same.
 
 import nodeCrypto from 'node:crypto';
-import { syncBuiltinESMExports } from 'node:module';
+import { registerHooks, syncBuiltinESMExports } from 'node:module';
 
 /** Kept before the guards are in place; the loop needs the real one. */
 export const realSetImmediate = globalThis.setImmediate;
@@ -45,22 +45,19 @@ function guard(owner: object, key: string, label: string): void {
   Object.defineProperty(owner, key, { value: guarded, writable: true, configurable: true });
 }
 
-/** xstate notes the date of each delayed event and never reads it back; it gets 0. Its time is the clock it was given. */
-function dateNowInside(): number {
-  if (!nameOfCaller().includes('/node_modules/xstate/')) refuse('Date.now');
-  return 0;
-}
+/** xstate notes the date of each delayed event and never reads it back: here it notes 0. Its time is the clock it was given. */
+const XSTATE_DATE = 'startedAt: Date.now()';
+const XSTATE_NO_DATE = 'startedAt: 0';
 
-/** The file that called `dateNowInside`. One frame, and no text made of it: it happens a thousand times a second. */
-function nameOfCaller(): string {
-  const { prepareStackTrace, stackTraceLimit } = Error;
-  const holder: { readonly stack?: unknown } = {};
-  Error.prepareStackTrace = (_error, sites) => sites[0]?.getFileName();
-  Error.stackTraceLimit = 1;
-  Error.captureStackTrace(holder, dateNowInside);
-  const name = String(holder.stack);
-  Object.assign(Error, { prepareStackTrace, stackTraceLimit });
-  return name;
+function takeDateFromXstate(): void {
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (!url.includes('/node_modules/xstate/') || loaded.source == null) return loaded;
+      const source = Buffer.from(loaded.source as Uint8Array).toString();
+      return { ...loaded, source: source.replaceAll(XSTATE_DATE, XSTATE_NO_DATE) };
+    },
+  });
 }
 
 function guardDate(): void {
@@ -75,7 +72,7 @@ function guardDate(): void {
       return Reflect.apply(target, self, args) as string;
     },
     get(target, key, receiver) {
-      if (key === 'now' && isSimulating) return dateNowInside;
+      if (key === 'now') refuse('Date.now');
       return Reflect.get(target, key, receiver) as unknown;
     },
   });
@@ -85,6 +82,7 @@ const GLOBALS = ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'] 
 const CRYPTO = ['randomBytes', 'randomInt', 'randomUUID', 'randomFillSync'] as const;
 
 function install(): void {
+  takeDateFromXstate();
   guardDate();
   for (const key of GLOBALS) guard(globalThis, key, key);
   guard(Math, 'random', 'Math.random');

@@ -37,6 +37,12 @@ async function atSize(run: ScaleRun): Promise<number> {
   return failure === undefined ? 0 : 1;
 }
 
+async function speed(): Promise<number> {
+  const { buildNode } = await import('../src/build-node.ts');
+  const { profile } = await import('./profile.ts');
+  return (await profile(buildNode, print)) > 0 ? 1 : 0;
+}
+
 function* tasksOf(options: RunOptions): Generator<SeedTask> {
   const { first, count, stories, timeline } = options;
   const names = stories.map(({ name }) => name);
@@ -86,6 +92,7 @@ async function main(): Promise<number> {
   }
   enableCompileCache();
   if (options.scale !== undefined) return atSize(options.scale);
+  if (options.profile) return speed();
   if (isClose(options)) return closely(options);
   return (await manySeeds(options)) > 0 ? 1 : 0;
 }

@@ -29,7 +29,8 @@ export class SimPaths {
   onFault: (kind: FaultKind, where: string) => void = () => {};
   readonly #random: SimRandom;
   readonly #cuts = new Set<string>();
-  readonly #baseMs = new Map<string, number>();
+  /** By both names, the lesser one first. */
+  readonly #baseMs = new Map<string, Map<string, number>>();
   /** Probability that a packet from or to this host is lost, each way. */
   readonly #lossOf = new Map<string, number>();
 
@@ -99,11 +100,16 @@ export class SimPaths {
   }
 
   #base(from: string, to: string): number {
-    const key = from < to ? `${from} ${to}` : `${to} ${from}`;
-    let base = this.#baseMs.get(key);
+    const [low, high] = from < to ? [from, to] : [to, from];
+    let bases = this.#baseMs.get(low);
+    if (bases === undefined) {
+      bases = new Map();
+      this.#baseMs.set(low, bases);
+    }
+    let base = bases.get(high);
     if (base === undefined) {
       base = 0.05 + this.#random.unit() * 0.4;
-      this.#baseMs.set(key, base);
+      bases.set(high, base);
     }
     return base;
   }

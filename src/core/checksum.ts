@@ -30,9 +30,34 @@ export const zlibCrc32: Crc32Function = (bytes) => zlib.crc32(bytes);
 
 const crc32Of: Crc32Function = loadNativeCrc32() ?? zlibCrc32;
 
+/** Up to here a loop is done before a call of native code has begun: headers, slots, pings. */
+const SHORT_BYTES = 64;
+/** IEEE 802.3, reflected. */
+const POLYNOMIAL = 0xedb88320;
+
+/** What each byte does to the sum. */
+function byteTable(): Int32Array {
+  return Int32Array.from({ length: 256 }, (_, byte) => {
+    let sum = byte;
+    for (let bit = 0; bit < 8; bit += 1) sum = sum & 1 ? POLYNOMIAL ^ (sum >>> 1) : sum >>> 1;
+    return sum;
+  });
+}
+
+const TABLE = byteTable();
+
+function shortCrc32(bytes: Uint8Array, start: number, end: number): number {
+  let sum = -1;
+  for (let at = start; at < end; at += 1) {
+    sum = (TABLE[(sum ^ (bytes[at] as number)) & 0xff] as number) ^ (sum >>> 8);
+  }
+  return ~sum >>> 0;
+}
+
 /** CRC-32 (IEEE) of `bytes[start .. end)`, as u32. */
 export function crc32(bytes: Uint8Array, start = 0, end = bytes.length): number {
   invariant(start >= 0 && start <= end && end <= bytes.length, 'the range lies inside the bytes');
+  if (end - start <= SHORT_BYTES) return shortCrc32(bytes, start, end);
   return crc32Of(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
 }
 
@@ -57,6 +82,24 @@ export function sectorSum(
 ): number {
   const sum = crc32(bytes, at, at + SECTOR_BYTES) ^ placeMix(generation, index, sector);
   return sum === 0 ? 1 : sum >>> 0;
+}
+
+/**
+ * The sum of a sector that moves from one generation to another at the same place, without reading it (S2); damage stays
+ * damage. Undefined: it can not be told from the sum alone, and must be computed from the bytes.
+ * @param sum as stored, not NO_SUM
+ */
+export function movedSum(
+  sum: number,
+  from: number,
+  to: number,
+  index: number,
+  sector: number,
+): number | undefined {
+  // Stored instead of 0, or a sum of its own.
+  if (sum === 1) return undefined;
+  const moved = (sum ^ placeMix(from, index, sector) ^ placeMix(to, index, sector)) >>> 0;
+  return moved === 0 ? 1 : moved;
 }
 
 /** True when the sector at `bytes[at..]` has this sum. A sum of 0 never passes: there is no data to check. */

@@ -29,6 +29,15 @@ test('checksum: both implementations give the same sums', (t) => {
   }
 });
 
+test('checksum: short ranges have the same sums as long ones, wherever they lie', (t) => {
+  const bytes = pattern(200, 5);
+  for (let length = 0; length <= 130; length += 1) {
+    const start = length % 7;
+    const expected = zlibCrc32(bytes.subarray(start, start + length));
+    t.is(crc32(bytes, start, start + length), expected, `${length} bytes from ${start} on`);
+  }
+});
+
 test('checksum: a sum is never 0', (t) => {
   const data = pattern(SECTOR_BYTES, 1);
   for (let index = 0; index < 2000; index += 1) t.not(sectorSum(1, index, 0, data, 0), 0);
