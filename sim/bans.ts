@@ -45,7 +45,7 @@ function guard(owner: object, key: string, label: string): void {
   Object.defineProperty(owner, key, { value: guarded, writable: true, configurable: true });
 }
 
-/** xstate notes the date of each delayed event and never reads it back: here it notes 0. Its time is the clock it was given. */
+/** xstate notes the date of each delayed event and never reads it back: here it notes 0. It has a clock for time. */
 const XSTATE_DATE = 'startedAt: Date.now()';
 const XSTATE_NO_DATE = 'startedAt: 0';
 
