@@ -66,7 +66,7 @@ import { slowReplica } from './scenarios/slow-replica.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
-import { swarm, swarmRare } from './scenarios/swarm.ts';
+import { swarm, swarmRare, swarmSmall } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { tornWrite } from './scenarios/torn-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
@@ -133,6 +133,7 @@ export const SCENARIOS: readonly Scenario[] = [
   randomFaults,
   swarm,
   swarmRare,
+  swarmSmall,
   mayHalt,
   drainUnderLoad,
   outAndBack,

@@ -10,12 +10,17 @@ const HOUR_MS = 3_600_000;
 const MAX_FAILURES = 200;
 /** A day is begun only when so much of the soak is left: it takes minutes. */
 export const DAY_NEEDS_MS = 15 * 60_000;
-/** Runs of all stories together for each run of these. */
-const RUNS_PER_DAY = 1500;
-const RUNS_PER_HOUR = 40;
-const RUNS_PER_OTHER = 5;
-const RUNS_PER_RARE = 4;
-const RUNS_PER_HALT = 10;
+/** Stories beside the small clusters, and how many runs of all stories together there are for each run of them. */
+const EVERY: readonly (readonly [story: string, runs: number])[] = [
+  ['a-day', 500],
+  ['an-hour', 40],
+  ['random-faults', 24],
+  ['may-halt', 12],
+  ['swarm-rare', 24],
+  ['swarm', 12],
+];
+const USUAL = 'swarm-small';
+const DAY = 'a-day';
 
 export interface SoakFailure {
   readonly story: string;
@@ -83,12 +88,11 @@ export function nextSeed(record: SoakRecord, leftMs: number): Next {
 
 function nextStory({ begun }: SoakRecord, leftMs: number): string {
   const all = Object.values(begun).reduce((total, count) => total + count, 0);
-  const isDue = (story: string, every: number): boolean => (begun[story] ?? 0) * every <= all;
-  if (leftMs >= DAY_NEEDS_MS && isDue('a-day', RUNS_PER_DAY)) return 'a-day';
-  if (isDue('an-hour', RUNS_PER_HOUR)) return 'an-hour';
-  if (isDue('random-faults', RUNS_PER_OTHER)) return 'random-faults';
-  if (isDue('may-halt', RUNS_PER_HALT)) return 'may-halt';
-  return isDue('swarm-rare', RUNS_PER_RARE) ? 'swarm-rare' : 'swarm';
+  const due = EVERY.find(([story, runs]) => {
+    const hasTime = story !== DAY || leftMs >= DAY_NEEDS_MS;
+    return hasTime && (begun[story] ?? 0) * runs <= all;
+  });
+  return due?.[0] ?? USUAL;
 }
 
 export interface Played {
@@ -147,6 +151,22 @@ export function sayRecord(record: SoakRecord): readonly string[] {
         `the longest ${count.longestHours.toFixed(2)}, ${count.failed} failed`,
     ),
     ...record.failures.flatMap(sayFailure),
+  ];
+}
+
+/** The same as a table of a document; nothing in it is of the host. */
+export function tableOf(record: SoakRecord): readonly string[] {
+  const { runs, failed, simulatedMs } = totalsOf(record);
+  const cells = (count: Omit<StoryCount, 'longestHours'>, longest: string): string =>
+    `${count.runs} | ${count.simulatedHours.toFixed(1)} | ${longest} | ${count.failed} |`;
+  const all = { runs, failed, simulatedHours: simulatedMs / HOUR_MS };
+  return [
+    '| story | seeds | simulated hours | the longest | failed |',
+    '|---|---|---|---|---|',
+    ...Object.entries(record.stories)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, count]) => `| ${name} | ${cells(count, count.longestHours.toFixed(2))}`),
+    `| all, at ${record.commits.length} commits | ${cells(all, '')}`,
   ];
 }
 

@@ -1,9 +1,9 @@
-// npm run soak -- --minutes N [--record FILE] [--jobs J]
+// npm run soak -- --minutes N [--record FILE] [--jobs J] [--write DOCUMENT]
 //
-// Seeds of mixed length, one after the other, for N minutes: drawn clusters, faults one at a time, an hour with a guest that
-// thinks, and a whole simulated day once there is time for it. Counts are kept in FILE and add up over soaks; the next soak
-// goes on with the next seed. What failed is named with the line that replays it. Exit code 1 when something failed, 2 for
-// bad arguments. A run that is under way at the end is waited for.
+// Seeds of mixed length, one after the other, for N minutes: drawn clusters, most of them small, faults one at a time, an
+// hour with a guest that thinks, and a whole simulated day once there is time for it. Counts are kept in FILE and add up over
+// soaks; the next soak goes on with the next seed. What failed is named with the line that replays it. Exit code 1 when
+// something failed, 2 for bad arguments. A run that is under way at the end is waited for.
 
 import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { messageOf } from '../src/core/errors.ts';
 import { realNowMs } from './bans.ts';
 import { withPlayers } from './many-seeds.ts';
+import { withPart } from './marked-part.ts';
 import type { PlaySeed } from './play-seeds.ts';
 import { Progress } from './progress.ts';
 import { summary } from './reach/reached.ts';
@@ -24,11 +25,14 @@ import {
   type SoakRecord,
   sayFailure,
   sayRecord,
+  tableOf,
   totalsOf,
   withRun,
 } from './soak-record.ts';
 
 const DEFAULT_RECORD = 'soak.json';
+/** Of the document that has the counts. */
+const PART = 'soaks';
 const FIRST_FROM = 1_000_000;
 const FIRST_TO = 900_000_000;
 const SAVE_EVERY_MS = 20_000;
@@ -38,12 +42,14 @@ const HELP = `npm run soak -- --minutes N [options]: seeds of mixed length for N
 
   --minutes N          how long; a run that is under way then is waited for
   --record FILE        counts that add up over soaks, default ${DEFAULT_RECORD}
-  --jobs J             processes, default: one for each processor`;
+  --jobs J             processes, default: one for each processor
+  --write DOCUMENT     renews the table of counts in a document; with --minutes 0 nothing is played`;
 
 interface Plan {
   readonly minutes: number;
   readonly path: string;
   readonly jobs: number;
+  readonly document: string | undefined;
 }
 
 function print(line: string): void {
@@ -63,6 +69,7 @@ function flagsOf(args: readonly string[]) {
         minutes: { type: 'string' },
         record: { type: 'string', default: DEFAULT_RECORD },
         jobs: { type: 'string' },
+        write: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     }).values;
@@ -72,13 +79,18 @@ function flagsOf(args: readonly string[]) {
 }
 
 function planOf(args: readonly string[]): Plan | undefined {
-  const { minutes, record, jobs, help } = flagsOf(args);
+  const { minutes, record, jobs, write, help } = flagsOf(args);
   if (help) return undefined;
   if (minutes === undefined) usage('--minutes N: how long?');
   if (!/^\d{1,5}(\.\d+)?$/.test(minutes)) usage(`--minutes needs a number, not '${minutes}'`);
   if (jobs !== undefined && !/^[1-9]\d{0,2}$/.test(jobs))
     usage(`--jobs needs a number, not '${jobs}'`);
-  return { minutes: Number(minutes), path: record, jobs: Number(jobs ?? availableParallelism()) };
+  return {
+    minutes: Number(minutes),
+    path: record,
+    jobs: Number(jobs ?? availableParallelism()),
+    document: write,
+  };
 }
 
 function load(path: string): SoakRecord {
@@ -89,6 +101,10 @@ function load(path: string): SoakRecord {
 function save(path: string, record: SoakRecord): void {
   writeFileSync(`${path}.new`, `${JSON.stringify(record, undefined, 1)}\n`);
   renameSync(`${path}.new`, path);
+}
+
+function writeTable(path: string, record: SoakRecord): void {
+  writeFileSync(path, withPart(readFileSync(path, 'utf8'), PART, tableOf(record)));
 }
 
 /** Of the tree that is played; with changes that no commit has it says so. */
@@ -170,6 +186,7 @@ async function main(): Promise<number> {
     await Promise.all(players.map((play) => soak.work(play)));
   });
   soak.save();
+  if (plan.document !== undefined) writeTable(plan.document, soak.record);
   const { watch } = await import('./reach/watch.ts');
   for (const line of summary(soak.record.reached, watch())) print(line);
   for (const line of sayRecord(soak.record)) print(line);

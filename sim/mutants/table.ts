@@ -1,13 +1,14 @@
 // npm run sim:mutants -- [--trials T] [--only NAME] [--write FILE]
 //
 // Hunts every mutant T times, each time from another seed on, and prints the table: what it breaks, which story catches it,
-// how many seeds that took. --write renews the table in a document, between its marks. Exit code 1 when one was not caught
-// within MAX_HUNT_SEEDS.
+// how many seeds that took. --write renews the table in a document, between its marks; with --only that row. Exit code 1 when
+// one was not caught within MAX_HUNT_SEEDS.
 
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { withPart } from '../marked-part.ts';
 import { MUTANTS } from './list.ts';
 import { SOURCE_MUTANTS } from './source-mutants.ts';
 
@@ -17,6 +18,8 @@ const TRIAL_SEEDS = 1000;
 /** A hunt that takes longer hangs. */
 const MAX_HUNT_MS = 15 * 60 * 1000;
 const HERE = import.meta.dirname;
+/** Of the document that has the table. */
+const PART = 'mutants';
 
 export interface Hunted {
   readonly name: string;
@@ -89,13 +92,13 @@ export function rowOf(mutant: Hunted, catches: readonly Catch[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
-/** The document with these rows in the place of those that it names. */
-export function withTable(document: string, rows: readonly string[]): string {
-  const [begin, end] = ['<!-- begin mutants -->\n', '<!-- end mutants -->'];
-  const from = document.indexOf(begin);
-  const to = document.indexOf(end);
-  if (from < 0 || to < from) throw new RangeError(`no ${begin.trim()} in the document`);
-  return `${document.slice(0, from + begin.length)}${rows.join('\n')}\n${document.slice(to)}`;
+/** The document with this row in the place of that of the same mutant. */
+export function withRow(document: string, row: string): string {
+  const [, name = ''] = row.split(' ');
+  const lines = document.split('\n');
+  const at = lines.findIndex((line) => line.startsWith(`| ${name} |`));
+  if (at < 0) throw new RangeError(`no row of ${name} in the document`);
+  return lines.with(at, row).join('\n');
 }
 
 async function main(): Promise<number> {
@@ -122,8 +125,11 @@ async function main(): Promise<number> {
     process.stdout.write(`${rows.at(-1)}\n`);
   }
   process.stdout.write(`${mutants.length} mutants, ${missed} not caught from seed 1 on\n`);
-  if (values.write !== undefined && values.only === undefined) {
-    writeFileSync(values.write, withTable(readFileSync(values.write, 'utf8'), rows));
+  if (values.write !== undefined) {
+    const document = readFileSync(values.write, 'utf8');
+    const [row = ''] = rows.slice(HEAD.length);
+    const isOne = values.only !== undefined;
+    writeFileSync(values.write, isOne ? withRow(document, row) : withPart(document, PART, rows));
   }
   return missed > 0 ? 1 : 0;
 }

@@ -11,6 +11,8 @@ const HOUR_S = 3600;
 /** Between two faults, on average. */
 const PEACE_S = 1500;
 const FAULT_S = 90;
+/** Small ones are cheap: more days in a night. */
+const MAX_NODES = 5;
 const MAX_PAUSE_MS = 30_000;
 /** A guest that thinks: a request every two seconds or so. */
 const WORKLOAD = { workingSet: 2048, thinkMs: 2000, calmThinkMs: 8000, depth: 2 };
@@ -37,8 +39,8 @@ async function trouble(stage: Stage, players: Players): Promise<void> {
 function long(name: string, hours: number): Scenario {
   return drawn(name, { nodes: 1, copies: 3, partitions: 16 }, async (stage, players) => {
     const { random } = stage;
-    const nodes = random.between(3, 5);
-    await players.do({ act: 'form', nodes, copies: random.between(2, 3) });
+    const nodes = random.between(2, MAX_NODES);
+    await players.do({ act: 'form', nodes, copies: random.between(2, Math.min(3, nodes)) });
     const { name: node } = stage.anyRunning();
     await players.do({ act: 'guest', node, sizeMiB: 16, work: WORKLOAD });
     const endMs = hours * HOUR_S * 1000;

@@ -18,8 +18,6 @@ import {
   MORE_FAILURES,
 } from './disk-faults.ts';
 
-const MAX_NODES = 9;
-const ROUNDS = 5;
 const SMOKE_SEEDS = 6;
 const MAX_PAUSE_MS = 12_000;
 /** Come to many times a second: rarer. */
@@ -120,21 +118,34 @@ async function drawRare({ random }: Stage, players: Players): Promise<void> {
   await players.do({ act: 'rare', points });
 }
 
-function swarmOf(name: string, isRare: boolean): Scenario {
+/** How large the clusters of a swarm are, and how long their trouble. */
+interface Kind {
+  readonly maxNodes: number;
+  readonly rounds: number;
+  readonly sizeMiB: number;
+  readonly work: typeof WORKLOAD;
+  /** Rare branches of product code are taken, and disks fail in more ways. */
+  readonly isRare: boolean;
+}
+
+const USUAL: Kind = { maxNodes: 9, rounds: 5, sizeMiB: 16, work: WORKLOAD, isRare: false };
+
+function swarmOf(name: string, kind: Kind): Scenario {
   const options = { nodes: 1, copies: 3, partitions: 16, smokeSeeds: SMOKE_SEEDS };
   return drawn(name, options, async (stage, players) => {
     const { random } = stage;
-    const nodes = random.between(1, MAX_NODES);
+    const { sizeMiB, work, isRare } = kind;
+    const nodes = random.between(1, kind.maxNodes);
     const copies = random.between(1, Math.min(3, nodes));
     await players.do({ act: 'form', nodes, copies });
     const kinds = await drawWorld(stage, players);
     const about = `${nodes} nodes, ${kinds.join(' ')}`;
     await players.do({ act: 'note', name: 'swarm', text: about });
     const { name: node } = stage.anyRunning();
-    await players.do({ act: 'guest', node, sizeMiB: 16, work: WORKLOAD });
+    await players.do({ act: 'guest', node, sizeMiB, work });
     // Only now: no operator asks for anything any more, who would be told that it was given up.
     if (isRare) await drawRare(stage, players);
-    for (let round = 0; round < ROUNDS; round += 1) {
+    for (let round = 0; round < kind.rounds; round += 1) {
       await players.do({ act: 'run', seconds: random.exponential(2) });
       const how = { kinds, random: random.fork('round'), mayDamage: copies > 1, isRare };
       const heal = await oneRound(stage, players, how);
@@ -144,20 +155,31 @@ function swarmOf(name: string, isRare: boolean): Scenario {
       }
       if (heal !== undefined) await players.do(heal);
     }
-    await players.do({ act: 'fair' });
-    await players.do({ act: 'heal' });
-    await players.do({ act: 'converge', seconds: 180 });
-    if (nodes >= 3 && random.chance(0.5)) await stubbornLink(stage, players);
-    await players.do({ act: 'rest', absent: 0 });
-    await players.do({ act: 'converge', seconds: 120 });
-    await players.do({ act: 'verdict', node: stage.anyRunning().name });
+    await rests(stage, players, nodes);
   });
 }
 
-export const swarm = swarmOf('swarm', false);
+/** All is healed, but in some runs one direction of one link; all comes to rest, and what was written is there. */
+async function rests(stage: Stage, players: Players, nodes: number): Promise<void> {
+  await players.do({ act: 'fair' });
+  await players.do({ act: 'heal' });
+  await players.do({ act: 'converge', seconds: 180 });
+  if (nodes >= 3 && stage.random.chance(0.5)) await stubbornLink(stage, players);
+  await players.do({ act: 'rest', absent: 0 });
+  await players.do({ act: 'converge', seconds: 120 });
+  await players.do({ act: 'verdict', node: stage.anyRunning().name });
+}
+
+export const swarm = swarmOf('swarm', USUAL);
 
 /**
  * The same, and product code takes branches on purpose that hardly any run comes to: RARE_POINTS. A failing disk may fail
  * at reads only, or be out of reach.
  */
-export const swarmRare = swarmOf('swarm-rare', true);
+export const swarmRare = swarmOf('swarm-rare', { ...USUAL, isRare: true });
+
+/** Short and small, with all that `swarm-rare` does: what takes tens of thousands of seeds to show. For soaks. */
+export const swarmSmall = swarmOf('swarm-small', {
+  ...{ maxNodes: 3, rounds: 2, sizeMiB: 4, isRare: true },
+  work: { workingSet: 256, thinkMs: 40, calmThinkMs: 2000 },
+});

@@ -2,8 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import test from 'ava';
+import { withPart } from '../../sim/marked-part.ts';
 import { SOURCE_MUTANTS } from '../../sim/mutants/source-mutants.ts';
-import { allMutants, HEAD, rowOf, withTable } from '../../sim/mutants/table.ts';
+import { allMutants, HEAD, rowOf, withRow } from '../../sim/mutants/table.ts';
 import { scenarioNamed } from '../../sim/scenario-list.ts';
 
 const DOC = new URL('../../docs/SIMULATOR.md', import.meta.url);
@@ -22,8 +23,16 @@ test('a row names the seeds of each trial and their median', (t) => {
 test('a table takes the place of the old one, and of nothing else', (t) => {
   const document = 'one\n<!-- begin mutants -->\nold\n<!-- end mutants -->\ntwo\n';
   const renewed = 'one\n<!-- begin mutants -->\nnew\n<!-- end mutants -->\ntwo\n';
-  t.is(withTable(document, ['new']), renewed);
-  t.throws(() => withTable('nothing', ['new']), { message: /no <!-- begin mutants --> in/ });
+  t.is(withPart(document, 'mutants', ['new']), renewed);
+  t.throws(() => withPart('nothing', 'mutants', ['new']), {
+    message: /no <!-- begin mutants --> in/,
+  });
+});
+
+test('a mutant that was hunted alone renews its own row', (t) => {
+  const document = 'one\n| a | x |\n| ab | x |\ntwo\n';
+  t.is(withRow(document, '| a | y |'), 'one\n| a | y |\n| ab | x |\ntwo\n');
+  t.throws(() => withRow(document, '| b | y |'), { message: /no row of b/ });
 });
 
 test('mutants have names of their own and stories that exist; the document has a caught row for each', (t) => {

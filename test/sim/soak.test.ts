@@ -11,6 +11,7 @@ import {
   nextSeed,
   parseRecord,
   sayRecord,
+  tableOf,
   totalsOf,
   withRun,
 } from '../../sim/soak-record.ts';
@@ -66,10 +67,11 @@ test('a soak mixes lengths, and plays no seed of a story twice, over soaks', (t)
   const two = soaked(100, DAY_NEEDS_MS, again);
   t.is(new Set([...one.seeds, ...two.seeds]).size, 3100);
   const { stories } = one.record;
-  t.is(stories['a-day']?.runs, 2);
+  t.is(stories['a-day']?.runs, 6);
   t.is(stories['an-hour']?.runs, 75);
-  t.true((stories['swarm']?.runs ?? 0) > 1200);
-  t.true((stories['swarm-rare']?.runs ?? 0) > 700);
+  t.is(stories['swarm']?.runs, 250);
+  t.is(stories['swarm-rare']?.runs, 125);
+  t.true((stories['swarm-small']?.runs ?? 0) > 2000);
   t.is(totalsOf(two.record).runs, 3100);
   for (const story of Object.keys(stories)) t.truthy(scenarioNamed(story), story);
 });
@@ -90,6 +92,14 @@ test('a failure is kept with its commit, and told with the line that replays it'
   t.regex(said, /1 failed/);
   t.is(parseRecord('{"format":2}'), undefined);
   t.is(parseRecord('no JSON'), undefined);
+});
+
+test('the counts are a table of a document, with nothing of the host in it', (t) => {
+  const { record } = soaked(30, 0);
+  const [head = '', , ...rows] = tableOf({ ...record, stories: { ...record.stories } });
+  t.regex(head, /story .* seeds .* simulated hours/);
+  t.true(rows.includes('| an-hour | 1 | 0.5 | 0.50 | 0 |'), rows.join('\n'));
+  t.is(rows.at(-1), '| all, at 1 commits | 30 | 15.0 |  | 0 |');
 });
 
 test('progress is said now and then, with what is left', (t) => {
