@@ -1,6 +1,7 @@
 // Wires the data path of one node: the replica's side, the sessions of attached volumes, catch-up and purge. The only
 // file that knows all parts.
 
+import { ancestry } from '../core/generations.ts';
 import { type NodeId, partitionOfKey, type SessionId, type VolumeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
@@ -61,6 +62,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   let service: PeerService | undefined;
   const dirty = new DirtyMaps(context);
   context.views.onChange(() => dirty.follow());
+  context.store.followLayers((generation) => ancestry(context.views.current(), generation));
   const streams = new CopyStreams(context);
   const parts: Parts = {
     ...context,

@@ -2,14 +2,17 @@
 // not synced here: the record stays in the journal until a checkpoint has synced it (R4). Long batches are cut into
 // slices, so that the event loop is never held for long.
 
+import { SUM_BYTES } from '../core/checksum.ts';
 import type { OperatingError } from '../core/errors.ts';
+import { regionRuns } from '../core/extent.ts';
 import { invariant } from '../core/invariant.ts';
-import { MIB, SECTOR_BYTES } from '../core/units.ts';
+import { MIB, OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { Clock, Disk, DiskFile } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
 import { HoleLedger } from './holes.ts';
 import {
   type JournalRecord,
+  RECORD_COPY,
   RECORD_DROP,
   RECORD_EXTENT,
   RECORD_REPLACE,
@@ -23,15 +26,25 @@ import {
   countSums,
   type Extent,
   emptyPage,
+  hasRegion,
   type ObjectState,
   type PendingRecord,
   rowFieldsOf,
   setRow,
 } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
+import {
+  type CopiedRegion,
+  copiedBytes,
+  dataRuns,
+  decodeMask,
+  decodeSources,
+  readRegion,
+} from './region-copy.ts';
 
 /** Data applied per turn of the event loop. */
 const SLICE_BYTES = MIB;
+const NO_SUMS = new Uint8Array(SUM_BYTES);
 
 export class Applier {
   readonly #disk: Disk;
@@ -72,7 +85,7 @@ export class Applier {
         for (; i < records.length && bytes < SLICE_BYTES; i += 1) {
           const record = records[i] as PendingRecord;
           this.#applyPending(record, folders);
-          bytes += record.data.length;
+          bytes += record.kind === RECORD_COPY ? copiedBytes(record) : record.data.length;
         }
       } catch (error) {
         this.#onFatal(asOperatingError(error));
@@ -101,6 +114,49 @@ export class Applier {
       });
     };
     slice(0);
+  }
+
+  /**
+   * Copies regions from other generations (S2).
+   * @param sources their objects, in the order of the record; looked for in the table unless given
+   * @param isSpared sectors whose bytes are those of something later already
+   */
+  copy(
+    state: ObjectState,
+    record: JournalRecord,
+    sources?: readonly (ObjectState | undefined)[],
+    isSpared: (sector: number) => boolean = () => false,
+  ): void {
+    if (record.isFresh) this.#startFile(state);
+    if (!this.#cache.loadPage(state)) this.#rebuild(state);
+    const entries = decodeSources(record.data);
+    const found = sources ?? entries.map((one) => this.#table.find(one.generation, state.index));
+    for (const { offset } of regionRuns(decodeMask(record.stagedId), 1)) {
+      const region = offset / REGION_BYTES;
+      const i = entries.findIndex(({ low, high }) => hasRegion(low, high, region));
+      const limit = entries[i]?.limit ?? OBJECT_BYTES;
+      const copied = readRegion(this.#cache, found[i], state, { offset, limit });
+      if (copied.isDamaged) this.#cache.suspects.note(state, false);
+      this.#putRegion(state, copied, isSpared);
+    }
+  }
+
+  #putRegion(
+    state: ObjectState,
+    { offset, sums, bytes }: CopiedRegion,
+    isSpared: (sector: number) => boolean,
+  ): void {
+    const file = this.#fileOf(state);
+    for (let at = 0; at < REGION_BYTES; at += SECTOR_BYTES) {
+      const sector = (offset + at) / SECTOR_BYTES;
+      const i = (at / SECTOR_BYTES) * SUM_BYTES;
+      if (isSpared(sector)) sums.set(NO_SUMS, i);
+    }
+    for (const { at, end } of dataRuns(sums)) {
+      writeData(file, offset + at, bytes.subarray(at, end));
+      this.holes.fill(state, offset + at, end - at);
+    }
+    this.#setSums(state, { offset, count: REGION_BYTES }, sums);
   }
 
   /** Changes files and page as a record says; the row and the list of pending records are the caller's. */
@@ -164,12 +220,18 @@ export class Applier {
       return;
     }
     if (record.kind === RECORD_REPLACE) this.#replace(record, folders);
+    else if (record.kind === RECORD_COPY) this.#copyPending(record);
     else this.change(state, record, record.extent);
     invariant(state.pending[0] === record, 'records of an object are applied in order');
     state.pending.shift();
     if (state.durable === undefined) state.durable = rowFieldsOf(state);
     setRow(state.durable, record);
     this.#table.noteChange(state);
+  }
+
+  #copyPending(record: PendingRecord): void {
+    this.copy(record.state, record, record.sources);
+    record.state.pendingCopies -= 1;
   }
 
   #replace(record: PendingRecord, folders: Set<string>): void {
@@ -234,7 +296,11 @@ export class Applier {
     this.dirty.add(state);
   }
 
-  #setSums(state: ObjectState, record: JournalRecord, sums: Uint8Array | undefined): void {
+  #setSums(
+    state: ObjectState,
+    record: Pick<JournalRecord, 'offset' | 'count'>,
+    sums: Uint8Array | undefined,
+  ): void {
     const page = state.page;
     invariant(page !== undefined, 'the page is loaded');
     const first = record.offset / SECTOR_BYTES;

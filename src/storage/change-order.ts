@@ -7,7 +7,7 @@ import { type ObjectId, objectName } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { Journal } from './journal.ts';
-import { NO_BYTES, RECORD_DROP, recordBytes } from './journal-codec.ts';
+import { NO_BYTES, RECORD_COPY, RECORD_DROP, recordBytes } from './journal-codec.ts';
 import { type Extent, type ObjectState, type PendingRecord, rowFieldsOf } from './object-state.ts';
 import type { StoreDone, StoreWrite } from './store-types.ts';
 
@@ -18,6 +18,7 @@ export interface RecordedChange {
   readonly sums?: Uint8Array;
   readonly data?: Uint8Array;
   readonly extent?: Extent;
+  readonly sources?: readonly ObjectState[];
   readonly replaced?: ObjectState | undefined;
   readonly stagedId?: Uint8Array;
   /** So many records of the same change follow: all of them stand in one batch. */
@@ -109,12 +110,25 @@ export class ChangeOrder {
       ticket: this.#accepted,
       mayLag: change.write?.mayLag ?? false,
       extent: change.extent,
+      sources: change.sources,
       groupLeft: change.groupLeft ?? 0,
       done: change.done,
     };
+    if (kind === RECORD_COPY) this.#noteCopy(record);
     if (kind !== RECORD_DROP) state.pending.push(record);
     else this.#drops.set(objectName(state), (this.#drops.get(objectName(state)) ?? 0) + 1);
     this.journal.append(record);
+  }
+
+  /** Until a checkpoint covers it, a replay would copy again. */
+  #noteCopy({ state, sources = [], ticket }: PendingRecord): void {
+    state.pendingCopies += 1;
+    for (const source of sources) source.copiedAt = ticket;
+  }
+
+  /** Changes that are applied. */
+  get appliedCount(): number {
+    return this.#applied;
   }
 
   /** True while a drop of this object will still remove whatever file has its name. */

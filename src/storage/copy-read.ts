@@ -32,6 +32,12 @@ export function readForCopy(
       done(new OperatingError('suspect', message, { advice: 'next-replica' }), NO_BYTES, NO_BYTES);
       return;
     }
+    if (state.pendingCopies > 0) {
+      // What it owns by now is not in its file yet: its version rose meanwhile.
+      const text = `object ${objectName(state)} is being changed`;
+      done(new OperatingError('busy', text, { advice: 'retry' }), NO_BYTES, NO_BYTES);
+      return;
+    }
     const sums = reader.sumsOf(state, offset, count);
     done(undefined, sums, packed(sums, bytes));
   });

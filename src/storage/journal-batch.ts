@@ -11,6 +11,7 @@ import {
   decodeHeader,
   type JournalRecord,
   NO_BYTES,
+  RECORD_COPY,
   RECORD_EXTENT,
   RECORD_WRITE,
   type RecordHeader,
@@ -20,6 +21,7 @@ import {
   BATCH_MAGIC,
   BATCH_MAGIC_1,
   BLOCK_BYTES,
+  COPY_SOURCE_BYTES,
   getU48,
   RECORD_HEADER_BYTES,
   RECORD_HEADER_BYTES_1,
@@ -132,6 +134,10 @@ function decodeBatch1(header: BatchHeader, bytes: Uint8Array): BatchContents {
 }
 
 function withBody(header: RecordHeader, body: Uint8Array): JournalRecord {
+  if (header.kind === RECORD_COPY) {
+    if (body.length === 0 || body.length % COPY_SOURCE_BYTES !== 0) throw malformed();
+    return { ...header, sums: NO_BYTES, data: body };
+  }
   const hasData = header.kind === RECORD_WRITE;
   const hasSums = hasData || header.kind === RECORD_EXTENT;
   const sumsBytes = hasSums ? (header.count / SECTOR_BYTES) * SUM_BYTES : 0;

@@ -22,6 +22,8 @@ export const RECORD_REPLACE = 3;
 export const RECORD_DROP = 4;
 /** A write whose data lies in place already. */
 export const RECORD_EXTENT = 5;
+/** Regions copied from other generations before a write to a part of them (region-copy.ts). */
+export const RECORD_COPY = 6;
 
 const FLAG_ZERO_AFTER = 1;
 const FLAG_FRESH = 2;
@@ -55,7 +57,7 @@ export interface JournalRecord {
   readonly ownHigh: number;
   readonly offset: number;
   readonly count: number;
-  /** Name of the staged file of a `replace` with data; else empty. */
+  /** Of a `replace` with data the name of the staged file; of a `copy` the mask of its regions; else empty. */
   readonly stagedId: Uint8Array;
   readonly sums: Uint8Array;
   readonly data: Uint8Array;

@@ -24,14 +24,20 @@
 //   The batch ends with a copy of the record headers and, in its last 64 bytes, a copy of bytes 0-63: what a batch is
 //   about is known as long as one of the two is readable. An attest record is a batch without records.
 //   record header, 92 bytes:
-//     0 u32 bytes of its body   4 u8 kind: 1 write, 2 zero, 3 replace, 4 drop, 5 extent
+//     0 u32 bytes of its body   4 u8 kind: 1 write, 2 zero, 3 replace, 4 drop, 5 extent, 6 copy
 //     5 u8 flags: 1 the row is `zero` afterwards, 2 all sums of the object are void before this record      6 u16 0
 //     8 u32 generation         12 u32 index               16 u32 family               20 u32 partition key
 //    24 u32 prev token         28 u48 prev count          34 u32 token                38 u48 count
 //    44 u32 cfg                48 u48 closed              54 u32 open regions 0-31    58 u32 open regions 32-63
 //    62 u32 own regions 0-31   66 u32 own regions 32-63   70 u32 offset               74 u32 count of bytes
-//    78 8 bytes staged id (kind 3)                        86 u16 0                    88 u32 sum of its body
+//    78 8 bytes staged id (kind 3); u32 copied regions 0-31, u32 32-63 (kind 6)       86 u16 0
+//    88 u32 sum of its body
 //   body: u32 sum per sector (kinds 1 and 5), data (kind 1). The data of an extent lies in its object, synced before.
+//   Kind 6 copies whole regions from the objects of other generations at the same index, before the record behind it in
+//   its batch changes a part of them. Its offset and count are the range from the first to the last of them; its body:
+//   per generation u32 generation, u32 regions 0-31, u32 regions 32-63, u32 bytes of the object that show: no sector from
+//   there on is copied. A region of the header that no readable body names is damaged.
+//   Journal format 2, still read, has no kind 6.
 //   Journal format 1, still read: magic "SJBT", no kind 5, nothing twice. A batch names its 28 as synced, and has 34 u32
 //   bytes and 38 u32 sum of its contents from 64 on. These are records, each a header of 88 bytes as above, in which 0 is
 //   u32 bytes of header and body, and its body right behind it.
@@ -75,7 +81,7 @@ import { KIB, MIB, SECTORS_PER_OBJECT } from '../core/units.ts';
 /** Version of superblock, index and object files. Raised by any change of them. */
 export const DISK_FORMAT_VERSION = 1;
 /** Version of the journal. A journal of an earlier one goes on in this one: a batch says by its magic which it is. */
-export const JOURNAL_FORMAT_VERSION = 2;
+export const JOURNAL_FORMAT_VERSION = 3;
 
 export const SUPERBLOCK_PATH = 'superblock';
 /** Its name while a directory is wiped, so that a crash in between is not taken for a lost superblock. */
@@ -103,6 +109,8 @@ export const RECORD_HEADER_BYTES = 92;
 /** Record headers of journal format 1. */
 export const RECORD_HEADER_BYTES_1 = 88;
 export const STAGED_ID_BYTES = 8;
+/** One source of a copy record. */
+export const COPY_SOURCE_BYTES = 16;
 
 export const INDEX_HEADER_BYTES = 16;
 export const INDEX_BATCH_HEADER_BYTES = 12;

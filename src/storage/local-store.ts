@@ -4,37 +4,42 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { RegionMask } from '../core/extent.ts';
-import { NO_VERSION, type ObjectId } from '../core/ids.ts';
+import type { ObjectId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { SpaceLevel, SpaceRule } from '../core/space.ts';
-import { OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
+import { OBJECT_BYTES } from '../core/units.ts';
 import type { Clock, Disk, Random, TimerHandle, Trace } from '../ports/ports.ts';
+import { checkRange, WriteAcceptor } from './accept-writes.ts';
 import type { Applier } from './apply.ts';
 import { ChangeOrder } from './change-order.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import { readForCopy } from './copy-read.ts';
 import type { ExtentWriter } from './extents.ts';
 import type { Journal } from './journal.ts';
-import { RECORD_DROP, RECORD_EXTENT, RECORD_WRITE, RECORD_ZERO } from './journal-codec.ts';
+import {
+  NO_BYTES,
+  RECORD_COPY,
+  RECORD_DROP,
+  RECORD_EXTENT,
+  RECORD_WRITE,
+} from './journal-codec.ts';
+import { LayeredReader } from './layered-read.ts';
 import { SUMS_PAGE_BYTES } from './layout.ts';
+import { copiesOf, Lineage } from './lineage.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { checkSectors, lookAtFile } from './object-check.ts';
 import { MAX_SYNC_READ_BYTES, type ObjectReader } from './object-read.ts';
-import {
-  advanceRow,
-  closeRow,
-  ObjectState,
-  type PendingRecord,
-  regionsWithSums,
-} from './object-state.ts';
+import { closeRow, type ObjectState, type PendingRecord, regionsWithSums } from './object-state.ts';
 import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { Patch } from './patching.ts';
-import { needOf, SpaceGuard } from './space-guard.ts';
+import { copiedBytes } from './region-copy.ts';
+import { SpaceGuard } from './space-guard.ts';
 import { StagedCopies } from './staged-copies.ts';
 import type {
   CheckFound,
   KeptOutages,
+  LayersOf,
   ObjectImage,
   ObjectStore,
   ReadOutcome,
@@ -69,15 +74,24 @@ export class LocalObjectStore implements ObjectStore {
   readonly #space: SpaceGuard;
   readonly #order: ChangeOrder;
   readonly #staged: StagedCopies;
+  readonly #lineage: Lineage;
+  readonly #layers: LayeredReader;
+  readonly #writes: WriteAcceptor;
+  /** Changes up to this one are covered by a checkpoint: no replay does them again. */
+  #covered = 0;
   #checkpointer: Checkpointer | undefined;
-  #extents: ExtentWriter | undefined;
   #punchTimer: TimerHandle | undefined;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
     this.#space = new SpaceGuard(parts.disk, parts.clock, parts.spaceRule);
     this.#order = new ChangeOrder(parts.clock);
-    this.#staged = new StagedCopies({ ...parts, space: this.#space, order: this.#order });
+    const { space, order } = { space: this.#space, order: this.#order };
+    const whenFree = (state: ObjectState, then: () => void): void => this.#whenFree(state, then);
+    this.#staged = new StagedCopies({ ...parts, space, order, whenFree });
+    this.#lineage = new Lineage(parts.table);
+    this.#layers = new LayeredReader(this.#lineage, parts.reader);
+    this.#writes = new WriteAcceptor({ ...parts, space, order, lineage: this.#lineage });
   }
 
   /** How full the disk is (4.9). */
@@ -89,7 +103,7 @@ export class LocalObjectStore implements ObjectStore {
   start(journal: Journal<PendingRecord>, checkpointer: Checkpointer, extents: ExtentWriter): void {
     this.#order.start(journal);
     this.#checkpointer = checkpointer;
-    this.#extents = extents;
+    this.#writes.start(extents);
   }
 
   /** Journal: the records of a batch are written, not synced: enough for those that may lag (R5). */
@@ -153,31 +167,16 @@ export class LocalObjectStore implements ObjectStore {
     return this.#parts.table.partitionsHeld();
   }
 
+  followLayers(layersOf: LayersOf): void {
+    this.#lineage.follow(layersOf);
+  }
+
   write(write: StoreWrite, data: Uint8Array, sums: Uint8Array, done: StoreDone): void {
-    checkRange(write);
-    invariant(data.length === write.count, 'data is as long as the write says');
-    invariant(sums.length === (write.count / SECTOR_BYTES) * 4, 'there is one sum per sector');
-    const refusal =
-      this.#order.refusal(write.count) ??
-      this.#space.admit(write.count, needOf(this.#parts.table, write));
-    if (this.#order.answerRefusal(refusal, done)) return;
-    const state = this.#stateFor(write);
-    const isFresh = state.kind === 'zero';
-    const extent = write.mayLag === true ? undefined : this.#extents?.take(state, write, data);
-    this.#advance(state, write, 'data');
-    if (extent === undefined) {
-      this.#order.append(RECORD_WRITE, state, { write, isFresh, sums, data, done });
-    } else this.#order.append(RECORD_EXTENT, state, { write, isFresh, sums, extent, done });
+    this.#writes.write(write, data, sums, done);
   }
 
   zero(write: StoreWrite, done: StoreDone): void {
-    checkRange(write);
-    const refusal = this.#order.refusal(0);
-    if (this.#order.answerRefusal(refusal, done)) return;
-    const state = this.#stateFor(write);
-    const isWhole = write.offset === 0 && write.count === OBJECT_BYTES;
-    this.#advance(state, write, isWhole ? 'zero' : state.kind);
-    this.#order.append(RECORD_ZERO, state, { write, done });
+    this.#writes.zero(write, done);
   }
 
   close(generation: number, index: number, count: number): void {
@@ -189,11 +188,22 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   heldRegions(generation: number, index: number): RegionMask {
-    const state = this.#parts.table.find(generation, index);
-    if (state === undefined) return { low: 0, high: 0 };
+    const held = { low: 0, high: 0 };
+    for (const { state, low, high } of this.#lineage.shown(generation, index)) {
+      const mine = this.#heldOf(state);
+      held.low = (held.low | (mine.low & low)) >>> 0;
+      held.high = (held.high | (mine.high & high)) >>> 0;
+    }
+    return held;
+  }
+
+  /** Regions of one row that hold data. */
+  #heldOf(state: ObjectState): RegionMask {
     const isKnown = !state.isLost && (!state.hasFile || state.page !== undefined);
     if (!isKnown) return { low: state.ownLow, high: state.ownHigh };
-    return regionsWithSums(this.#parts.reader.sumsOf(state, 0, OBJECT_BYTES));
+    const { low, high } = regionsWithSums(this.#parts.reader.sumsOf(state, 0, OBJECT_BYTES));
+    const copying = copiesOf(state);
+    return { low: low | (copying?.low ?? 0), high: high | (copying?.high ?? 0) };
   }
 
   readSync(
@@ -208,9 +218,19 @@ export class LocalObjectStore implements ObjectStore {
     invariant(at >= 0 && at + count <= target.length, 'the target has room');
     if (count > MAX_SYNC_READ_BYTES) return 'cold';
     const state = this.#parts.table.find(generation, index);
-    if (state !== undefined) return this.#parts.reader.readNow(state, offset, count, target, at);
+    if (state !== undefined && this.#isAlone(state, offset, count)) {
+      return this.#parts.reader.readNow(state, offset, count, target, at);
+    }
+    if (state !== undefined || !this.#lineage.isRoot(generation)) {
+      return this.#layers.readNow(generation, index, offset, count, target, at);
+    }
     target.fill(0, at, at + count);
     return 'ok';
+  }
+
+  /** Nothing shows through this range of an object. */
+  #isAlone(state: ObjectState, offset: number, count: number): boolean {
+    return this.#lineage.isOwn(state, offset, count) || this.#lineage.isRoot(state.generation);
   }
 
   read(
@@ -227,11 +247,14 @@ export class LocalObjectStore implements ObjectStore {
     // The end of the tick first: the answer never comes before the call returns.
     this.#parts.clock.soon(() => {
       const state = this.#parts.table.find(generation, index);
-      if (state === undefined) {
-        target.fill(0, at, at + count);
-        return done('ok', undefined);
+      if (state !== undefined && this.#isAlone(state, offset, count)) {
+        return this.#parts.reader.readBytes(state, offset, count, target, at, done);
       }
-      this.#parts.reader.readBytes(state, offset, count, target, at, done);
+      if (state !== undefined || !this.#lineage.isRoot(generation)) {
+        return this.#layers.read(generation, index, offset, count, target, at, done);
+      }
+      target.fill(0, at, at + count);
+      done('ok', undefined);
     });
   }
 
@@ -244,7 +267,17 @@ export class LocalObjectStore implements ObjectStore {
   ): void {
     checkRange({ offset, count });
     const { clock, table, reader } = this.#parts;
-    clock.soon(() => readForCopy(reader, table.find(generation, index), offset, count, done));
+    clock.soon(() => {
+      const state = table.find(generation, index);
+      const read = (): void => {
+        readForCopy(reader, table.find(generation, index), offset, count, done);
+      };
+      if ((state?.pendingCopies ?? 0) === 0) return read();
+      this.settled((error) => {
+        if (error === undefined) read();
+        else done(error, NO_BYTES, NO_BYTES);
+      });
+    });
   }
 
   get suspects(): SuspectList {
@@ -307,8 +340,33 @@ export class LocalObjectStore implements ObjectStore {
     }
     const refusal = this.#order.refusal(0);
     if (this.#order.answerRefusal(refusal, done)) return;
+    if (this.#isNeeded(state)) {
+      this.#whenFree(state, () => this.drop(oid, done));
+      return;
+    }
     this.#parts.table.leave(state);
     this.#order.append(RECORD_DROP, state, { done });
+  }
+
+  /** A replay would copy regions from this object again. */
+  #isNeeded(state: ObjectState): boolean {
+    return state.copiedAt > this.#covered;
+  }
+
+  /** Calls `then` once no replay needs this object any more; at once where none does. */
+  #whenFree(state: ObjectState, then: () => void): void {
+    if (!this.#isNeeded(state)) {
+      then();
+      return;
+    }
+    this.settled(() => {
+      const applied = this.#order.appliedCount;
+      this.checkpoint(() => {
+        this.#covered = Math.max(this.#covered, applied);
+        // Others may have copied meanwhile, each region once.
+        this.#whenFree(state, then);
+      });
+    });
   }
 
   get keptOutages(): KeptOutages | undefined {
@@ -356,37 +414,11 @@ export class LocalObjectStore implements ObjectStore {
     });
   }
 
-  /** The object that a write changes, made on its first write. */
-  #stateFor(write: StoreWrite): ObjectState {
-    const found = this.#parts.table.find(write.generation, write.index);
-    const own = found === undefined ? NO_VERSION : { token: found.verToken, count: found.verCount };
-    invariant(
-      own.token === write.prev.token && own.count === write.prev.count,
-      'a write names the version that the row has (R1)',
-    );
-    if (found !== undefined) return found;
-    const state = new ObjectState(write);
-    this.#parts.table.insert(state);
-    return state;
-  }
-
-  /** The row after the write. */
-  #advance(state: ObjectState, write: StoreWrite, kind: 'data' | 'zero'): void {
-    this.#parts.table.addUsage(state, -1);
-    advanceRow(state, write, kind);
-    this.#parts.table.addUsage(state, 1);
-  }
-
   /** A record is durable and applied. */
   #finish(record: PendingRecord): void {
     const isData = record.kind === RECORD_WRITE || record.kind === RECORD_EXTENT;
     if (isData) this.#space.applied(record.count);
+    if (record.kind === RECORD_COPY) this.#space.applied(copiedBytes(record));
     this.#order.applied(record);
   }
-}
-
-function checkRange(range: { readonly offset: number; readonly count: number }): void {
-  invariant(range.offset % SECTOR_BYTES === 0, 'the offset is sector aligned');
-  invariant(range.count % SECTOR_BYTES === 0 && range.count > 0, 'the count is whole sectors');
-  invariant(range.offset + range.count <= OBJECT_BYTES, 'the range lies in the object');
 }

@@ -8,6 +8,7 @@ import { objectName } from '../core/ids.ts';
 import { alignDown, alignUp, KIB, SECTOR_BYTES } from '../core/units.ts';
 import type { Trace } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
+import { RECORD_COPY } from './journal-codec.ts';
 import { DATA_OFFSET } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import type { ObjectState, PendingRecord } from './object-state.ts';
@@ -16,7 +17,7 @@ import type { ReadOutcome } from './store-types.ts';
 /** Longest synchronous read. */
 export const MAX_SYNC_READ_BYTES = 64 * KIB;
 /** An object that changes during each asynchronous look is read synchronously after so many. */
-const MAX_READ_LOOKS = 8;
+export const MAX_READ_LOOKS = 8;
 
 /** Called with what became of a whole-sector read. */
 export type SectorsDone = (outcome: 'ok' | 'suspect', error: OperatingError | undefined) => void;
@@ -247,8 +248,8 @@ function checkSectors(
   return -1;
 }
 
-/** Lays accepted, unapplied changes over what was read, in their order. */
-function overlay(
+/** Lays accepted, unapplied changes over what was read, in their order; copies of regions are what lies below (S2). */
+export function overlay(
   state: ObjectState,
   offset: number,
   count: number,
@@ -256,6 +257,7 @@ function overlay(
   at: number,
 ): void {
   for (const record of state.pending) {
+    if (record.kind === RECORD_COPY) continue;
     const from = Math.max(offset, record.offset);
     const to = Math.min(offset + count, record.offset + record.count);
     if (from >= to) continue;
@@ -273,6 +275,7 @@ export function overlaySums(
   sectors: number,
   sums: Uint8Array,
 ): void {
+  if (record.kind === RECORD_COPY) return;
   const start = record.offset / SECTOR_BYTES;
   const end = start + record.count / SECTOR_BYTES;
   for (let sector = Math.max(first, start); sector < Math.min(first + sectors, end); sector += 1) {

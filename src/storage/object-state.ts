@@ -44,6 +44,8 @@ export interface PendingRecord extends JournalRecord {
   readonly mayLag: boolean;
   /** Where the data is that the record is without. */
   readonly extent: Extent | undefined;
+  /** Of a copy of regions: the objects that they are copied from, in the order of its sources. */
+  readonly sources: readonly ObjectState[] | undefined;
   /** Records of the same change that follow, in the same batch. */
   readonly groupLeft: number;
   readonly done: StoreDone;
@@ -67,6 +69,10 @@ export class ObjectState implements Row, RowFields {
   durable: RowFields | undefined = undefined;
   /** Accepted, not applied, oldest first: reads lay them over what the file holds. */
   readonly pending: PendingRecord[] = [];
+  /** How many of them copy regions from other generations. */
+  pendingCopies = 0;
+  /** Ticket of the last change that copied regions from here: done again by a replay until a checkpoint covers it. */
+  copiedAt = 0;
   /** The applied state has a file whose sums count; false: every sector is zero. */
   hasFile = false;
   /** The name of the file is known to be durable. */
@@ -145,7 +151,12 @@ export function closeRow(row: RowFields, count: number): boolean {
   return true;
 }
 
-/** The row after a write: its version, what it owns, what is open. */
+/** True when a mask of 64 regions has this one. */
+export function hasRegion(low: number, high: number, region: number): boolean {
+  return ((region < 32 ? low >>> region : high >>> (region - 32)) & 1) === 1;
+}
+
+/** The row after a write: its version, what it owns, what is open. An empty one changes the version alone. */
 export function advanceRow(row: RowFields, write: StoreWrite, kind: 'data' | 'zero'): void {
   closeRow(row, write.closed);
   const low = regionMask(write.offset, write.count, 0);

@@ -9,7 +9,7 @@ import type { ChangeOrder } from './change-order.ts';
 import { NO_BYTES, RECORD_REPLACE } from './journal-codec.ts';
 import { STAGED_ID_BYTES } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
-import { countSums } from './object-state.ts';
+import { countSums, type ObjectState } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
 import type { SpaceGuard } from './space-guard.ts';
 import { STAGED_SLOT, Staging, stagedState } from './staging.ts';
@@ -27,6 +27,8 @@ interface StagedCopiesParts {
   readonly cache: ObjectCache;
   readonly space: SpaceGuard;
   readonly order: ChangeOrder;
+  /** Calls `then` once no replay needs this object any more: then it may be replaced. */
+  readonly whenFree: (state: ObjectState, then: () => void) => void;
 }
 
 export class StagedCopies {
@@ -86,6 +88,13 @@ export class StagedCopies {
   }
 
   #accept(staging: Staging, done: StoreDone): void {
+    const { table, whenFree } = this.#parts;
+    const former = table.find(staging.state.generation, staging.state.index);
+    if (former === undefined) this.#replace(staging, done);
+    else whenFree(former, () => this.#replace(staging, done));
+  }
+
+  #replace(staging: Staging, done: StoreDone): void {
     const { table, cache, order } = this.#parts;
     const { state } = staging;
     if (staging.hasName && !this.#isNameFree(state)) {

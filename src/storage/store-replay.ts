@@ -14,6 +14,7 @@ import type { FoundRecord } from './journal-batch.ts';
 import {
   type JournalRecord,
   NO_BYTES,
+  RECORD_COPY,
   RECORD_DROP,
   RECORD_EXTENT,
   RECORD_REPLACE,
@@ -112,9 +113,14 @@ export class Replay {
     });
   }
 
-  /** The record with those sectors that fail their sums as zeroes, and sums that zeroes never pass. */
+  /** The record with what is damaged of it: sectors that fail their sums as zeroes, and sums that zeroes never pass. */
   #salvaged(record: FoundRecord, offset: number): JournalRecord {
     const { generation, index } = record;
+    if (record.kind === RECORD_COPY) {
+      // Nobody can say where its regions come from: all of them are damaged.
+      this.#tellDamage(record, offset, record.count / SECTOR_BYTES);
+      return { ...record, data: NO_BYTES };
+    }
     const data = record.kind === RECORD_EXTENT ? this.#dataOf(record) : record.data.slice();
     const sums = record.sums.slice();
     const first = record.offset / SECTOR_BYTES;
@@ -126,10 +132,14 @@ export class Replay {
       setSum(sums, i, badSum(generation, index, first + i));
       bad += 1;
     }
+    this.#tellDamage(record, offset, bad);
+    return { ...record, kind: RECORD_WRITE, data, sums };
+  }
+
+  #tellDamage({ generation, index }: FoundRecord, offset: number, sectors: number): void {
     this.damaged += 1;
     const object = objectName({ generation: generation as GenerationId, index });
-    this.#parts.trace.warn('store.journal-damaged', { object, offset, sectors: bad });
-    return { ...record, kind: RECORD_WRITE, data, sums };
+    this.#parts.trace.warn('store.journal-damaged', { object, offset, sectors });
   }
 
   /** What lies in place of an extent. */
@@ -184,6 +194,14 @@ export class Replay {
     const later = this.#extents.get(keyOf(record))?.filter((one) => one.number > number) ?? [];
     if (record.kind === RECORD_ZERO && record.isZeroAfter && later.length > 0) {
       applier.removeFile(state, true);
+      return;
+    }
+    if (record.kind === RECORD_COPY) {
+      const isSpared = (sector: number): boolean => {
+        const range = { offset: sector * SECTOR_BYTES, count: SECTOR_BYTES };
+        return later.some((one) => overlaps(one, range));
+      };
+      applier.copy(state, record, undefined, isSpared);
       return;
     }
     const isHit = later.some((one) => overlaps(one, record));

@@ -3,6 +3,7 @@
 
 import type { OperatingError } from '../core/errors.ts';
 import type { RegionMask } from '../core/extent.ts';
+import type { Layer } from '../core/generations.ts';
 import type {
   ConfigVersion,
   FamilyId,
@@ -59,6 +60,9 @@ export interface KeptOutages {
   readonly maps: readonly KeptOutage[];
 }
 
+/** What a generation is read from, itself first (core/generations.ts `ancestry`); empty: nothing but its own shows. */
+export type LayersOf = (generation: GenerationId) => readonly Layer[];
+
 /** Where and what a write is; the caller has checked that `prev` is the row's version. */
 export interface StoreWrite {
   readonly generation: GenerationId;
@@ -76,6 +80,8 @@ export interface StoreWrite {
   readonly count: number;
   /** Done as soon as it is received: written to the journal, not synced (mode writeback, R5). */
   readonly mayLag?: boolean;
+  /** Of zeroes: a part of a region that this generation does not own stays as it is (S2a, NO_COW). */
+  readonly keepsUnowned?: boolean;
 }
 
 /** A whole copy of an object at one version, as received from a peer. */
@@ -99,6 +105,7 @@ export interface StagedObject {
    * @param offset multiple of SECTOR_BYTES
    * @param sums one u32 (LE) per sector, as stored; 0 = no data
    * @param data the sectors whose sum is not 0, one after the other; the caller has verified them
+   * @param done called once the bytes are needed no more, which are kept by reference until then. `commit` says how it went
    */
   writeSectors(offset: number, sums: Uint8Array, data: Uint8Array, done?: () => void): void;
   /** Atomically and durably the object; replaces what was there, row included. */
@@ -142,7 +149,11 @@ export interface ObjectStore {
   readonly objectCount: number;
   readonly usedBytes: number;
 
+  /** From now on this says what shows through which generation; before, nothing shows through any. */
+  followLayers(layersOf: LayersOf): void;
+
   /**
+   * A region that this generation does not own is copied from the layer that shows there, unless the write covers it (S2).
    * Accepts now (the row's version advances before this returns, or nothing changed and `done` gets 'no-space');
    * `done` after the group commit and the in-place apply (R4). Dones come in the order of acceptance, those of writes that
    * may lag among themselves.
@@ -156,12 +167,15 @@ export interface ObjectStore {
   close(generation: GenerationId, index: number, count: number): void;
 
   /**
-   * Regions that hold data, as accepted: others are zeroes for sure. Of an object that is not in memory all that it owns.
-   * Reads no disk.
+   * Regions that hold data as a reader of this generation sees them, as accepted: others are zeroes for sure. Of what is
+   * not in memory all that is owned. Reads no disk.
    */
   heldRegions(generation: GenerationId, index: number): RegionMask;
 
-  /** Any alignment within the object. Verifies every sector it touches (I8). Absent rows read as zeroes. */
+  /**
+   * What this generation shows (S1), any alignment within the object: each region from the nearest layer that owns it, else
+   * zeroes. Verifies every sector it touches (I8).
+   */
   readSync(
     generation: GenerationId,
     index: number,
@@ -180,7 +194,10 @@ export interface ObjectStore {
     done: (outcome: 'ok' | 'suspect', error: OperatingError | undefined) => void,
   ): void;
 
-  /** Part of an object for a peer: sums of the range, and the data of the sectors that have one. Verified. */
+  /**
+   * Part of this row for a peer: sums of the range, and the data of the sectors that have one. Verified. Of what it does not
+   * own there is neither: 'busy' while it changes all the time.
+   */
   readForCopy(
     generation: GenerationId,
     index: number,

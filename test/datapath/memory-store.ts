@@ -4,7 +4,7 @@
 import { getSum, sectorSum, setSum } from '../../src/core/checksum.ts';
 import { OperatingError } from '../../src/core/errors.ts';
 import { type RegionMask, regionsOf } from '../../src/core/extent.ts';
-import type { ObjectId } from '../../src/core/ids.ts';
+import type { GenerationId, ObjectId } from '../../src/core/ids.ts';
 import { invariant } from '../../src/core/invariant.ts';
 import {
   OBJECT_BYTES,
@@ -12,10 +12,11 @@ import {
   SECTOR_BYTES,
   SECTORS_PER_OBJECT,
 } from '../../src/core/units.ts';
-import { closeRow } from '../../src/storage/object-state.ts';
+import { closeRow, hasRegion } from '../../src/storage/object-state.ts';
 import type {
   CheckFound,
   KeptOutages,
+  LayersOf,
   ObjectImage,
   ObjectStore,
   ReadOutcome,
@@ -38,6 +39,11 @@ interface Entry {
   readonly sectors: Map<number, Sector>;
 }
 type Table = Map<string, Entry>;
+interface Shown {
+  readonly generation: number;
+  readonly entry: Entry;
+  readonly sector: Sector | undefined;
+}
 interface Pending {
   readonly apply: ((table: Table) => void) | undefined;
   /** Not seen by readers before it is durable. */
@@ -77,6 +83,7 @@ export class MemoryStore implements ObjectStore {
   #outages: (() => KeptOutages) | undefined;
   /** Keys of objects whose file is gone. */
   readonly #lost = new Set<string>();
+  #layersOf: LayersOf = () => [];
 
   constructor(clock: FakeClock, random: SeededRandom) {
     this.#clock = clock;
@@ -107,6 +114,54 @@ export class MemoryStore implements ObjectStore {
     return this.#live.size * OBJECT_BYTES;
   }
 
+  followLayers(layersOf: LayersOf): void {
+    this.#layersOf = layersOf;
+  }
+
+  /** The sector that a generation shows, and whose it is; undefined: zeroes. */
+  #shown(table: Table, generation: number, index: number, number: number): Shown | undefined {
+    const layers = this.#layersOf(generation as GenerationId);
+    const path = layers.length > 0 ? layers : [{ generation, limitBytes: Infinity }];
+    for (const layer of path) {
+      if (index * OBJECT_BYTES + number * SECTOR_BYTES >= layer.limitBytes) return undefined;
+      const entry = table.get(keyOf(layer.generation, index));
+      if (entry === undefined || !isOwner(entry.row, number)) continue;
+      return { generation: layer.generation, entry, sector: entry.sectors.get(number) };
+    }
+    return undefined;
+  }
+
+  /** Regions that the write covers in part and its row does not own come from whoever shows there (S2). */
+  #copyEnds(table: Table, { generation, index, offset, count }: StoreWrite): void {
+    const entry = table.get(keyOf(generation, index)) as Entry;
+    for (const end of count === 0 ? [] : [offset, offset + count]) {
+      if (end % REGION_BYTES === 0) continue;
+      const first = Math.floor(end / REGION_BYTES) * (REGION_BYTES / SECTOR_BYTES);
+      if (isOwner(entry.row, first)) continue;
+      for (let number = first; number < first + REGION_BYTES / SECTOR_BYTES; number += 1) {
+        const sector = this.#shown(table, generation, index, number)?.sector;
+        if (sector === undefined) continue;
+        const sum = sectorSum(generation, index, number, sector.bytes, 0);
+        entry.sectors.set(number, { bytes: sector.bytes, sum });
+        entry.row.kind = 'data';
+      }
+    }
+  }
+
+  /** What of a trim is done (S2a, NO_COW). */
+  #ownPart(write: StoreWrite): StoreWrite {
+    if (write.keepsUnowned !== true || this.#layersOf(write.generation).length < 2) return write;
+    const row = this.row(write.generation, write.index);
+    const isOwned = (at: number): boolean => row !== undefined && isOwner(row, at / SECTOR_BYTES);
+    let [start, end] = [write.offset, write.offset + write.count];
+    if (start % REGION_BYTES !== 0 && !isOwned(start))
+      start += REGION_BYTES - (start % REGION_BYTES);
+    if (end > start && end % REGION_BYTES !== 0 && !isOwned(end - SECTOR_BYTES)) {
+      end -= end % REGION_BYTES;
+    }
+    return end > start ? { ...write, offset: start, count: end - start } : { ...write, count: 0 };
+  }
+
   write(write: StoreWrite, data: Uint8Array, sums: Uint8Array, done: StoreDone): void {
     const sectors: (readonly [number, Sector])[] = [];
     for (let i = 0; i < write.count / SECTOR_BYTES; i += 1) {
@@ -123,7 +178,8 @@ export class MemoryStore implements ObjectStore {
     );
   }
 
-  zero(write: StoreWrite, done: StoreDone): void {
+  zero(asked: StoreWrite, done: StoreDone): void {
+    const write = this.#ownPart(asked);
     this.#change(
       write,
       (entry) => {
@@ -152,6 +208,7 @@ export class MemoryStore implements ObjectStore {
       const entry = entryOf(table, write);
       // As the store on a disk: a lost object that is written to has sums that nothing passes elsewhere.
       if (wasLost) for (let i = 0; i < SECTORS_PER_OBJECT; i += 1) entry.sectors.set(i, NO_SECTOR);
+      this.#copyEnds(table, write);
       change(entry);
       const { row } = entry;
       closeRow(row, write.closed);
@@ -203,18 +260,18 @@ export class MemoryStore implements ObjectStore {
     target: Uint8Array,
     at: number,
   ): 'ok' | 'suspect' {
-    const entry = this.#live.get(keyOf(generation, index));
-    if (this.#lost.has(keyOf(generation, index))) return 'suspect';
     for (let i = 0; i < count; ) {
       const place = offset + i;
       const inSector = place % SECTOR_BYTES;
       const length = Math.min(count - i, SECTOR_BYTES - inSector);
       const number = (place - inSector) / SECTOR_BYTES;
-      const sector = entry?.sectors.get(number);
-      if (sector === undefined) target.fill(0, at + i, at + i + length);
+      const shown = this.#shown(this.#live, generation, index, number);
+      if (shown !== undefined && this.#lost.has(keyOf(shown.generation, index))) return 'suspect';
+      const sector = shown?.sector;
+      if (shown === undefined || sector === undefined) target.fill(0, at + i, at + i + length);
       else {
-        if (sectorSum(generation, index, number, sector.bytes, 0) !== sector.sum) {
-          if (entry !== undefined) this.suspects.note(entry.row, false);
+        if (sectorSum(shown.generation, index, number, sector.bytes, 0) !== sector.sum) {
+          this.suspects.note(shown.entry.row, false);
           return 'suspect';
         }
         target.set(sector.bytes.subarray(inSector, inSector + length), at + i);
@@ -253,7 +310,7 @@ export class MemoryStore implements ObjectStore {
       const entry = this.#live.get(keyOf(generation, index));
       const sectors = count / SECTOR_BYTES;
       const sums = new Uint8Array(sectors * 4);
-      if (this.#readNow(generation, index, offset, count, new Uint8Array(count), 0) !== 'ok') {
+      if (!this.#isRowSound(generation, index, offset, count)) {
         done(new OperatingError('suspect', 'damaged'), new Uint8Array(0), new Uint8Array(0));
         return;
       }
@@ -266,6 +323,21 @@ export class MemoryStore implements ObjectStore {
       }
       done(undefined, sums, Uint8Array.from(data.flatMap((bytes) => [...bytes])));
     });
+  }
+
+  /** Of the row alone, whatever shows through it. */
+  #isRowSound(generation: number, index: number, offset: number, count: number): boolean {
+    const entry = this.#live.get(keyOf(generation, index));
+    if (this.#lost.has(keyOf(generation, index))) return false;
+    for (let at = offset; at < offset + count; at += SECTOR_BYTES) {
+      const sector = entry?.sectors.get(at / SECTOR_BYTES);
+      if (entry === undefined || sector === undefined) continue;
+      const sum = sectorSum(generation, index, at / SECTOR_BYTES, sector.bytes, 0);
+      if (sum === sector.sum) continue;
+      this.suspects.note(entry.row, false);
+      return false;
+    }
+    return true;
   }
 
   check(
@@ -290,7 +362,8 @@ export class MemoryStore implements ObjectStore {
 
   heldRegions(generation: number, index: number): RegionMask {
     let [low, high] = [0, 0];
-    for (const sector of this.#live.get(keyOf(generation, index))?.sectors.keys() ?? []) {
+    for (let sector = 0; sector < SECTORS_PER_OBJECT; sector += 1) {
+      if (this.#shown(this.#live, generation, index, sector)?.sector === undefined) continue;
       const mask = regionsOf(sector * SECTOR_BYTES, SECTOR_BYTES);
       low = (low | mask.low) >>> 0;
       high = (high | mask.high) >>> 0;
@@ -506,4 +579,8 @@ function copyOf(table: Table): Table {
     copy.set(key, { row: { ...row }, sectors: new Map(sectors) });
   }
   return copy;
+}
+
+function isOwner({ ownLow, ownHigh }: Row, sector: number): boolean {
+  return hasRegion(ownLow, ownHigh, Math.floor((sector * SECTOR_BYTES) / REGION_BYTES));
 }

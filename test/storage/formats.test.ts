@@ -111,7 +111,7 @@ test('journal head and a batch with one write, by the page', async (t) => {
   const file = (await written(t)).file('journal');
   const heads = [0, 4096].map((at) => file.at(at, 512));
   for (const head of heads) {
-    t.deepEqual([head.text(0, 4), head.u32(4)], ['SJHD', 2]);
+    t.deepEqual([head.text(0, 4), head.u32(4)], ['SJHD', 3]);
     t.is(head.u48(22), JOURNAL_BYTES - 8192, 'bytes of the ring');
     t.deepEqual([head.u32(46), head.u48(50)], [1, 16 + 12 + 64], 'one row in index 1');
     t.is(head.u32(508), head.sum(0, 508));
@@ -166,4 +166,64 @@ test('index and object file, by the page', async (t) => {
   );
   t.is(object.bytes[16_384 + 2 * SECTOR], 0x5a);
   t.is(object.bytes[16_384], 0);
+});
+
+test('a batch that copies regions before a write, by the page', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sheep-formats-'));
+  t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const store = await openObjectStore({
+    disk: openFileDisk(folder),
+    clock: createRealClock(),
+    random: createRealRandom(),
+    trace: { event: () => undefined, warn: () => undefined, count: () => undefined },
+    journalBytes: JOURNAL_BYTES,
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  const [base, head] = [3 as GenerationId, 4 as GenerationId];
+  const limitBytes = 5 * 4194304 + 9 * 16 * SECTOR + SECTOR;
+  store.followLayers((generation) =>
+    generation === base
+      ? []
+      : [
+          { generation: head, limitBytes: 2 ** 47 },
+          { generation: base, limitBytes },
+        ],
+  );
+  const write = (generation: GenerationId, offset: number, sectors: number) => {
+    const data = new Uint8Array(sectors * SECTOR).fill(0x5a);
+    const place = {
+      ...{ generation, index: 5, family: 2 as FamilyId, partition: 9, cfg: 11, closed: 0 },
+      ...{
+        prev: { token: 0 as FencingToken, count: 0 },
+        next: { token: 4 as FencingToken, count: 1 },
+      },
+      ...{ offset, count: data.length },
+    };
+    const sums = sumsOf(generation, 5, offset, data);
+    return finished((done) => store.write(place, data, sums, done));
+  };
+  await write(base, 0, 10 * 16);
+  const before = fs.readFileSync(path.join(folder, 'journal'));
+  // From the middle of region 2 to the middle of region 9.
+  await write(head, 2 * 16 * SECTOR + SECTOR, 7 * 16);
+  await finished((done) => store.stop(done));
+  const file = new Page(fs.readFileSync(path.join(folder, 'journal')));
+  const batches = Array.from({ length: JOURNAL_BYTES / 512 }, (_, i) => i * 512).filter((at) => {
+    return file.text(at, 4) === 'SJB2' && file.hex(at, 64) !== before.toString('hex', at, at + 64);
+  });
+  const at = batches.find((one) => file.u32(one + 4) === 2) as number;
+  const batch = file.at(at, file.u32(at + 34));
+  const [copy, next] = [batch.at(64, 92), batch.at(64 + 92, 92)];
+  t.deepEqual([copy.u8(4), copy.u8(5), next.u8(4), next.u8(5)], [6, 2, 1, 0], 'void, then not');
+  t.deepEqual([copy.u32(78), copy.u32(82)], [(1 << 2) | (1 << 9), 0], 'regions 2 and 9');
+  t.deepEqual([copy.u32(70), copy.u32(74)], [2 * 16 * SECTOR, 8 * 16 * SECTOR]);
+  t.deepEqual([copy.u32(62), copy.u32(66)], [next.u32(62), next.u32(66)], 'own, after both');
+  t.deepEqual([next.u32(62), next.u32(66)], [0x3fc, 0]);
+  const body = batch.at(64 + 2 * 92, copy.u32(0));
+  t.is(copy.u32(0), 16);
+  const visible = 9 * 16 * SECTOR + SECTOR;
+  t.deepEqual([0, 4, 8, 12].map(body.u32), [3, (1 << 2) | (1 << 9), 0, visible]);
+  t.is(copy.u32(88), body.sum(0, 16));
 });

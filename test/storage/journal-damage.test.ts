@@ -244,7 +244,7 @@ async function refused(t: ExecutionContext, world: CrashWorld, name: string): Pr
 }
 
 test('journal, index: a newer format is refused by name, with the cure', async (t) => {
-  const journal = await newer('journal', 3, (bytes) => {
+  const journal = await newer('journal', 4, (bytes) => {
     sealBlock(bytes.subarray(0, BLOCK_BYTES));
   });
   await refused(t, journal.world, journal.name);
