@@ -373,6 +373,10 @@ class SheepNode implements NodeHandle {
     return this.#serving().formed.care.conditions();
   }
 
+  recovery(): NodeRecovery {
+    return this.#serving().formed.progress.own();
+  }
+
   async recoveries(): Promise<readonly NodeRecovery[]> {
     return this.#serving().formed.progress.all();
   }

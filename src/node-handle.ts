@@ -224,6 +224,8 @@ export interface NodeHandle {
 
   /** How the copies of all members are that answer, asked now. Throws 'not-formatted'. */
   conditions(): Promise<readonly NodeCondition[]>;
+  /** How far this node's recovery is. Throws 'not-formatted'. */
+  recovery(): NodeRecovery;
   /** How far the recovery of all members is that answer, asked now. Throws 'not-formatted'. */
   recoveries(): Promise<readonly NodeRecovery[]>;
   /** How this node's scrubs are, after a command if there is one. Throws 'not-formatted', 'busy'. */

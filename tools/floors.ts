@@ -37,6 +37,7 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^it-/, ['src/p2p/control-stream.ts', 'src/streams']],
   [/^fastify$/, ['src/api']],
   [/^commander$/, ['src/cli']],
+  [/^prom-client$/, ['src/api']],
   [/^@node-rs\/crc32$/, ['src/core/checksum.ts']],
   [/^node:(zlib|module)$/, ['src/core/checksum.ts']],
   [
@@ -48,6 +49,7 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
     [
       'src/io/file-disk.ts',
       'src/io/data-lock.ts',
+      'src/io/bulk-writes.ts',
       'src/io/data-watch.ts',
       'src/io/make-folders.ts',
       'src/io/foreign-files.ts',

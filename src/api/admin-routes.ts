@@ -123,7 +123,7 @@ async function lookForVoters(handle: NodeHandle): Promise<void> {
 }
 
 /** What this node knows without asking anybody. */
-function warningsOf(handle: NodeHandle): readonly Warning[] {
+export function warningsOf(handle: NodeHandle): readonly Warning[] {
   const mixUps = mixUpWarnings(viewOf(handle), [], handle.status().splitFrom);
   return errorsFirst([...mixUps, ...ownWarnings(handle)]);
 }

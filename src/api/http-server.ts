@@ -19,6 +19,7 @@ import type { NodeHandle } from '../node-handle.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 import { answer } from './answer.ts';
 import { addAttachRoutes } from './attach-routes.ts';
+import { addMetrics } from './metrics.ts';
 
 export type ApiAddress =
   | { readonly kind: 'unix'; readonly path: string }
@@ -97,6 +98,7 @@ export async function serveApi(
   }
   const app = buildApp(handle, address.kind === 'tcp');
   app.get('/v1/counters', async () => answer(handle, 'counters', countersData(counters())));
+  addMetrics(app, handle, counters);
   addAttachRoutes(app, handle, doors);
   if (address.kind === 'unix') await removeStaleSocket(address.path);
   const listening = await listen(app, address);

@@ -85,6 +85,12 @@ export class FakeNode implements NodeHandle {
     return this.conditionsNow;
   }
 
+  recovery(): NodeRecovery {
+    const [own] = this.recoveriesNow;
+    if (own === undefined) throw new OperatingError('not-formatted', 'no recovery was given');
+    return own;
+  }
+
   async recoveries(): Promise<readonly NodeRecovery[]> {
     return this.recoveriesNow;
   }

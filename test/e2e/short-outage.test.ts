@@ -10,6 +10,7 @@ import test from 'ava';
 import { ask, parseTarget } from '../../src/cli/client.ts';
 import type { StatusData } from '../../src/core/admin-shapes.ts';
 import { KIB, MIB } from '../../src/core/units.ts';
+import { metricsOf } from '../api/metrics-of.ts';
 import { until } from './cluster.ts';
 import { NbdClient } from './nbd-client.ts';
 import { withCluster } from './with-cluster.ts';
@@ -62,6 +63,8 @@ test(
       t.log(`${copied}, in sync ${seconds.toFixed(1)} s after the start`);
       if (NODES === COPIES) t.true(bytesCopied >= REWRITTEN);
       t.true(bytesCopied <= SLACK * REWRITTEN, `${bytesCopied} bytes`);
+      const { values } = await metricsOf(parseTarget(cluster.node(3).api));
+      t.is(values.get('sheep_recovery_bytes_total'), bytesCopied, 'metrics say the same');
       const reader = await NbdClient.connect(cluster.node(3).nbd.unix, cluster.volume);
       for (const [i, at] of blocks.entries()) {
         const bytes = await reader.read(at, BLOCK);

@@ -319,13 +319,8 @@ export class CrashWorld {
     };
     const readSync: DiskFile['readSync'] = (target, at, length, position) => {
       check();
-      return readPages(
-        inode,
-        target,
-        at,
-        Math.max(0, Math.min(length, inode.size - position)),
-        position,
-      );
+      const count = Math.max(0, Math.min(length, inode.size - position));
+      return readPages(inode, target, at, count, position);
     };
     const writeSync = (bytes: Uint8Array, position: number): void => {
       check();
@@ -353,8 +348,8 @@ export class CrashWorld {
         });
       },
       punch: (position, length) => {
-        const end = Math.min(position + length, inode.size);
-        if (end > position) writeSync(new Uint8Array(end - position), position);
+        const count = Math.min(length, inode.size - position);
+        if (count > 0) writeSync(new Uint8Array(count), position);
         return length > 0;
       },
       sizeSync: () => inode.size,
