@@ -88,7 +88,12 @@ export class Connection implements ByteReceiver {
       this.#handshake.stop();
       this.#deps.trace.event('nbd.closed', { volume: '', reason: this.#reason });
       this.#deps.onFinished();
-    } else this.#transmission.onGone(() => this.#release());
+      return;
+    }
+    // Its client is gone: what hangs must not keep a lock, nor bar the client that comes back (3.2). The session bounds its
+    // drain; the place of this connection is taken until its last request is over.
+    const released = this.#release();
+    this.#transmission.onGone(() => void released.then(() => this.#deps.onFinished()));
   }
 
   #cutAfter(ms: number, reason: string): TimerHandle {
@@ -116,15 +121,15 @@ export class Connection implements ByteReceiver {
     if (rest.length > 0) this.#transmission.onData(rest);
   }
 
-  #release(): void {
+  /** Never rejects. */
+  async #release(): Promise<void> {
     const attachment = this.#attachment;
     if (attachment === undefined) return;
-    const { trace, onFinished } = this.#deps;
+    const { trace } = this.#deps;
     const volume = attachment.session.volume.name;
     trace.event('nbd.closed', { volume, reason: this.#reason });
-    attachment.release().then(onFinished, (error: unknown) => {
+    await attachment.release().catch((error: unknown) => {
       trace.warn('nbd.release-failed', { volume, error: String(error) });
-      onFinished();
     });
   }
 }

@@ -8,6 +8,8 @@ import { NbdClient, NbdFailure } from './nbd-client.ts';
 import { withCluster } from './with-cluster.ts';
 
 const FREE_MS = 10_000;
+/** Well below the five seconds after which a session without a client is over. */
+const BACK_MS = 3000;
 const EPERM = 1;
 const BLOCK = Buffer.alloc(4096, 7);
 
@@ -80,6 +82,35 @@ test.serial(
     await alter(cluster, 'handover');
     const last = await connect(cluster, 3);
     await last.write(0, Buffer.alloc(4096, 9));
+    await last.close();
+  }),
+);
+
+test.serial(
+  'exclusive: a client whose socket was lost while a write hangs may come back, and bars nobody; its write is not undone',
+  withCluster({ nodes: 2, copies: 2, volume: 'disk:64MiB' }, async (t, cluster) => {
+    await alter(cluster, 'exclusive');
+    const first = await connect(cluster, 1);
+    await first.write(0, BLOCK);
+    process.kill(cluster.node(2).pid, 'SIGSTOP');
+    try {
+      const hangs = t.throwsAsync(first.write(4096, BLOCK), { message: 'connection lost' });
+      // Answered in order: the write has reached the node.
+      t.true((await first.read(0, 4096)).equals(BLOCK));
+      first.cut();
+      await hangs;
+      const isBack = async () => {
+        const again = await connect(cluster, 1);
+        again.cut();
+        return true;
+      };
+      await until('it is let in, though its write hangs', isBack, BACK_MS);
+    } finally {
+      process.kill(cluster.node(2).pid, 'SIGCONT');
+    }
+    const last = await connect(cluster, 1);
+    await last.write(4096, BLOCK);
+    t.true((await last.read(0, 4096)).equals(BLOCK));
     await last.close();
   }),
 );

@@ -80,6 +80,11 @@ export class NbdClient {
     await this.#request(COMMAND.flush, { offset: 0, length: 0 });
   }
 
+  /** The socket is lost, as by the death of the guest. */
+  cut(): void {
+    this.#socket.destroy();
+  }
+
   /** Says goodbye and waits for the server to close. */
   async close(): Promise<void> {
     if (this.#isGone) return;
