@@ -16,7 +16,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   actors: ['core', 'ports', 'wire', 'storage', 'p2p', 'agreement', 'datapath'],
   nbd: ['core', 'ports', 'datapath'],
   api: ['core', 'datapath'],
-  cli: ['core'],
+  streams: ['core'],
+  cli: ['core', 'streams'],
 };
 /** Files of the roof that a folder may name: the type of a running node. */
 const HANDLE = 'src/node-handle.ts';
@@ -36,8 +37,8 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^(libp2p|@libp2p\/.*|@chainsafe\/.*|@multiformats\/.*)$/, ['src/p2p']],
   [/^it-/, ['src/p2p/control-stream.ts', 'src/streams']],
   [/^fastify$/, ['src/api']],
-  [/^commander$/, ['src/cli']],
   [/^prom-client$/, ['src/api']],
+  [/^commander$/, ['src/cli']],
   [/^@node-rs\/crc32$/, ['src/core/checksum.ts']],
   [/^node:(zlib|module)$/, ['src/core/checksum.ts']],
   [
@@ -48,8 +49,8 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
     /^node:fs(\/promises)?$/,
     [
       'src/io/file-disk.ts',
-      'src/io/data-lock.ts',
       'src/io/bulk-writes.ts',
+      'src/io/data-lock.ts',
       'src/io/data-watch.ts',
       'src/io/make-folders.ts',
       'src/io/foreign-files.ts',

@@ -7,6 +7,7 @@ import type { NodeId } from '../core/ids.ts';
 import type { FormatOptions, NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
+import { addDataRoutes } from './data-routes.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
 import { addLockRoutes } from './lock-routes.ts';
 import { addMemberRoutes } from './member-routes.ts';
@@ -61,6 +62,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   addMoveRoutes(app, handle);
   addLockRoutes(app, handle);
   addVolumeCareRoutes(app, handle);
+  addDataRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));

@@ -2,7 +2,7 @@
 // refusals become CommandErrors with the node's own words.
 
 import { existsSync, readdirSync } from 'node:fs';
-import { request } from 'node:http';
+import { type Agent, request } from 'node:http';
 import path from 'node:path';
 import { type AdminAnswer, type AdminFailure, EXPECT_EPOCH_HEADER } from '../core/admin-shapes.ts';
 import { CommandError } from './failure.ts';
@@ -73,12 +73,51 @@ export async function ask<Data>(
   route: string,
   options: Ask = {},
 ): Promise<AdminAnswer<Data>> {
-  const { status, text } = await exchange(target, route, options);
-  const document = parseDocument(text);
-  if (status < 400) return document as AdminAnswer<Data>;
-  const failure = (document as Partial<AdminFailure>).error;
-  if (failure === undefined) throw new CommandError('internal', `the node answered ${status}`);
-  throw new CommandError(failure.code, failure.message, failure.remedy, failure.affected);
+  const { body } = options;
+  const payload = body === undefined ? undefined : jsonOf(body);
+  const { status, bytes } = await exchange(target, route, { ...options, payload });
+  if (status >= 400) throw failureIn(status, bytes);
+  return parseDocument(bytes.toString()) as AdminAnswer<Data>;
+}
+
+/** One request with bytes in its body or its answer, on a connection that is kept for the next one. */
+export async function askBytes(
+  target: Target,
+  route: string,
+  options: {
+    readonly method: 'GET' | 'POST';
+    readonly agent: Agent;
+    readonly bytes?: Uint8Array;
+    readonly timeoutMs?: number;
+  },
+): Promise<Buffer> {
+  const { bytes: sent, ...rest } = options;
+  const payload =
+    sent === undefined ? undefined : { type: 'application/octet-stream', bytes: sent };
+  const { status, bytes } = await exchange(target, route, { ...rest, payload });
+  if (status >= 400) throw failureIn(status, bytes);
+  return bytes;
+}
+
+function jsonOf(body: unknown): Payload {
+  return { type: 'application/json', bytes: Buffer.from(JSON.stringify(body)) };
+}
+
+function failureIn(status: number, bytes: Buffer): CommandError {
+  const failure = (parseDocument(bytes.toString()) as Partial<AdminFailure>).error;
+  if (failure === undefined) return new CommandError('internal', `the node answered ${status}`);
+  return new CommandError(failure.code, failure.message, failure.remedy, failure.affected);
+}
+
+interface Payload {
+  readonly type: string;
+  readonly bytes: Uint8Array;
+}
+
+interface Exchange extends Omit<Ask, 'body'> {
+  readonly payload: Payload | undefined;
+  /** Keeps connections; without one each request has its own. */
+  readonly agent?: Agent;
 }
 
 export function describeTarget(target: Target): string {
@@ -147,16 +186,22 @@ function parseDocument(text: string): unknown {
 function exchange(
   target: Target,
   route: string,
-  { method = 'GET', body, timeoutMs = ANSWER_TIMEOUT_MS, expectEpoch }: Ask,
-): Promise<{ status: number; text: string }> {
-  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
-  const payload = body === undefined ? undefined : JSON.stringify(body);
+  { method = 'GET', payload, timeoutMs = ANSWER_TIMEOUT_MS, expectEpoch, agent }: Exchange,
+): Promise<{ status: number; bytes: Buffer }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; bytes: Buffer }>();
   const headers = {
-    ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
+    ...(payload === undefined ? {} : { 'content-type': payload.type }),
     ...(expectEpoch === undefined ? {} : { [EXPECT_EPOCH_HEADER]: String(expectEpoch) }),
   };
   const signal = AbortSignal.timeout(timeoutMs);
-  const outgoing = request({ ...target, path: route, method, headers, signal, agent: false });
+  const outgoing = request({
+    ...target,
+    path: route,
+    method,
+    headers,
+    signal,
+    agent: agent ?? false,
+  });
   outgoing.on('error', (error) => reject(unreachable(target, error)));
   outgoing.on('response', (incoming) => {
     const chunks: Buffer[] = [];
@@ -168,10 +213,10 @@ function exchange(
       else chunks.push(chunk);
     });
     incoming.on('end', () => {
-      resolve({ status: incoming.statusCode ?? 500, text: Buffer.concat(chunks).toString() });
+      resolve({ status: incoming.statusCode ?? 500, bytes: Buffer.concat(chunks) });
     });
   });
-  outgoing.end(payload);
+  outgoing.end(payload?.bytes);
   return promise;
 }
 

@@ -18,6 +18,7 @@ import {
   patienceText,
 } from './vdi-alter.ts';
 import { addVdiCare } from './vdi-care.ts';
+import { addVdiData } from './vdi-data.ts';
 
 interface CreateOptions {
   readonly copies?: number;
@@ -55,6 +56,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addAttach(vdi, io);
   addLockCommands(vdi, io);
   addVdiCare(vdi, io);
+  addVdiData(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')

@@ -23,3 +23,13 @@ export interface RenameRequest {
   /** Also while a guest has it. */
   readonly force?: boolean;
 }
+
+/** A hold on a volume's session, for reading and writing it without a guest. */
+export interface HoldData {
+  readonly id: number;
+  readonly sizeBytes: number;
+  /** Most bytes of one piece. */
+  readonly pieceBytes: number;
+  /** A client with nothing to move says so often that it is there. */
+  readonly keepEveryMs: number;
+}

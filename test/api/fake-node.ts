@@ -264,7 +264,12 @@ export class FakeNode implements NodeHandle {
     throw new OperatingError('unsupported', 'a fake has no data');
   }
 
-  openVolume(): VolumeSession {
+  /** What guests get, by volume; none: a fake has no data. */
+  readonly sessions = new Map<string, VolumeSession>();
+
+  openVolume(name?: string): VolumeSession {
+    const session = this.sessions.get(name ?? '');
+    if (session !== undefined) return session;
     throw new OperatingError('unsupported', 'a fake has no data');
   }
 

@@ -43,8 +43,7 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
   const partitions = casList(cell, d);
   const known = cell.state.members.get(nodeId(d.a))?.incarnation ?? 0;
   const incarnation = d.wild ? known + 1 : known;
-  if (d.kind > 26) return d.kind > 29 ? careBody(cell, d) : moveBody(cell, d);
-  if (d.kind > 19) return lifeBody(d, incarnation as Incarnation);
+  if (d.kind > 19) return otherBody(cell, d, incarnation as Incarnation);
   const volume = 1 + (d.c % 2);
   const lock = [...cell.state.volumes.values()].find((one) => one.id === volume)?.lock;
   const token = (lock?.token ?? 0) + (d.wild ? 1 : 0);
@@ -109,6 +108,11 @@ function bodyOf(cell: StateCell, d: Draw): EntryBody {
       if (d.wild) return make.volumeDelete({ volume, token });
       return { type: 'setting', key: `k${d.a}`, value: 'x' };
   }
+}
+
+function otherBody(cell: StateCell, d: Draw, incarnation: Incarnation): EntryBody {
+  if (d.kind > 29) return careBody(cell, d);
+  return d.kind > 26 ? moveBody(cell, d) : lifeBody(d, incarnation);
 }
 
 /** A volume that moves between two policies, or does not. */

@@ -1,0 +1,60 @@
+// The pipelines of `dog vdi read` and `dog vdi write`: a range of a volume to a sink, a stream into a volume. In pieces,
+// several on their way at once: memory is bounded by their number, whatever the length.
+
+import { pipe } from 'it-pipe';
+import { OperatingError } from '../core/errors.ts';
+import { atMost, type Extent, extentsOf, inOrder, type Piece, recut, totalOf } from './pieces.ts';
+
+/** Pieces on their way at once. */
+export const MAX_PIECES_MOVING = 4;
+
+/** A volume that can be reached in pieces. */
+export interface FarVolume {
+  readonly pieceBytes: number;
+  read(extent: Extent): Promise<Uint8Array>;
+  write(piece: Piece): Promise<void>;
+}
+
+/** Gives the range to the sink, in order; resolves with the bytes when it has taken all. */
+export async function readRange(
+  volume: FarVolume,
+  range: Extent,
+  sink: (bytes: Uint8Array) => Promise<void>,
+): Promise<number> {
+  return pipe(
+    extentsOf(range.offset, range.length, volume.pieceBytes),
+    inOrder(MAX_PIECES_MOVING, (extent: Extent) => volume.read(extent)),
+    inOrder(1, async (bytes: Uint8Array) => {
+      await sink(bytes);
+      return bytes.length;
+    }),
+    totalOf((count: number) => count),
+  );
+}
+
+/**
+ * Writes the stream from `offset` on; resolves with the bytes when all of them are written.
+ * @throws OperatingError 'too-large' (`tooLong`) when the stream is longer than the range; the range is written by then
+ */
+export async function writeRange(
+  volume: FarVolume,
+  range: Extent & { readonly tooLong?: string },
+  input: AsyncIterable<Uint8Array>,
+): Promise<number> {
+  const { offset, length, tooLong } = range;
+  let hasMore = false;
+  const written = await pipe(
+    input,
+    atMost(length, () => {
+      hasMore = true;
+    }),
+    recut(offset, volume.pieceBytes),
+    inOrder(MAX_PIECES_MOVING, async (piece: Piece) => {
+      await volume.write(piece);
+      return piece.bytes.length;
+    }),
+    totalOf((count: number) => count),
+  );
+  if (hasMore && tooLong !== undefined) throw new OperatingError('too-large', tooLong);
+  return written;
+}
