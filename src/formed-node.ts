@@ -484,17 +484,7 @@ export class FormedNode {
       noRoom: (where) => this.#space.noRoom(where),
       doubt: (partitions) => this.#propose({ type: 'isrDoubt', partitions }),
       propose: (body) => this.#propose(body),
-      lock: {
-        wanted: (open) => {
-          this.#locks.add(open);
-          send({ type: 'lock.wanted', session: open.sessionId });
-        },
-        drained: (open) => {
-          if (this.#locks.has(open.sessionId)) {
-            send({ type: 'session.drained', session: open.sessionId });
-          } else open.released();
-        },
-      },
+      lock: this.#locks.earsFor(send),
     });
   }
 }

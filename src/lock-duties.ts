@@ -1,6 +1,7 @@
 // What the lock actors of this node's sessions ask and do (3.1), and the sweep that gives back grants whose session is
 // gone: no lock may stay with a live node that nobody is attached to (C-lock).
 
+import type { NodeEvent } from './actors/node.ts';
 import type { LockGrant, LockVerdict, VdiLockInput } from './actors/vdi-lock.ts';
 import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
@@ -8,11 +9,14 @@ import type { FencingToken, Incarnation, NodeId, SessionId, VolumeId } from './c
 import { judgeLock } from './core/lock.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
 import type { ClusterView, Volume } from './core/view.ts';
+import type { DatapathContext } from './datapath/context.ts';
 import type { OpenVolume } from './datapath/open-volume.ts';
 import type { Clock, TimerHandle, Trace } from './ports/ports.ts';
 
 /** One try to get, take or give back a lock; the actor tries again while somebody waits. */
 export const LOCK_PROPOSE_MS = 3000;
+type Claim = Extract<EntryBody, { type: 'lockAcquire' | 'takeover' | 'handoverComplete' }>;
+
 /** After giving back failed; a view may not come before that is tried again. */
 export const SWEEP_PAUSE_MS = 1000;
 
@@ -45,6 +49,21 @@ export class LockDuties {
     this.#sessions.set(open.sessionId, open);
   }
 
+  /** What the data path tells of its sessions, for their actors. */
+  earsFor(send: (event: NodeEvent) => void): DatapathContext['lock'] {
+    return {
+      wanted: (open) => {
+        this.add(open);
+        send({ type: 'lock.wanted', session: open.sessionId });
+      },
+      drained: (open) => {
+        if (!this.has(open.sessionId)) open.released();
+        else send({ type: 'session.drained', session: open.sessionId });
+      },
+      offered: ({ sessionId: session }, token) => send({ type: 'lock.offered', session, token }),
+    };
+  }
+
   /** The actor of this session is final. */
   ended(session: SessionId): void {
     this.#sessions.get(session)?.released();
@@ -70,6 +89,7 @@ export class LockDuties {
       acquire: () => this.#claim({ type: 'lockAcquire', ...claim() }),
       takeOver: () =>
         this.#claim({ type: 'takeover', ...claim(), reason: 'holder is gone', force: false }),
+      complete: (token) => this.#claim({ type: 'handoverComplete', ...claim(), token }),
       release: async (token) => {
         await this.#propose({ type: 'lockRelease', volume: volume.id, token });
       },
@@ -132,7 +152,7 @@ export class LockDuties {
   }
 
   /** What the log refuses now would be refused again at once: rejects, so that the actor pauses. */
-  async #claim(body: Extract<EntryBody, { type: 'lockAcquire' | 'takeover' }>): Promise<void> {
+  async #claim(body: Claim): Promise<void> {
     const view = this.#context.view();
     const me = view?.members.get(this.#context.self);
     if (me?.state !== 'up' || me.incarnation !== body.incarnation) {

@@ -46,7 +46,7 @@ export const LOCK_MUTANTS = [
     breaks: 'C-lock: what an operator unlocked is to be had at once',
     story: 'lock-unlock',
     file: 'src/core/lock.ts',
-    from: 'return { ...lock, token, incarnation: NO_LIFE };',
+    from: 'return { ...lock, token, incarnation: NO_LIFE, next: NOBODY };',
     to: 'return { ...lock, token };',
   },
   {

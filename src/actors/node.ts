@@ -13,7 +13,7 @@
  *                       vdi-lock, one per session
  */
 import { assign, enqueueActions, fromPromise, sendTo, setup } from 'xstate';
-import type { NodeId, SessionId } from '../core/ids.ts';
+import type { FencingToken, NodeId, SessionId } from '../core/ids.ts';
 import type { LockEnded, RoleChanged, ScrubChanged, Suspicion, ViewChanged } from './events.ts';
 import { type MembershipInput, membershipMachine } from './membership.ts';
 import { recoveryMachine } from './recovery.ts';
@@ -62,6 +62,7 @@ export type NodeEvent =
   | { readonly type: 'edge.regained'; readonly node: NodeId }
   | { readonly type: 'peer.refused'; readonly node: NodeId }
   | { readonly type: 'lock.wanted'; readonly session: SessionId }
+  | { readonly type: 'lock.offered'; readonly session: SessionId; readonly token: FencingToken }
   | { readonly type: 'session.drained'; readonly session: SessionId };
 
 const lockId = (session: SessionId): string => `vdi-lock-${session}`;
@@ -115,6 +116,11 @@ export const nodeMachine = setup({
       }
       enqueue.sendTo(lockId(session), { type: 'lock.wanted' });
     }),
+    offerLock: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'lock.offered' || !context.sessions.has(event.session)) return;
+      const { token } = event;
+      enqueue.sendTo(lockId(event.session), { type: 'lock.offered', token });
+    }),
     forgetSession: assign({
       sessions: ({ context }, params: { session: SessionId }) =>
         new Set([...context.sessions].filter((session) => session !== params.session)),
@@ -142,6 +148,7 @@ export const nodeMachine = setup({
     'edge.regained': {},
     'peer.refused': {},
     'lock.wanted': {},
+    'lock.offered': {},
     'scrub.changed': {},
     // Also while stopping: sessions drain then, and their locks are given back.
     'session.drained': { actions: 'sessionDrained' },
@@ -201,6 +208,7 @@ export const nodeMachine = setup({
         'edge.regained': { actions: sendTo('membership', ({ event }) => event) },
         'peer.refused': { actions: sendTo('membership', ({ event }) => event) },
         'lock.wanted': { actions: 'wantLock' },
+        'lock.offered': { actions: 'offerLock' },
         'scrub.changed': { actions: sendTo('scrub', ({ event }) => event) },
       },
       initial: 'announcing',

@@ -2,10 +2,13 @@
  * The lock of one attached volume on this gateway (3.1). Connecting takes nothing: the session's first I/O wants it.
  *
  *   idle ──lock.wanted──▶ deciding ──free──▶ acquiring ─┐granted
- *    ▲  ▲                   │ ▲  └──dead──▶ takingOver ─┴──────▶ held ──lock overtaken──▶ lost (final)
- *    │  │                   │ └── retry ◀─ pausing ◀─ refused      │
- *    │  └─ holder gone ─ standby ◀─ live                           └─session.drained─▶ releasing ─▶ released (final)
+ *    ▲  ▲                   │ ▲  └──dead──▶ takingOver ─┼──────▶ held ──lock overtaken──▶ lost (final)
+ *    │  │                   │ └── retry ◀─ pausing      │          │
+ *    │  └─ holder gone ─ standby ─lock.offered─▶ completing        └─session.drained─▶ releasing ─▶ released (final)
  *    └────────────────────────────── own former session still releasing: pausing
+ *
+ * A holder whose hand-over was cancelled is granted the next token: it is told, and stays. `lock.offered` comes with the
+ * token that the holder was drained under: what the log says since then makes the completion too late.
  *
  * Safety rests on the token in the log, not on this machine (F1): it may believe to hold a lock for as long as it
  * likes, the replicas know better.
@@ -37,6 +40,8 @@ export interface VdiLockInput {
   /** Propose the entry. Resolve when it is applied and the next `judge` tells; reject when asking at once is in vain. */
   readonly acquire: () => Promise<void>;
   readonly takeOver: () => Promise<void>;
+  /** @param token the holder was drained under it */
+  readonly complete: (token: FencingToken) => Promise<void>;
   readonly release: (token: FencingToken) => Promise<void>;
   /** The session's cell (datapath/open-volume.ts). */
   readonly session: {
@@ -49,11 +54,13 @@ export interface VdiLockInput {
 
 interface VdiLockContext extends VdiLockInput {
   readonly token: FencingToken;
+  readonly offered: FencingToken;
 }
 
 export type VdiLockEvent =
   | ViewChanged
   | { readonly type: 'lock.wanted' }
+  | { readonly type: 'lock.offered'; readonly token: FencingToken }
   | { readonly type: 'session.drained' };
 
 const proposed = { onDone: 'deciding', onError: 'pausing' } as const;
@@ -63,6 +70,7 @@ export const vdiLockMachine = setup({
   actors: {
     acquire: fromPromise(({ input }: { input: VdiLockContext }) => input.acquire()),
     takeOver: fromPromise(({ input }: { input: VdiLockContext }) => input.takeOver()),
+    complete: fromPromise(({ input }: { input: VdiLockContext }) => input.complete(input.offered)),
     release: fromPromise(({ input }: { input: VdiLockContext }) => input.release(input.token)),
   },
   guards: {
@@ -71,9 +79,10 @@ export const vdiLockMachine = setup({
     isGone: ({ context }) => context.judge().kind === 'gone',
     isLive: ({ context }) => context.judge().kind === 'live',
     isMine: ({ context }) => context.judge().kind === 'mine',
-    isOvertaken: ({ context }) => {
+    isOvertaken: ({ context }) => context.judge().kind !== 'mine',
+    isGrantedAgain: ({ context }) => {
       const verdict = context.judge();
-      return verdict.kind !== 'mine' || verdict.grant.token !== context.token;
+      return verdict.kind === 'mine' && verdict.grant.token !== context.token;
     },
   },
   actions: {
@@ -82,6 +91,10 @@ export const vdiLockMachine = setup({
         const verdict = context.judge();
         return verdict.kind === 'mine' ? verdict.grant.token : context.token;
       },
+    }),
+    noteOffer: assign({
+      offered: ({ context, event }) =>
+        event.type === 'lock.offered' ? event.token : context.offered,
     }),
     tellGranted: ({ context }) => {
       const verdict = context.judge();
@@ -101,9 +114,14 @@ export const vdiLockMachine = setup({
   delays: { lockPause: LOCK_PAUSE_MS, settleGrant: LOCK_SETTLE_MS },
 }).createMachine({
   id: 'vdi-lock',
-  context: ({ input }) => ({ ...input, token: 0 as FencingToken }),
+  context: ({ input }) => ({ ...input, token: 0 as FencingToken, offered: 0 as FencingToken }),
   initial: 'idle',
-  on: { 'view.changed': {}, 'lock.wanted': {}, 'session.drained': '.released' },
+  on: {
+    'view.changed': {},
+    'lock.wanted': {},
+    'lock.offered': {},
+    'session.drained': '.released',
+  },
   states: {
     idle: {
       on: { 'lock.wanted': 'deciding', 'view.changed': { guard: 'isGone', target: 'gone' } },
@@ -126,12 +144,17 @@ export const vdiLockMachine = setup({
       invoke: { id: 'takeOver', src: 'takeOver', input: ({ context }) => context, ...proposed },
       on: { 'session.drained': 'unsure' },
     },
+    completing: {
+      invoke: { id: 'complete', src: 'complete', input: ({ context }) => context, ...proposed },
+      on: { 'session.drained': 'unsure' },
+    },
     pausing: { after: { lockPause: 'deciding' } },
     // The cell leaves `standby` by itself when its view has another holder, so each new holder is told, and each wish heard.
     standby: {
       entry: 'tellStandby',
       on: {
         'lock.wanted': 'deciding',
+        'lock.offered': { target: 'completing', actions: 'noteOffer' },
         'view.changed': [
           { guard: 'isGone', target: 'gone' },
           { guard: 'isLive', target: 'standby', reenter: true },
@@ -142,7 +165,10 @@ export const vdiLockMachine = setup({
     held: {
       entry: ['noteToken', 'tellGranted'],
       on: {
-        'view.changed': { guard: 'isOvertaken', target: 'lost' },
+        'view.changed': [
+          { guard: 'isOvertaken', target: 'lost' },
+          { guard: 'isGrantedAgain', target: 'held', reenter: true },
+        ],
         'session.drained': 'releasing',
       },
     },

@@ -18,7 +18,8 @@ export function attachBar(
 ): OperatingError | undefined {
   if (volume.attachMode !== 'exclusive') return undefined;
   const { lock } = volume;
-  const isElsewhere = lock.state === 'held' && lock.node !== self && !isHolderDead(view, lock);
+  const isHeld = lock.state === 'held' && lock.node !== self && !isHolderDead(view, lock);
+  const isElsewhere = isHeld && !isPreparedFor(view, volume, self);
   if (isElsewhere) return heldError(volume, lock);
   if (!hasGuest) return undefined;
   if (lock.state === 'held' && lock.node === self) return heldError(volume, lock);
@@ -31,15 +32,26 @@ export function attachModeOf(view: ClusterView, volume: Volume): AttachMode {
   return view.volumes.get(volume.id)?.attachMode ?? volume.attachMode;
 }
 
+/** A hand-over to this node is announced: its client may stand by the holder, in every mode (3.2). */
+export function isPreparedFor(view: ClusterView, { id }: Volume, self: NodeId): boolean {
+  const lock = view.volumes.get(id)?.lock;
+  return lock?.state === 'held' && lock.next === self;
+}
+
 const REMEDY = 'detach it there first; dog vdi lock list tells who has it';
 
-/** The volume is another's. */
+/**
+ * The volume is another's.
+ * @param reason why it was not handed over, as the holder says
+ */
 export function heldError(
   { name, attachMode }: Pick<Volume, 'name' | 'attachMode'>,
   lock: Pick<VolumeLock, 'node' | 'sinceMs' | 'from'>,
+  reason = '',
 ): OperatingError {
   const mode = attachMode === 'handover' ? '' : `, and its mode is ${attachMode}`;
-  const text = `${name} is held by ${holderText(lock)}${mode}`;
+  const why = reason === '' ? '' : `: ${reason}`;
+  const text = `${name} is held by ${holderText(lock)}${mode}${why}`;
   return new OperatingError('held', text, { remedy: REMEDY });
 }
 

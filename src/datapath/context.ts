@@ -2,7 +2,8 @@
 // the others through their data channel. Replies come by callback, exactly once each.
 
 import { OperatingError } from '../core/errors.ts';
-import type { MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
+import type { AnswerHandover, Asker } from '../core/handover.ts';
+import type { FencingToken, MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
 import type { EntryBody, PartitionCas } from '../core/log-entry.ts';
 import { isLostIn } from '../core/lost.ts';
 import { partitionOf } from '../core/partition.ts';
@@ -50,6 +51,8 @@ export interface DatapathContext {
   readonly lock: {
     wanted(open: OpenVolume): void;
     drained(open: OpenVolume): void;
+    /** The holder of this token said that it is drained: this session may complete the hand-over (3.3). */
+    offered(open: OpenVolume, token: FencingToken): void;
   };
 }
 
@@ -109,14 +112,19 @@ export type SessionOf = (volume: VolumeId) => StandbyServer | undefined;
 export interface StandbyServer {
   /** True while its session holds the lock, as far as this node knows. */
   readonly isHolder: boolean;
-  read(
+  /** As for its own guest, whose request it is not (H1). */
+  readBeside(
     offset: number,
     length: number,
     target: Uint8Array,
     at: number,
     done: (error: Error | undefined) => void,
   ): void;
-  flush(done: (error: Error | undefined) => void): void;
+  flushBeside(done: (error: Error | undefined) => void): void;
   /** Gives the lock back where no guest is attached (S8); false = one is. */
   letGo(): boolean;
+  /** A client is attached on another node (3.2). */
+  noteBeside(asker: Asker): void;
+  /** Another node's client writes: hands the volume over when the own guest has stopped. */
+  handOver(asker: Asker, answer: AnswerHandover): void;
 }

@@ -71,6 +71,13 @@ export class Flusher {
     for (const p of partitionsOfVolume(view, open.volume)) this.#unsynced.set(p, new Map());
   }
 
+  /** What a path before this one, of the same session, acknowledged and did not sync: this one owes it (R5, R8). */
+  inherit(former: Flusher): void {
+    for (const p of [...this.#unsynced.keys()]) {
+      for (const [index, count] of former.acknowledgedIn(p)) this.note(index, p, count);
+    }
+  }
+
   /** True while too many objects are unsynced for more writes. */
   get isFull(): boolean {
     return this.#objects >= MAX_UNSYNCED_OBJECTS;

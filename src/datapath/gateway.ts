@@ -1,24 +1,27 @@
 // What a guest feels: reads, writes, zeroes, trims and flushes of one attached volume. Takes the lock at the first I/O,
 // splits requests into slices of objects, orders them by range, and hands them to writer and reader, which retry while
-// the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes wait a while
-// and are refused then. Once fenced, everything fails for good. No promise per block: callbacks only.
+// the map says that progress is possible (3.5). Beside a live holder it is standby: reads go there, writes wait for the
+// hand-over (3.2) and are refused after a while. Once fenced, everything fails for good. No promise per block: callbacks.
 
 import { OperatingError } from '../core/errors.ts';
 import { type Slice, slicesOf } from '../core/extent.ts';
+import { GuestTraffic } from '../core/guest-traffic.ts';
+import type { AnswerHandover, Asker } from '../core/handover.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import type { AttachMode, ClusterView } from '../core/view.ts';
 import { lookUpAllocation } from './allocation.ts';
 import { attachModeOf, readOnlyError } from './attach-rules.ts';
 import type { Parts } from './context.ts';
+import { HandoverDesk } from './handover-desk.ts';
 import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
 import { lossOf, type OpenVolume } from './open-volume.ts';
-import { PATH_OVER, PathCell } from './path-cell.ts';
+import { isPathOver, PATH_RENEWED, PathCell } from './path-cell.ts';
 import { ownTarget, withinMs } from './patience.ts';
 import { SessionLife } from './session-life.ts';
 import type { SliceData } from './slice-writer.ts';
-import { flushAtHolder, readFromHolder } from './standby.ts';
+import { type BytesWanted, StandbyReads } from './standby-reads.ts';
 import { VolumeMover } from './volume-mover.ts';
 import { VolumePath } from './volume-path.ts';
 import type { AllocationDone, AllocationExtent, Done, VolumeSession } from './volume-session.ts';
@@ -26,11 +29,16 @@ import type { ZeroRange } from './zero-range.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
 export const MAX_SESSION_REQUESTS = 4096;
-/** Pause before a standby asks again. */
-export const STANDBY_RETRY_MS = 50;
 
 /** The flush before a lock is handed back is given up after this. */
 export const LAST_FLUSH_MS = 5000;
+
+interface ReadRequest extends BytesWanted {
+  readonly kind: RequestKind;
+}
+
+/** `beside`: forwarded for a standby; no request of the own guest (H1). */
+type RequestKind = 'read' | 'write' | 'flush' | 'beside';
 
 export class Gateway implements VolumeSession {
   readonly open: OpenVolume;
@@ -40,6 +48,10 @@ export class Gateway implements VolumeSession {
   readonly #onEnded: (gateway: Gateway) => void;
   readonly #stopWatching: () => void;
   readonly #lock: LockWait;
+  readonly #traffic = new GuestTraffic();
+  readonly #desk: HandoverDesk;
+  readonly #standby: StandbyReads;
+  #isSecondWriterTold = false;
   /** Of the head, from the grant on: before it, the head may be another one than when the volume was opened. */
   #path: VolumePath | undefined;
   readonly #mover: VolumeMover;
@@ -52,7 +64,16 @@ export class Gateway implements VolumeSession {
     this.open = open;
     this.volume = open.volume;
     this.#onEnded = onEnded;
-    this.#lock = new LockWait(parts, open);
+    this.#desk = new HandoverDesk(parts, open, this.#traffic, {
+      isHolder: () => this.isHolder,
+      letGo: () => this.letGo(),
+      drain: (isWanted, done) => this.#drain(isWanted, done),
+      reopened: () => this.#lock.changed(),
+    });
+    this.#lock = new LockWait(parts, open, () => this.#desk.isClosed);
+    this.#standby = new StandbyReads(parts, open, this.#lock, (wanted) => {
+      this.#readHeld(wanted.offset, wanted.length, wanted.target, wanted.at, wanted.done);
+    });
     this.#mover = new VolumeMover(parts, open, {
       head: () => this.#path,
       onMoved: (path) => this.#moved(path),
@@ -88,6 +109,7 @@ export class Gateway implements VolumeSession {
   connect(from = ''): void {
     this.open.cameFrom(from);
     this.#life.connect();
+    this.#lock.connected();
   }
 
   /** True while a guest has it; nobody's guest is who only copies it (S8). */
@@ -134,23 +156,34 @@ export class Gateway implements VolumeSession {
 
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean {
     const path = this.#path;
-    if (path?.cell.isHeld !== true || offset < 0) return false;
+    if (path?.cell.isHeld !== true || this.#desk.isClosed || offset < 0) return false;
     if (offset + length > this.volume.sizeBytes) return false;
     const inObject = offset % OBJECT_BYTES;
     if (inObject + length > OBJECT_BYTES) return false;
     const pipe = path.pipes.peek((offset - inObject) / OBJECT_BYTES);
     if (pipe === undefined || !path.reconciler.isTouched(pipe.p)) return false;
     if (!pipe.ranges.isReadable(inObject, length)) return false;
-    return path.reader.tryLocal(pipe, inObject, length, target, at);
+    if (!path.reader.tryLocal(pipe, inObject, length, target, at)) return false;
+    this.#traffic.touched(this.#parts.clock.now());
+    return true;
   }
 
   read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void {
+    this.#read({ offset, length, target, at, done, kind: 'read' });
+  }
+
+  /** For a standby. */
+  readBeside(offset: number, length: number, target: Uint8Array, at: number, done: Done): void {
+    this.#read({ offset, length, target, at, done, kind: 'beside' });
+  }
+
+  #read({ offset, length, target, at, done, kind }: ReadRequest): void {
     const own = ownTarget(this.#patienceMs, { target, at, length }, done);
-    const finish = this.#admit(offset, length, own.done);
+    const finish = this.#admit(offset, length, own.done, kind);
     if (finish === undefined) return;
     const go = (): void => {
       if (this.open.state === 'held') this.#readHeld(offset, length, own.target, own.at, finish);
-      else this.#readStandby(offset, length, own.target, own.at, finish);
+      else this.#standby.read({ offset, length, target: own.target, at: own.at, done: finish });
     };
     this.#lock.whenJudged(go, finish);
   }
@@ -158,11 +191,12 @@ export class Gateway implements VolumeSession {
   allocation(offset: number, length: number, done: AllocationDone): void {
     let found: readonly AllocationExtent[] = [{ length, isAllocated: true }];
     // Counted as a request without bytes: none travel.
-    const finish = this.#admit(offset, 0, (error) => done(error, error === undefined ? found : []));
+    const told: Done = (error) => done(error, error === undefined ? found : []);
+    const finish = this.#admit(offset, 0, told, 'read');
     if (finish === undefined) return;
     this.#lock.whenJudged(() => {
       const path = this.#path;
-      if (this.open.state !== 'held' || path === undefined) return finish(undefined);
+      if (this.open.state !== 'held' || path === undefined) return finish(this.open.error);
       lookUpAllocation(this.#parts, path, { offset, length }, (extents) => {
         found = extents;
         finish(this.open.error);
@@ -171,7 +205,7 @@ export class Gateway implements VolumeSession {
   }
 
   write(offset: number, data: Uint8Array, done: Done, isForced = false): void {
-    const finish = this.#admit(offset, data.length, done);
+    const finish = this.#admit(offset, data.length, done, 'write');
     if (finish === undefined) return;
     const stays = this.#patienceMs === 0 ? data : data.slice();
     this.#whenWritable(finish, () => {
@@ -185,7 +219,7 @@ export class Gateway implements VolumeSession {
   }
 
   writeZeroes(offset: number, length: number, done: Done, isForced = false): void {
-    const finish = this.#admit(offset, length, done);
+    const finish = this.#admit(offset, length, done, 'write');
     if (finish === undefined) return;
     this.#whenWritable(finish, () => {
       this.#zeroRange({ offset, length, keepsEdges: false }, isForced, finish);
@@ -193,7 +227,7 @@ export class Gateway implements VolumeSession {
   }
 
   trim(offset: number, length: number, done: Done, isForced = false): void {
-    const finish = this.#admit(offset, length, done);
+    const finish = this.#admit(offset, length, done, 'write');
     if (finish === undefined) return;
     this.#whenWritable(finish, () => {
       this.#zeroRange({ offset, length, keepsEdges: true }, isForced, finish);
@@ -205,11 +239,25 @@ export class Gateway implements VolumeSession {
    * Writeback: the holder syncs (R5), also for a standby; without a live holder the lock is taken as for a write (3.2).
    */
   flush(done: Done): void {
+    const asked = this.#traffic.flushAsked();
+    this.#flush((error) => {
+      if (error === undefined) this.#traffic.flushAnswered(asked);
+      done(error);
+      this.#desk.look();
+    }, 'flush');
+  }
+
+  /** For a standby. */
+  flushBeside(done: Done): void {
+    this.#flush(done, 'beside');
+  }
+
+  #flush(done: Done, kind: RequestKind): void {
     if (this.open.volume.durability === 'durable') {
       done(this.open.error);
       return;
     }
-    const finish = this.#admit(0, 0, done);
+    const finish = this.#admit(0, 0, done, kind);
     if (finish === undefined) return;
     // Behind waiting writes it waits with them.
     if (this.#lock.isNobodyWaiting) this.#flushJudged(finish);
@@ -222,32 +270,35 @@ export class Gateway implements VolumeSession {
         this.#flushHeld(finish);
         return;
       }
-      flushAtHolder(this.#parts, this.open, (isDone) => {
-        if (isDone) {
-          finish(undefined);
-          return;
-        }
-        this.#parts.clock.setTimer(STANDBY_RETRY_MS, () => this.#flushJudged(finish));
-      });
+      this.#standby.flush(finish, () => this.#flushJudged(finish));
     }, finish);
   }
 
   /** Of the head, and of its copy where that may be the head soon. A move in between: of what is the head then. */
   #flushHeld(finish: Done): void {
+    this.#onPath(finish, (path) => {
+      if (path.flusher === undefined) {
+        finish(this.open.error);
+        return;
+      }
+      const job = startJob(2, (error) => {
+        if (isPathOver(error) || (error === undefined && path !== this.#path)) {
+          this.#flushHeld(finish);
+        } else finish(error);
+      });
+      this.#mover.flushBeside((outcome) => {
+        partDone(job, outcome === 'written' || outcome === 'void' ? undefined : outcome);
+      });
+      path.flusher.flush((error) => partDone(job, error));
+    });
+  }
+
+  /** There is none while what was drained waits for the log's word (3.3). */
+  #onPath(done: Done, go: (path: VolumePath) => void): void {
     const path = this.#path;
-    if (path?.flusher === undefined) {
-      finish(this.open.error);
-      return;
-    }
-    const job = startJob(2, (error) => {
-      if (error === PATH_OVER || (error === undefined && path !== this.#path)) {
-        this.#flushHeld(finish);
-      } else finish(error);
-    });
-    this.#mover.flushBeside((outcome) => {
-      partDone(job, outcome === 'written' || outcome === 'void' ? undefined : outcome);
-    });
-    path.flusher.flush((error) => partDone(job, error));
+    if (path !== undefined) go(path);
+    else if (this.open.state === 'lost') done(lossOf(this.open));
+    else this.#lock.whenJudged(() => this.#onPath(done, go), done);
   }
 
   /** Runs `go` as the holder, once what is not durable yet is below its bound. */
@@ -266,25 +317,21 @@ export class Gateway implements VolumeSession {
 
   /** On the path of the head; when that one ends with a move, on the next. */
   #writeSlice(slice: Slice, data: SliceData, done: Done): void {
-    if (this.#path === undefined) {
-      done(lossOf(this.open));
-      return;
-    }
-    this.#path.slices.write(slice, data, (error) => {
-      if (error === PATH_OVER) this.#writeSlice(slice, data, done);
-      else done(error);
+    this.#onPath(done, (path) => {
+      path.slices.write(slice, data, (error) => {
+        if (isPathOver(error)) this.#writeSlice(slice, data, done);
+        else done(error);
+      });
     });
   }
 
   /** The same for a range; what was zeroed before is zeroed again. */
   #zeroRange(range: ZeroRange, isForced: boolean, done: Done): void {
-    if (this.#path === undefined) {
-      done(lossOf(this.open));
-      return;
-    }
-    this.#path.slices.zero(range, isForced, (error) => {
-      if (error === PATH_OVER) this.#zeroRange(range, isForced, done);
-      else done(error);
+    this.#onPath(done, (path) => {
+      path.slices.zero(range, isForced, (error) => {
+        if (isPathOver(error)) this.#zeroRange(range, isForced, done);
+        else done(error);
+      });
     });
   }
 
@@ -292,6 +339,8 @@ export class Gateway implements VolumeSession {
 
   #lockChanged(): void {
     if (this.open.state === 'lost') {
+      if (this.#traffic.isWriting) this.#tellSecondWriter();
+      this.#desk.lost();
       this.#path?.lost();
       this.#mover.sessionLost();
       this.#stopWatching();
@@ -302,14 +351,53 @@ export class Gateway implements VolumeSession {
     this.#lock.changed();
   }
 
-  /** The lock was granted: the head is what the map says now. */
+  /** The lock was granted: the head is what the map says now. Granted again (3.3.6), all begins anew under that token. */
   #begin(view: ClusterView): void {
     const volume = view.volumes.get(this.volume.id) ?? this.open.volume;
     const cell = new PathCell(this.#parts, this.open, volume);
     const path: VolumePath = new VolumePath(this.#parts, cell, () => this.#mover.mirrorOf(path));
+    const former = this.#path;
+    if (former?.flusher !== undefined) path.flusher?.inherit(former.flusher);
     this.#path = path;
+    this.#desk.granted();
+    former?.retire(PATH_RENEWED);
     path.reconciler.touchAll();
     this.#mover.look(view);
+  }
+
+  // ------------------------------------------------------------------------------------------ hand-over
+
+  noteBeside(asker: Asker): void {
+    this.#desk.noteBeside(asker);
+  }
+
+  handOver(asker: Asker, answer: AnswerHandover): void {
+    this.#desk.ask(asker, answer);
+  }
+
+  /** No request is taken any more: what was acknowledged is made durable and closed, and this token's path ends (H4). */
+  #drain(isWanted: () => boolean, done: (isDone: boolean) => void): void {
+    const path = this.#path;
+    const isSame = (): boolean => isWanted() && path === this.#path && path?.cell.isHeld === true;
+    this.#flushHeld((error) => {
+      if (error !== undefined || path === undefined || !isSame()) done(false);
+      else path.closer.flush(() => done(isSame() && this.#endPath(path)));
+    });
+  }
+
+  #endPath(path: VolumePath): boolean {
+    this.#path = undefined;
+    this.#mover.sessionLost();
+    path.retire(PATH_RENEWED);
+    return true;
+  }
+
+  /** 3.2, 6: another guest has the volume, and this one still writes. Nothing of it lands. */
+  #tellSecondWriter(): void {
+    if (this.#isSecondWriterTold || this.open.error?.code !== 'fenced') return;
+    this.#isSecondWriterTold = true;
+    const { name } = this.volume;
+    this.#parts.trace.warn('second-writer', { volume: name, reason: this.open.error.message });
   }
 
   /** The volume is its copy now. What still waits on the former head goes on here. */
@@ -320,9 +408,10 @@ export class Gateway implements VolumeSession {
   }
 
   #viewChanged(view: ClusterView): void {
-    this.open.judge(view);
-    this.#lock.lookAtHolder();
+    this.open.judge(view, this.#parts.self);
+    this.#lock.viewChanged();
     if (!this.open.isHeld) return;
+    this.#desk.viewChanged(view);
     this.#mover.look(view);
     this.#path?.viewChanged(view);
   }
@@ -349,63 +438,34 @@ export class Gateway implements VolumeSession {
   }
 
   #readSlice(slice: Slice, target: Uint8Array, at: number, done: Done): void {
-    const path = this.#path;
-    if (path === undefined) {
-      done(lossOf(this.open));
-      return;
-    }
-    const pipe = path.pipes.get(slice.index);
-    const lost = path.writer.lossOf(pipe);
-    if (lost !== undefined) {
-      done(lost);
-      return;
-    }
-    const { offset, length: count } = slice;
-    pipe.ranges.acquire({ offset, count, isExclusive: false }, (ticket) => {
-      path.reader.read({ pipe, offset, count, target, at }, (error) => {
-        pipe.ranges.release(ticket);
-        if (error === PATH_OVER) this.#readSlice(slice, target, at, done);
-        else done(error);
+    this.#onPath(done, (path) => {
+      const pipe = path.pipes.get(slice.index);
+      const lost = path.writer.lossOf(pipe);
+      if (lost !== undefined) {
+        done(lost);
+        return;
+      }
+      const { offset, length: count } = slice;
+      pipe.ranges.acquire({ offset, count, isExclusive: false }, (ticket) => {
+        path.reader.read({ pipe, offset, count, target, at }, (error) => {
+          pipe.ranges.release(ticket);
+          if (isPathOver(error)) this.#readSlice(slice, target, at, done);
+          else done(error);
+        });
       });
     });
-  }
-
-  #readStandby(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {
-    const slices = slicesOf(offset, length);
-    const job = startJob(slices.length, finish);
-    for (const slice of slices) {
-      const one = (error: OperatingError | undefined): void => partDone(job, error);
-      this.#standbySlice(slice, target, at + slice.at, one);
-    }
-  }
-
-  /** One slice until it is there: from the holder, or as the holder when the lock came to this session meanwhile. */
-  #standbySlice(slice: Slice, target: Uint8Array, at: number, done: Done): void {
-    const volumeOffset = slice.index * OBJECT_BYTES + slice.offset;
-    this.#lock.whenJudged(() => {
-      if (this.open.state === 'held') {
-        return this.#readHeld(volumeOffset, slice.length, target, at, done);
-      }
-      readFromHolder(this.#parts, this.open, slice, (bytes) => {
-        if (bytes !== undefined) {
-          target.set(bytes, at);
-          return done(undefined);
-        }
-        const again = (): void => this.#standbySlice(slice, target, at, done);
-        this.#parts.clock.setTimer(STANDBY_RETRY_MS, again);
-      });
-    }, done);
   }
 
   // ------------------------------------------------------------------------------------------ bounds
 
   /** Counts the request in; undefined when it was refused and answered. */
-  #admit(offset: number, length: number, done: Done): Done | undefined {
+  #admit(offset: number, length: number, done: Done, kind: RequestKind): Done | undefined {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.volume.sizeBytes)) {
       done(new OperatingError('usage', 'the request lies beyond the end of the volume'));
       return undefined;
     }
     if (this.open.state === 'lost' || !this.#life.isTaking) {
+      if (kind === 'write') this.#tellSecondWriter();
       done(lossOf(this.open));
       return undefined;
     }
@@ -416,11 +476,15 @@ export class Gateway implements VolumeSession {
     this.#inFlight += 1;
     const { clock, streams } = this.#parts;
     const since = clock.now();
+    const isOfGuest = kind === 'read' || kind === 'write';
+    if (isOfGuest) this.#traffic.arrived(kind === 'write', since);
     const answer = withinMs(clock, this.#patienceMs, done);
     return (error) => {
       this.#inFlight -= 1;
+      if (isOfGuest) this.#traffic.ended(kind === 'write');
       if (error === undefined && length > 0) streams.noteGuest(clock.now() - since, length);
       answer(error);
+      if (isOfGuest) this.#desk.look();
       if (this.#inFlight === 0) this.#life.idle();
     };
   }

@@ -1,14 +1,16 @@
-// Requests of one session that wait for its lock: for the first judgement of it, or, beside a live holder, for that one to
-// let go (3.2). The lock itself is the actors' business: here is only who asks, who waits, and for how long.
+// Requests of one session that wait for its lock: for the first judgement of it, beside a live holder for that one to hand
+// over or leave (3.2), and at a holder that is handing over for what the log says of it (3.3). The lock itself is the
+// actors' business: here is only who asks, who waits, and for how long.
 
 import type { OperatingError } from '../core/errors.ts';
-import { attachModeOf, heldError } from './attach-rules.ts';
+import { attachModeOf, heldError, isPreparedFor } from './attach-rules.ts';
 import { isUp, type Parts } from './context.ts';
+import { HandoverAsk } from './handover-ask.ts';
 import type { OpenVolume } from './open-volume.ts';
-import { askToLetGo, HOLDER_WAIT_MS, StandbyWrites } from './standby.ts';
+import { HANDOVER_TIMEOUT_MS, StandbyWrites } from './standby.ts';
 import type { Done } from './volume-session.ts';
 
-/** A holder is asked to let go at most this often. */
+/** Nobody could say whether the holder lives: asked again after this. */
 export const ASK_HOLDER_MS = 1000;
 
 export class LockWait {
@@ -19,12 +21,24 @@ export class LockWait {
   #parked: (() => void)[] = [];
   /** Requests that wait for a current read. Bounded likewise. */
   readonly #doubts: ((isCurrent: boolean) => void)[] = [];
-  #nextAskMs = 0;
+  /** Of a session beside a holder. */
+  readonly #handover: HandoverAsk;
+  /** This session hands over: its requests wait. */
+  readonly #isHandingOver: () => boolean;
+  /** A write was refused beside the holder of this token: the next ones are, until then. */
+  #refusal = { token: 0, untilMs: 0 };
 
-  constructor(parts: Parts, open: OpenVolume) {
+  constructor(parts: Parts, open: OpenVolume, isHandingOver: () => boolean) {
     this.#parts = parts;
     this.#open = open;
+    this.#isHandingOver = isHandingOver;
     this.#standbyWrites = new StandbyWrites(parts.clock);
+    this.#handover = new HandoverAsk(parts, open, () => !this.#standbyWrites.isEmpty);
+  }
+
+  /** A client is attached. */
+  connected(): void {
+    this.#handover.connected();
   }
 
   /** True while no request waits for a live holder to let go. */
@@ -38,7 +52,8 @@ export class LockWait {
     this.lookAtHolder();
     switch (open.state) {
       case 'held':
-        go();
+        if (this.#isHandingOver()) this.#parked.push(() => this.whenJudged(go, finish));
+        else go();
         return;
       case 'standby':
         this.#besideHolder(go, finish);
@@ -52,10 +67,12 @@ export class LockWait {
     }
   }
 
-  /** Mode `exclusive`: there is nobody beside a holder. Said after a majority said so. */
+  /** Mode `exclusive`: there is nobody beside a holder but its prepared successor. Said after a majority said so. */
   #besideHolder(go: () => void, finish: Done): void {
     const view = this.#parts.views.current();
-    if (attachModeOf(view, this.#open.volume) !== 'exclusive') {
+    const { self } = this.#parts;
+    const mayStand = isPreparedFor(view, this.#open.volume, self);
+    if (mayStand || attachModeOf(view, this.#open.volume) !== 'exclusive') {
       go();
       return;
     }
@@ -72,40 +89,46 @@ export class LockWait {
     return this.#parts.clock.now() + ASK_HOLDER_MS;
   }
 
-  /** Runs `go` as the holder. Beside a live one the request waits: that one may be draining, or dead and not yet known. */
+  /** Runs `go` as the holder. Beside a live one the request waits: for the hand-over, its end, or its death. */
   whenHolder(finish: Done, go: () => void): void {
     const { clock } = this.#parts;
-    let deadline = clock.now() + HOLDER_WAIT_MS;
+    let deadline = clock.now() + HANDOVER_TIMEOUT_MS;
     const judged = (): void => {
       if (this.#open.state === 'held') {
         go();
         return;
       }
+      if (this.#isRefused()) {
+        finish(this.#heldElsewhere());
+        return;
+      }
       if (clock.now() < deadline) {
-        this.#askHolder();
+        this.#handover.ask();
         this.#standbyWrites.wait(deadline, () => this.whenJudged(judged, finish));
         return;
       }
       this.#whenCurrent((isCurrent) => {
         if (isCurrent && this.#open.state === 'standby' && this.#isHolderAlive()) {
+          const untilMs = clock.now() + HANDOVER_TIMEOUT_MS;
+          this.#refusal = { token: this.#tokenNow(), untilMs };
           finish(this.#heldElsewhere());
           return;
         }
-        deadline = clock.now() + HOLDER_WAIT_MS;
+        deadline = clock.now() + HANDOVER_TIMEOUT_MS;
         this.whenJudged(judged, finish);
       });
     };
     this.whenJudged(judged, finish);
   }
 
-  /** A holder that only copies a volume which moves has no guest: it makes room for one (S8). */
-  #askHolder(): void {
-    const { clock, views } = this.#parts;
-    const open = this.#open;
-    const isMoving = views.current().moves.has(open.volume.id);
-    if (!isMoving || open.state !== 'standby' || clock.now() < this.#nextAskMs) return;
-    this.#nextAskMs = clock.now() + ASK_HOLDER_MS;
-    askToLetGo(this.#parts, open);
+  /** Refused lately, beside this same holder (3.2, 5). */
+  #isRefused(): boolean {
+    const { token, untilMs } = this.#refusal;
+    return this.#parts.clock.now() < untilMs && token === this.#tokenNow();
+  }
+
+  #tokenNow(): number {
+    return this.#parts.views.current().volumes.get(this.#open.volume.id)?.lock.token ?? 0;
   }
 
   #heldElsewhere(): OperatingError {
@@ -113,7 +136,8 @@ export class LockWait {
     const known = this.#parts.views.current().volumes.get(this.#open.volume.id);
     const volume = known ?? this.#open.volume;
     const { lock } = volume;
-    return heldError(volume, lock.node === holder ? lock : { node: holder, sinceMs: 0, from: '' });
+    const of = lock.node === holder ? lock : { node: holder, sinceMs: 0, from: '' };
+    return heldError(volume, of, this.#handover.reason);
   }
 
   /** C2.3: a guest hears of another holder after a majority said so. Who asks meanwhile waits for long: a read is shared. */
@@ -138,6 +162,12 @@ export class LockWait {
   changed(): void {
     for (const retry of this.#parked.splice(0)) retry();
     this.#standbyWrites.wake();
+  }
+
+  /** A new view. */
+  viewChanged(): void {
+    this.lookAtHolder();
+    this.#handover.follow(this.#parts.views.current());
   }
 
   /** A standby whose holder is gone is none. */

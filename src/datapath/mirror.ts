@@ -2,7 +2,7 @@
 // guest when both have it. The range of the head stays held until then, so both get overlapping changes in one order.
 
 import type { OperatingError } from '../core/errors.ts';
-import { PATH_OVER } from './path-cell.ts';
+import { isPathOver, PATH_OVER } from './path-cell.ts';
 import type { Change } from './version-pipe.ts';
 import type { Done } from './volume-session.ts';
 
@@ -31,14 +31,14 @@ export function onBoth(mirror: Mirror, index: number, change: Change): Change {
   const done: Done = (error) => {
     own = error;
     isOwnDone = true;
-    if (error !== undefined && error !== PATH_OVER) mirror.differs(error);
+    if (error !== undefined && !isPathOver(error)) mirror.differs(error);
     judge();
   };
   return { ...change, done };
 }
 
 function outcomeOf(own: OperatingError | undefined, other: Mirrored): OperatingError | undefined {
-  // The head's path is over: the copy is the head, and its word counts.
+  // The head's path is over, for the volume has moved: the copy is the head, and its word counts.
   if (own === PATH_OVER && other !== 'void') return other === 'written' ? undefined : other;
   return own ?? (other === 'written' || other === 'void' ? undefined : other);
 }

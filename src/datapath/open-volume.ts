@@ -7,6 +7,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { FencingToken, MapIndex, NodeId, SessionId } from '../core/ids.ts';
+import { holderText } from '../core/lock.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
 
 export type LockState = 'none' | 'asked' | 'held' | 'standby' | 'lost';
@@ -163,8 +164,11 @@ export class OpenVolume {
     this.#onReleased();
   }
 
-  /** Judges a new view: a holder whose token is not the lock's any more is fenced, before any replica says so. */
-  judge(view: ClusterView): void {
+  /**
+   * Judges a new view: a holder whose token is not the lock's any more is fenced, before any replica says so. A newer one of
+   * what may be this session (a hand-over was cancelled) is the actor's to judge: it knows this life's number.
+   */
+  judge(view: ClusterView, self: NodeId): void {
     if (this.#state === 'lost') return;
     const volume = view.volumes.get(this.volume.id);
     if (volume === undefined) {
@@ -180,9 +184,16 @@ export class OpenVolume {
     }
     if (this.#state !== 'held') return;
     const { lock } = volume;
-    if (lock.state === 'held' && lock.token === this.#token) return;
-    this.lost(new OperatingError('fenced', `the lock of ${volume.name} is not held any more`));
+    const mayBeOurs = lock.node === self && lock.session === this.sessionId;
+    if (lock.state === 'held' && (lock.token === this.#token || mayBeOurs)) return;
+    this.lost(new OperatingError('fenced', fencedText(volume, self)));
   }
+}
+
+function fencedText({ name, lock }: Volume, self: NodeId): string {
+  if (lock.state === 'free' || lock.node === self)
+    return `the lock of ${name} is not held any more`;
+  return `${name} is held by ${holderText(lock)} now: this guest is fenced for good`;
 }
 
 /** Why nothing of this session goes on any more. */

@@ -11,17 +11,33 @@ import type { OpenVolume } from './open-volume.ts';
 /** This path is over and the session goes on: whoever gets it asks the session again, which knows the way. */
 export const PATH_OVER = new OperatingError('changed', 'the volume has moved', { advice: 'retry' });
 
+/** This path is over for its token is: the log gave the session the next one (a hand-over was cancelled). */
+export const PATH_RENEWED = new OperatingError('changed', 'the lock was granted again', {
+  advice: 'retry',
+});
+
+/** True where the session is to be asked again. */
+export function isPathOver(error: OperatingError | undefined): boolean {
+  return error === PATH_OVER || error === PATH_RENEWED;
+}
+
+type CellParts = Pick<Parts, 'lock' | 'readCurrent'>;
+
 export class PathCell {
   /** The record as it was when the path began, with the head, family and policy that the path works on. */
   readonly volume: Volume;
-  readonly #parts: Pick<Parts, 'lock'>;
+  /** Of the grant that this path began under: a path never goes on under another one. */
+  readonly token: FencingToken;
+  readonly tookOver: boolean;
+  readonly #parts: CellParts;
   readonly #open: OpenVolume;
   /** Told of what ends this path alone, while it is not the head's. */
   #onTrouble: ((error: OperatingError) => void) | undefined;
-  #isOver = false;
+  #end: OperatingError | undefined;
+  #isDoubted = false;
 
   constructor(
-    parts: Pick<Parts, 'lock'>,
+    parts: CellParts,
     open: OpenVolume,
     volume: Volume,
     onTrouble?: (error: OperatingError) => void,
@@ -30,33 +46,33 @@ export class PathCell {
     this.#open = open;
     this.volume = volume;
     this.#onTrouble = onTrouble;
+    this.token = open.token;
+    this.tookOver = open.tookOver;
   }
 
   get isHeld(): boolean {
-    return this.#open.isHeld && !this.#isOver;
-  }
-
-  /** Of the session's present grant; 0 unless held. */
-  get token(): FencingToken {
-    return this.#open.token;
-  }
-
-  get tookOver(): boolean {
-    return this.#open.tookOver;
+    return this.#open.isHeld && this.#end === undefined;
   }
 
   /** Why nothing goes on here. */
   get error(): OperatingError | undefined {
-    return this.#open.error ?? (this.#isOver ? PATH_OVER : undefined);
+    return this.#open.error ?? this.#end;
   }
 
   get isOver(): boolean {
-    return this.#isOver;
+    return this.#end !== undefined;
   }
 
-  /** A replica knows a newer token: the session is over, with all its paths. */
+  /**
+   * A replica knows a newer token: the session is over, with all its paths. Unless it is its own: a hand-over was cancelled,
+   * and this node has not heard of it. So the map is caught up first; it ends this path then, and not the session.
+   */
   fenced(): void {
-    this.#open.lost('a replica knows a newer token of this volume');
+    if (this.#isDoubted) return;
+    this.#isDoubted = true;
+    this.#parts.readCurrent(() => {
+      if (this.#end === undefined) this.#open.lost('a replica knows a newer token of this volume');
+    });
   }
 
   /** What this path works on can not be used any more. The lock goes back, so that the next session has a new token. */
@@ -75,8 +91,8 @@ export class PathCell {
   }
 
   /** The path is over. Its parts are told by `VolumePath.retire`. */
-  end(): void {
-    this.#isOver = true;
+  end(why: OperatingError): void {
+    this.#end ??= why;
   }
 }
 

@@ -15,12 +15,13 @@ import type { StoreWrite } from '../storage/store-types.ts';
 import { FLAG, type Frame, OP, STATUS, type Status } from '../wire/frame.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { Parts, SessionOf } from './context.ts';
+import { serveHandover } from './handover-frames.ts';
 import { isMember, judgeCfg, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
 import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 import { answerTo, type Reply, versionOfRow } from './peer-answer.ts';
 import type { PeerCopies } from './peer-copies.ts';
 import { PeerSource } from './peer-source.ts';
-import { serveLetGo, serveStandby } from './standby.ts';
+import { serveStandby } from './standby.ts';
 
 /** A request from the future waits this long for the map, then BUSY. */
 export const MAP_WAIT_MS = 1000;
@@ -157,7 +158,7 @@ export class PeerService {
         this.#source.dirty(frame, reply);
         return;
       case OP.HANDOVER:
-        serveLetGo(this.#parts, this.#sessionOf, frame, reply);
+        serveHandover(this.#parts, this.#sessionOf, from, frame, reply);
         return;
       default: {
         reply(answerTo(this.#parts, frame, STATUS.BAD));

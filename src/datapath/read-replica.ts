@@ -190,6 +190,7 @@ export class ReplicaReader {
     switch (reply?.status) {
       case STATUS.FENCED:
         this.#open.fenced();
+        if (this.#open.isHeld) break;
         job.done(this.#lossOf());
         return;
       case STATUS.SUSPECT:

@@ -1,17 +1,17 @@
 // A session beside a live holder: its reads go to the holder, which serves them like its own guest's (3.2). The holder
-// is asked by volume and place; generation and cfg are the holder's business. Its writes wait a while for the holder to
-// let go: a client that moves from one node to another is quicker than the drain and the release it left behind.
+// is asked by volume and place; generation and cfg are the holder's business. Its writes wait for the holder to hand the
+// volume over, or to leave (handover-ask.ts).
 
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import type { Clock, TimerHandle } from '../ports/ports.ts';
-import { FLAG, type Frame, OP, replyTo, STATUS, type Status } from '../wire/frame.ts';
+import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
 import { type Parts, requestFrame, type SessionOf } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
 
 /** The holder may have to wait for its own writes first. */
 export const STANDBY_DEADLINE_MS = 5000;
-/** A write waits so long beside a live holder, then EPERM: longer than a drain, or until a silent node is down. */
-export const HOLDER_WAIT_MS = 10_000;
+/** `handover_timeout` (3.2): a write waits so long beside a live holder, then EPERM; further ones for as long at once. */
+export const HANDOVER_TIMEOUT_MS = 30_000;
 
 /** Bytes of one object of the volume. */
 export interface StandbySlice {
@@ -67,34 +67,6 @@ export function flushAtHolder(
   });
 }
 
-/**
- * Asks the holder to give the lock back if it has no guest, only a copy of a volume that moves under way (S8). What it
- * answers the map will say.
- */
-export function askToLetGo(parts: Parts, open: OpenVolume): void {
-  const frame = requestFrame(parts.views.current(), OP.HANDOVER);
-  frame.volume = open.volume.id;
-  parts.ask(open.holder, frame, STANDBY_DEADLINE_MS, () => undefined);
-}
-
-/** At the holder: OK = it lets go, BUSY = it has a guest. */
-export function serveLetGo(
-  parts: Parts,
-  sessionOf: SessionOf,
-  frame: Frame,
-  reply: (frame: Frame) => void,
-): void {
-  const session = sessionOf(frame.volume);
-  const status = session === undefined ? STATUS.NOT_HOLDER : letGoStatus(session);
-  const made = replyTo(frame, status);
-  made.mapIndex = parts.views.current().index;
-  reply(made);
-}
-
-function letGoStatus(session: { letGo(): boolean }): Status {
-  return session.letGo() ? STATUS.OK : STATUS.BUSY;
-}
-
 /** At the holder: serves a STANDBY read or flush through its own session. */
 export function serveStandby(
   parts: Parts,
@@ -113,7 +85,7 @@ export function serveStandby(
     return;
   }
   if (frame.op === OP.SYNC) {
-    session.flush((error) => {
+    session.flushBeside((error) => {
       if (error === undefined) return reply(answer(STATUS.OK));
       reply(answer(session.isHolder ? STATUS.IO : STATUS.NOT_HOLDER));
     });
@@ -124,7 +96,7 @@ export function serveStandby(
     return;
   }
   const bytes = new Uint8Array(frame.count);
-  session.read(frame.index * OBJECT_BYTES + frame.offset, frame.count, bytes, 0, (error) => {
+  session.readBeside(frame.index * OBJECT_BYTES + frame.offset, frame.count, bytes, 0, (error) => {
     if (error !== undefined) return reply(answer(session.isHolder ? STATUS.IO : STATUS.NOT_HOLDER));
     const made = answer(STATUS.OK);
     made.payload = bytes;

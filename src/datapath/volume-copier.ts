@@ -16,7 +16,7 @@ import { countRegions } from '../storage/object-state.ts';
 import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
 import { type FoundRow, lookUpRows } from './lookup.ts';
-import { PATH_OVER } from './path-cell.ts';
+import { isPathOver } from './path-cell.ts';
 import type { RangeTicket } from './range-lock.ts';
 import type { ObjectPipe } from './version-pipe.ts';
 import type { VolumePath } from './volume-path.ts';
@@ -253,7 +253,7 @@ export class VolumeCopier {
             return;
           }
           free();
-          if (error !== undefined && error !== PATH_OVER) this.#unreadable(piece, error);
+          if (error !== undefined && !isPathOver(error)) this.#unreadable(piece, error);
         });
       },
       () => this.#again(() => this.#copy(piece)),

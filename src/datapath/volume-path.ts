@@ -8,7 +8,7 @@ import { type Parts, partitionOfObject } from './context.ts';
 import { Flusher } from './flusher.ts';
 import { lookUpVersion } from './lookup.ts';
 import type { Mirror } from './mirror.ts';
-import type { PathCell } from './path-cell.ts';
+import { PATH_OVER, type PathCell } from './path-cell.ts';
 import { ReplicaReader } from './read-replica.ts';
 import { Reconciler } from './reconcile.ts';
 import { SliceWriter } from './slice-writer.ts';
@@ -79,8 +79,8 @@ export class VolumePath {
   }
 
   /** The path is over, and the session goes on. Who waits for a range goes on elsewhere at once, before later requests. */
-  retire(): void {
-    this.cell.end();
+  retire(why = PATH_OVER): void {
+    this.cell.end(why);
     for (const { ranges } of this.pipes.busy()) ranges.cancelWaiting();
     this.lost();
   }

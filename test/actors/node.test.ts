@@ -21,6 +21,7 @@ function lockInput(id: SessionId, log: string[], release: () => Promise<void>): 
     judge: () => ({ kind: 'mine', grant }),
     acquire: async () => {},
     takeOver: async () => {},
+    complete: async () => {},
     release: () => {
       log.push('release');
       return release();

@@ -27,6 +27,7 @@ function lockOf(first: LockVerdict) {
   const acquire = controlled();
   const takeOver = controlled();
   const release = controlled();
+  const complete = controlled();
   let verdict = first;
   const parent = setup({ actors: { lock: vdiLockMachine } }).createMachine({
     invoke: {
@@ -37,6 +38,10 @@ function lockOf(first: LockVerdict) {
         judge: () => verdict,
         acquire: acquire.run,
         takeOver: takeOver.run,
+        complete: (token) => {
+          log.push(`complete ${token}`);
+          return complete.run();
+        },
         release: (token) => {
           log.push(`release ${token}`);
           return release.run();
@@ -58,11 +63,16 @@ function lockOf(first: LockVerdict) {
     acquire,
     takeOver,
     release,
+    complete,
     judged: (next: LockVerdict) => {
       verdict = next;
     },
     send: async (type: 'lock.wanted' | 'session.drained' | 'view.changed') => {
       child()?.send({ type } as never);
+      await settle();
+    },
+    offer: async (token: number) => {
+      child()?.send({ type: 'lock.offered', token } as never);
       await settle();
     },
     view: async (next: LockVerdict) => {
@@ -148,8 +158,58 @@ test('vdi-lock: an overtaken holder is lost, and its actor over', async (t) => {
   await lock.send('lock.wanted');
   await lock.view(mine(7));
   t.is(lock.state(), 'held');
-  await lock.view(mine(8));
+  await lock.view(live(2));
   t.deepEqual(lock.log, ['granted 7', 'lost', 'ended']);
+});
+
+test('vdi-lock: a holder whose hand-over was cancelled is told its new token, and gives that one back', async (t) => {
+  const lock = lockOf(mine(7));
+  await lock.send('lock.wanted');
+  await lock.view(mine(8));
+  t.deepEqual(lock.log, ['granted 7', 'granted 8']);
+  await lock.send('session.drained');
+  t.deepEqual(lock.log.slice(2), ['release 8']);
+});
+
+test('vdi-lock: a standby completes under the token that the holder was drained under, whatever the map says now', async (t) => {
+  const lock = lockOf(live(2));
+  await lock.send('lock.wanted');
+  await lock.offer(7);
+  t.deepEqual(lock.log, ['standby 2', 'complete 7']);
+  await lock.offer(7);
+  t.is(lock.complete.starts, 1, 'one at a time');
+  lock.judged(mine(8));
+  await lock.complete.finish();
+  t.is(lock.log.at(-1), 'granted 8');
+});
+
+test('vdi-lock: too late to complete, it is standby again, and hears the next offer', async (t) => {
+  const lock = lockOf(live(2));
+  await lock.send('lock.wanted');
+  await lock.offer(7);
+  await lock.complete.finish();
+  t.deepEqual(lock.log, ['standby 2', 'complete 7', 'standby 2']);
+  await lock.offer(8);
+  t.is(lock.log.at(-1), 'complete 8');
+  await lock.complete.fail();
+  t.is(lock.state(), 'pausing', 'nobody decided: not at once again');
+});
+
+test('vdi-lock: a session drained while it completes gives back what it gets', async (t) => {
+  const lock = lockOf(live(2));
+  await lock.send('lock.wanted');
+  await lock.offer(7);
+  await lock.send('session.drained');
+  await lock.view(mine(8));
+  t.is(lock.log.at(-1), 'release 8');
+});
+
+test('vdi-lock: what is offered to nobody who stands by is not taken', async (t) => {
+  const lock = lockOf(mine(7));
+  await lock.offer(3);
+  await lock.send('lock.wanted');
+  await lock.offer(3);
+  t.deepEqual(lock.log, ['granted 7']);
 });
 
 test('vdi-lock: a drained holder gives its token back, and tries again while that fails', async (t) => {

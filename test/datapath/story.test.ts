@@ -3,7 +3,7 @@
 
 import test from 'ava';
 import { MIB } from '../../src/core/units.ts';
-import { HOLDER_WAIT_MS } from '../../src/datapath/standby.ts';
+import { HANDOVER_TIMEOUT_MS } from '../../src/datapath/standby.ts';
 import { OP, STATUS } from '../../src/wire/frame.ts';
 import { outsiderOf, World } from './world.ts';
 
@@ -285,7 +285,7 @@ test('beside a live holder reads come from it; writes wait, then are refused wit
   standby.write(0, block(2), (error) => {
     text = `${error?.code} ${error?.message}`;
   });
-  world.clock.run(HOLDER_WAIT_MS - 1000);
+  world.clock.run(HANDOVER_TIMEOUT_MS - 1000);
   t.is(text, '', 'the holder may be about to let go');
   world.clock.run(2000);
   t.regex(text, /^held .*held by n1/);
@@ -313,7 +313,7 @@ test('a write that comes while the former holder still lets go waits for the loc
     next.write(n * 4096, block(n), (error) => outcomes.push(error?.code ?? 'ok'));
   for (const n of [2, 3, 4]) write(n);
   void holder.disconnect();
-  world.clock.until(() => outcomes.length === 3, HOLDER_WAIT_MS / 2);
+  world.clock.until(() => outcomes.length === 3, HANDOVER_TIMEOUT_MS / 2);
   t.deepEqual(outcomes, ['ok', 'ok', 'ok']);
   t.deepEqual(world.read(next, 3 * 4096, 4096), block(3));
 });

@@ -2,7 +2,7 @@
 // its own pace, channels with seeded delays that break, stores that crash. The rules under test are the product's own.
 
 import { applyEntry, type ClusterState, emptyState, viewOf } from '../../src/core/cluster-state.ts';
-import type { Incarnation, MapIndex, NodeId, VolumeId } from '../../src/core/ids.ts';
+import type { FencingToken, Incarnation, MapIndex, NodeId, VolumeId } from '../../src/core/ids.ts';
 import type { ApplyResult, EntryBody, LogEntry } from '../../src/core/log-entry.ts';
 import { partitionOf, writeSetOf } from '../../src/core/partition.ts';
 import type { ClusterView, PartitionConfig, Volume } from '../../src/core/view.ts';
@@ -13,6 +13,7 @@ import type { OpenVolume } from '../../src/datapath/open-volume.ts';
 import { ViewCell } from '../../src/datapath/view-cell.ts';
 import { decodeFrame, encodeHeaders, type Frame } from '../../src/wire/frame.ts';
 import { FakeClock, SeededRandom } from './fake-clock.ts';
+import { claimOf, grantAgain } from './lock-actor.ts';
 import { MemoryStore } from './memory-store.ts';
 
 export const PARTITIONS = 16;
@@ -51,6 +52,8 @@ export class World {
   readonly states: ClusterState[] = [emptyState()];
   #counter = 0;
   tamper: Tamper = () => 'pass';
+  /** Asked before a hand-over is completed; false: the word to the log is lost. */
+  onOffer: (() => boolean) | undefined;
 
   constructor(options: WorldOptions = {}) {
     this.random = new SeededRandom(options.seed ?? 1);
@@ -238,8 +241,13 @@ export class World {
         const known = node.views.current().members.get(node.id)?.incarnation ?? 0;
         return known >= node.incarnation;
       },
-      // The log of these tests knows of no other word than its own.
-      readCurrent: (done: (isCurrent: boolean) => void) => done(true),
+      readCurrent: (done: (isCurrent: boolean) => void) => {
+        this.clock.setTimer(1 + this.random.below(5), () => {
+          if (!node.isAlive || node.life !== life) return;
+          this.apply(node);
+          done(true);
+        });
+      },
       propose: (body: EntryBody) => {
         this.clock.setTimer(1 + this.random.below(10), () => {
           if (node.isAlive && node.life === life) this.commit(body);
@@ -249,6 +257,7 @@ export class World {
       lock: {
         wanted: (open: OpenVolume) => this.#wanted(node, life, open),
         drained: (open: OpenVolume) => this.#drained(open),
+        offered: (open: OpenVolume, token: FencingToken) => this.#offered(node, open, token),
       },
     };
     node.datapath = createDatapath(context);
@@ -340,15 +349,7 @@ export class World {
       if (!node.isAlive || node.life !== life || open.state === 'lost') return;
       const { lock } = this.volume;
       const isHolderDead = !this.#isLiving(lock.node, lock.incarnation);
-      const claim = {
-        volume: this.volumeId,
-        token: lock.token,
-        node: node.id,
-        incarnation: node.incarnation,
-        session: open.sessionId,
-        dateMs: 0,
-        from: '',
-      };
+      const claim = claimOf(node, open, lock.token);
       if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
       else if (isHolderDead)
         this.commit({ type: 'takeover', ...claim, reason: 'dead', force: false });
@@ -359,6 +360,18 @@ export class World {
       this.#grantIfMine(node, open, look);
     };
     this.#later(look);
+    node.views.onChange((view) => grantAgain(view, node, open));
+  }
+
+  /** The holder was drained under `token`. */
+  #offered(node: WorldNode, open: OpenVolume, token: FencingToken): void {
+    this.#later(() => {
+      if (!node.isAlive || open.state === 'lost' || this.onOffer?.() === false) return;
+      this.commit({ type: 'handoverComplete', ...claimOf(node, open, token) });
+      const { lock } = this.volume;
+      if (lock.node !== node.id) open.standby(lock.node);
+      else this.#grantIfMine(node, open, () => {});
+    });
   }
 
   #grantIfMine(node: WorldNode, open: OpenVolume, look: () => void): void {
@@ -394,15 +407,7 @@ export class World {
     const gateway = node.datapath.openVolume(this.volume);
     gateway.connect();
     const { lock } = this.volume;
-    const claim = {
-      volume: this.volumeId,
-      token: lock.token,
-      node: node.id,
-      incarnation: node.incarnation,
-      session: gateway.open.sessionId,
-      dateMs: 0,
-      from: '',
-    };
+    const claim = claimOf(node, gateway.open, lock.token);
     if (lock.state === 'free') this.commit({ type: 'lockAcquire', ...claim });
     else this.commit({ type: 'takeover', ...claim, reason: 'test', force: true });
     const grant = this.volume.lock;
