@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { viewOf } from '../../src/core/cluster-state.ts';
-import type { SessionId, VolumeId } from '../../src/core/ids.ts';
+import type { NodeId, SessionId, VolumeId } from '../../src/core/ids.ts';
 import type { Volume } from '../../src/core/view.ts';
 import { OpenVolume } from '../../src/datapath/open-volume.ts';
 import { clusterOf, entryBodies as make } from '../fixtures.ts';
@@ -18,11 +18,11 @@ test('a session ends when its volume gets another mode: a flush means something 
     { onWant: () => undefined, whenIndex: (_index, fn) => fn() },
   );
   cell.apply({ type: 'volumeRename', volume: DISK, former: 'disk', name: 'web' });
-  open.judge(viewOf(cell.state));
+  open.judge(viewOf(cell.state), 1 as NodeId);
   t.is(open.state, 'none', 'a name is nothing to a session');
   const { token } = volume.lock;
   cell.apply({ type: 'volumeDurability', volume: DISK, token, durability: 'writeback' });
-  open.judge(viewOf(cell.state));
+  open.judge(viewOf(cell.state), 1 as NodeId);
   t.is(open.state, 'lost');
   t.like(open.error, { code: 'gone', remedy: 'attach it again' });
 });
