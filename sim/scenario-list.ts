@@ -20,6 +20,7 @@ import { deletedStaysDeleted } from './scenarios/deleted-stays-deleted.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
 import { fencedElsewhere } from './scenarios/fenced-elsewhere.ts';
+import { folderMovedAway } from './scenarios/folder-moved-away.ts';
 import { forgottenEntry } from './scenarios/forgotten-entry.ts';
 import { fourthJoins } from './scenarios/fourth-joins.ts';
 import { fullDisk } from './scenarios/full-disk.ts';
@@ -40,6 +41,7 @@ import { locksComeAndGo } from './scenarios/locks-come-and-go.ts';
 import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { lostForGood } from './scenarios/lost-for-good.ts';
+import { lostRename } from './scenarios/lost-rename.ts';
 import { lostSync } from './scenarios/lost-sync.ts';
 import { mayHalt } from './scenarios/may-halt.ts';
 import { oldImage } from './scenarios/old-image.ts';
@@ -52,6 +54,7 @@ import { pauseOfTheHolder } from './scenarios/pause-of-the-holder.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { readerDies } from './scenarios/reader-dies.ts';
+import { readsFail } from './scenarios/reads-fail.ts';
 import { recoveryBroken } from './scenarios/recovery-broken.ts';
 import { recoveryOrder } from './scenarios/recovery-order.ts';
 import { recoveryPaused } from './scenarios/recovery-paused.ts';
@@ -93,6 +96,7 @@ export const SCENARIOS: readonly Scenario[] = [
   powerLossAll,
   tornWrite,
   lostSync,
+  lostRename,
   clockJump,
   pauseOfTheHolder,
   lockBusy,
@@ -125,6 +129,8 @@ export const SCENARIOS: readonly Scenario[] = [
   writebackDoubtfulReads,
   cacheLost,
   failingDisk,
+  readsFail,
+  folderMovedAway,
   fullDisk,
   fullReturns,
   fullRecovery,

@@ -107,6 +107,11 @@ export class SimDisk {
     this.#usedPages += change;
   }
 
+  /** A name was changed for another, and a power loss now may undo that. */
+  get hasPendingRename(): boolean {
+    return this.#pending.some(({ sets }) => sets.length > 1);
+  }
+
   readTimeMs(): number {
     return this.#random.exponential(READ_MEAN_MS) * this.slowness;
   }

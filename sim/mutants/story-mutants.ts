@@ -77,4 +77,27 @@ export const STORY_MUTANTS = [
     from: 'context.onFailed(params.error)',
     to: 'context.warn(String(params.error), params.error)',
   },
+  {
+    name: 'unread-is-answered',
+    breaks: '4.10: a read that fails is answered from another copy, or not at all',
+    story: 'reads-fail',
+    file: 'src/datapath/read-replica.ts',
+    from: "if (found === 'suspect') return this.#suspect(this.#parts.self, job);",
+    to: '',
+    also: [
+      {
+        file: 'src/datapath/read-replica.ts',
+        from: "if (outcome === 'suspect') {",
+        to: "if (outcome === 'cold') {",
+      },
+    ],
+  },
+  {
+    name: 'lost-name-is-zeroes',
+    breaks: '4.10: a copy whose name a disk forgot is corruption, found at the start at the latest',
+    story: 'lost-rename',
+    file: 'src/storage/object-store.ts',
+    from: "if (state.hasFile && !seen.has(state)) cache.lose(state, 'file is gone');",
+    to: 'if (!seen.has(state)) state.hasFile = false;',
+  },
 ] as const;

@@ -1,7 +1,7 @@
 // npm run sim:mutants -- [--trials T] [--only NAME] [--write FILE]
 //
 // Hunts every mutant T times, each time from another seed on, and prints the table: what it breaks, which story catches it,
-// how many seeds that took. --write renews the table in a document, between its marks; with --only that row. Exit code 1 when
+// how many seeds that took. --write renews the table in a document, between its marks; with --only its row. Exit code 1 if
 // one was not caught within MAX_HUNT_SEEDS.
 
 import { spawn } from 'node:child_process';
