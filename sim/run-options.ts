@@ -48,6 +48,8 @@ npm run sim -- --scale NODES [options]: one large cluster without volumes, one t
   --quiet SECONDS      simulated time at rest, default ${DEFAULT_QUIET_S}
   --zones Z, --partitions P, --seed N
 
+npm run sim -- --determinism K: K seeds (from --seed on) of all stories in turn, each twice in fresh processes and once in a
+used one; their hashes must be equal
 npm run sim -- --profile: how fast the simulator is on this host, against its aims; about two minutes
 
 exit codes: 0 all held, 1 something failed, 2 wrong usage
@@ -77,6 +79,8 @@ export interface RunOptions {
   readonly coverage: string | undefined;
   readonly mutant: string | undefined;
   readonly scale: ScaleRun | undefined;
+  /** So many seeds are compared between processes. */
+  readonly determinism: number | undefined;
   /** Speed is measured, nothing else. */
   readonly profile: boolean;
 }
@@ -96,6 +100,7 @@ const OPTIONS = {
   mutant: { type: 'string' },
   scale: { type: 'string' },
   profile: { type: 'boolean', default: false },
+  determinism: { type: 'string' },
   quiet: { type: 'string' },
   zones: { type: 'string' },
   partitions: { type: 'string' },
@@ -115,6 +120,10 @@ function wholeNumber(text: string | undefined, fallback: number, option: string)
   if (text === undefined) return fallback;
   if (!/^\d{1,9}$/.test(text)) usage(`--${option} needs a whole number, not '${text}'`);
   return Number(text);
+}
+
+function countOf(text: string): number {
+  return wholeNumber(text, DEFAULT_SEEDS, 'determinism');
 }
 
 /** `--timeline` alone is the text; a name after it is that of a page. */
@@ -156,6 +165,7 @@ export function parseRun(args: readonly string[]): RunOptions | undefined {
     mutant: flags.mutant,
     scale: flags.scale === undefined ? undefined : scaleOf(flags),
     profile: flags.profile,
+    determinism: flags.determinism === undefined ? undefined : countOf(flags.determinism),
   };
 }
 

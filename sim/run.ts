@@ -10,9 +10,10 @@
 import { enableCompileCache } from 'node:module';
 import { messageOf } from '../src/core/errors.ts';
 import './bans.ts';
+import { checkDeterminism, seedsOfAll } from './determinism.ts';
 import { seedsThatFailed } from './known-seeds.ts';
 import { playMany } from './many-seeds.ts';
-import type { SeedTask } from './play-seeds.ts';
+import { type PlaySeed, type SeedTask, SeedWorker } from './play-seeds.ts';
 import { HELP, parseRun, type RunOptions, usage } from './run-options.ts';
 import type { ScaleRun } from './scale.ts';
 import { everything, seedsOf } from './what-to-play.ts';
@@ -35,6 +36,21 @@ async function atSize(run: ScaleRun): Promise<number> {
   });
   print(failure === undefined ? `ok, hash ${hash}` : `FAILED: ${failure}`);
   return failure === undefined ? 0 : 1;
+}
+
+async function determinism({ first, stories }: RunOptions, count: number): Promise<number> {
+  const names = stories.map(({ name }) => name);
+  const fresh: PlaySeed = async (task) => {
+    const worker = new SeedWorker();
+    const result = await worker.play(task);
+    worker.end();
+    return result;
+  };
+  const one = new SeedWorker();
+  const tasks = seedsOfAll(names, first, count);
+  const differing = await checkDeterminism(tasks, { fresh, used: one.play }, print);
+  one.end();
+  return differing > 0 ? 1 : 0;
 }
 
 async function speed(): Promise<number> {
@@ -93,6 +109,7 @@ async function main(): Promise<number> {
   enableCompileCache();
   if (options.scale !== undefined) return atSize(options.scale);
   if (options.profile) return speed();
+  if (options.determinism !== undefined) return determinism(options, options.determinism);
   if (isClose(options)) return closely(options);
   return (await manySeeds(options)) > 0 ? 1 : 0;
 }

@@ -100,4 +100,12 @@ export const STORY_MUTANTS = [
     from: "if (state.hasFile && !seen.has(state)) cache.lose(state, 'file is gone');",
     to: 'if (!seen.has(state)) state.hasFile = false;',
   },
+  {
+    name: 'asks-the-machine',
+    breaks: 'determinism: time comes from the ports alone',
+    story: 'three-nodes-write',
+    file: 'src/agreement/prober.ts',
+    from: 'this.#dueAt = clock.now() + PING_EVERY_MS;',
+    to: 'this.#dueAt = Date.now() + PING_EVERY_MS;',
+  },
 ] as const;

@@ -1,6 +1,6 @@
 // Goal: the data folder of a running node is moved away. What it holds open goes on; whatever it has to find or make in the
 // folder fails, and ends the node: nothing is written beside the data, the others know the cause, the guest sees no error.
-// While the folder is away nobody starts there as this member. Put back, it is the same store, and the node comes back in sync.
+// While the folder is away nobody starts there as this member. Put back, it is the same store, and the node is soon in sync.
 
 import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';

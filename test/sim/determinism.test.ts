@@ -3,6 +3,9 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { checkDeterminism, seedsOfAll } from '../../sim/determinism.ts';
+import type { SeedResult, SeedTask } from '../../sim/play-seeds.ts';
+import { NOTHING } from '../../sim/reach/reached.ts';
 
 const RUN = fileURLToPath(new URL('../../sim/run.ts', import.meta.url));
 
@@ -23,3 +26,29 @@ for (const scenario of ['one-node-lost', 'power-loss-all']) {
     },
   );
 }
+
+function result(task: SeedTask, hash: string): SeedResult {
+  const { story, seed } = task;
+  return { story, seed, failure: undefined, hash, simulatedMs: 1, timeline: [], reached: NOTHING };
+}
+
+test('determinism: a hash that a used process alone has is told', async (t) => {
+  let played = 0;
+  const lines: string[] = [];
+  const play = {
+    fresh: (task: SeedTask) => Promise.resolve(result(task, `h${task.seed}`)),
+    used: (task: SeedTask) => {
+      played += 1;
+      return Promise.resolve(result(task, played === 2 ? 'other' : `h${task.seed}`));
+    },
+  };
+  const tasks = [...seedsOfAll(['a', 'b'], 5, 3)];
+  t.deepEqual(
+    tasks.map(({ story, seed }) => `${story} ${seed}`),
+    ['a 5', 'b 6', 'a 7'],
+  );
+  const differing = await checkDeterminism(tasks, play, (line) => lines.push(line));
+  t.is(differing, 1);
+  t.is(lines[0], 'DIFFERS b seed 6: fresh | fresh | used: h6 | h6 | other');
+  t.regex(lines.at(-1) ?? '', /3 seeds, .* 2 have one hash, 1 differ/);
+});
