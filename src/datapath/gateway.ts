@@ -25,6 +25,7 @@ import { type BytesWanted, StandbyReads } from './standby-reads.ts';
 import { VolumeMover } from './volume-mover.ts';
 import { VolumePath } from './volume-path.ts';
 import type { AllocationDone, AllocationExtent, Done, VolumeSession } from './volume-session.ts';
+import { waitReason } from './wait-reason.ts';
 import type { ZeroRange } from './zero-range.ts';
 
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
@@ -478,7 +479,8 @@ export class Gateway implements VolumeSession {
     const since = clock.now();
     const isOfGuest = kind === 'read' || kind === 'write';
     if (isOfGuest) this.#traffic.arrived(kind === 'write', since);
-    const answer = withinMs(clock, this.#patienceMs, done);
+    const why = () => waitReason(this.open, this.#parts.views.current(), { offset, length });
+    const answer = withinMs(clock, this.#patienceMs, done, why);
     return (error) => {
       this.#inFlight -= 1;
       if (isOfGuest) this.#traffic.ended(kind === 'write');

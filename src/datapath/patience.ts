@@ -6,13 +6,18 @@ import { OperatingError } from '../core/errors.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { Done } from './volume-session.ts';
 
-/** The error of a request that waited too long. */
-function timedOut(ms: number): OperatingError {
-  return new OperatingError('timeout', `no answer within the volume's io-timeout of ${ms} ms`);
+/** The error of a request that waited too long, and for what. */
+function timedOut(ms: number, reason: string): OperatingError {
+  const because = reason === '' ? '' : `: ${reason}`;
+  const text = `no answer within the volume's io-timeout of ${ms} ms${because}`;
+  return new OperatingError('timeout', text);
 }
 
-/** `done` with the answer, or with an error after `ms`; once. `ms` 0: as it is. */
-export function withinMs(clock: Clock, ms: number, done: Done): Done {
+/**
+ * `done` with the answer, or with an error after `ms`; once. `ms` 0: as it is.
+ * @param why asked when time is up: what is in the way, or ''
+ */
+export function withinMs(clock: Clock, ms: number, done: Done, why = (): string => ''): Done {
   if (ms === 0) return done;
   let isOver = false;
   const answer: Done = (error) => {
@@ -21,7 +26,7 @@ export function withinMs(clock: Clock, ms: number, done: Done): Done {
     clock.clearTimer(timer);
     done(error);
   };
-  const timer = clock.setTimer(ms, () => answer(timedOut(ms)));
+  const timer = clock.setTimer(ms, () => answer(timedOut(ms, why())));
   return answer;
 }
 

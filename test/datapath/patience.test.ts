@@ -1,7 +1,12 @@
 // Option io-timeout (3.5): the guest is told after so long, once, and nothing that goes on refers to its bytes.
 
 import test from 'ava';
+import { viewOf } from '../../src/core/cluster-state.ts';
+import type { VolumeId } from '../../src/core/ids.ts';
+import type { LockState } from '../../src/datapath/open-volume.ts';
 import { ownTarget, withinMs } from '../../src/datapath/patience.ts';
+import { waitReason } from '../../src/datapath/wait-reason.ts';
+import { clusterOf, entryBodies, nodeId, settle } from '../fixtures.ts';
 import { FakeClock } from './fake-clock.ts';
 
 function heard() {
@@ -21,6 +26,47 @@ test('io-timeout: an answer in time is the answer; later the guest hears of the 
   answer(undefined);
   t.deepEqual(early.codes, ['ok']);
   t.deepEqual(late.codes, ['timeout']);
+});
+
+test('io-timeout: the error says what was in the way when time was up', (t) => {
+  const clock = new FakeClock();
+  let reason = 'n2 holds disk';
+  const said: string[] = [];
+  withinMs(
+    clock,
+    100,
+    (error) => void said.push(error?.message ?? ''),
+    () => reason,
+  );
+  reason = '1 of 2 needed copies are live';
+  clock.run(100);
+  t.regex(said[0] ?? '', /io-timeout of 100 ms: 1 of 2 needed copies are live$/);
+});
+
+test('io-timeout: the reason is the lock, or the first partition without enough copies', (t) => {
+  const cell = clusterOf({ nodes: 3 });
+  cell.apply(entryBodies.volumeCreate());
+  settle(cell);
+  const range = { offset: 0, length: 4096 };
+  const reasonOf = (state: LockState) => {
+    const view = viewOf(cell.state);
+    const volume = view.volumes.get(1 as VolumeId);
+    if (volume === undefined) throw new RangeError('no volume');
+    return waitReason({ volume, state, holder: nodeId(2), error: undefined }, view, range);
+  };
+  t.is(reasonOf('held'), '');
+  t.regex(reasonOf('standby'), /^n2 holds /);
+  t.regex(reasonOf('asked'), /^the lock of .* a quorum/);
+  cell.apply(
+    entryBodies.nodesDown({
+      nodes: [
+        [2, 1],
+        [3, 1],
+      ],
+      baseEpoch: cell.state.epoch,
+    }),
+  );
+  t.regex(reasonOf('held'), /short of copies: 1 of 2 needed copies are live/);
 });
 
 test('io-timeout: none: the guest waits, and gets what comes', (t) => {
