@@ -1,5 +1,5 @@
-// What libnbd (in Debian's python) asks when its strict mode is off: requests that no decent client would send, and the error
-// number that the protocol wants for each. A connection lives on through all of it.
+// What libnbd (in Debian's python) asks when its strict mode is off: requests that no decent client would send, and the
+// error number that the protocol wants for each. A connection lives on through all of it.
 
 /** Needs NBD_URI of a volume `vol` of 40 MiB, and NBD_SOCKET where it is served without TLS. */
 export const BLACK_BOX = `
