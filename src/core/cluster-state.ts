@@ -57,6 +57,7 @@ import {
 import { applyVotersFinal, applyVotersForced, applyVotersJoint } from './apply-voters.ts';
 import type { GenerationId, PolicyId } from './ids.ts';
 import { unreachable } from './invariant.ts';
+import { layerVolume } from './layer-volume.ts';
 import type { EntryBody, LogEntry } from './log-entry.ts';
 import { changedConfigs, configOf } from './policy-state.ts';
 import { recall, remember } from './proposals.ts';
@@ -325,10 +326,15 @@ export function viewOf(state: ClusterState): ClusterView {
   return view;
 }
 
-/** Of the head, or of what the head is copied into (S8). */
+/** Of the head, of what the head is copied into (S8), or of a layer that is frozen or deleted and not gone. */
 function volumeOf(state: ClusterState, generation: GenerationId): Volume | undefined {
   const volume = lookUp(state.volumes, state.volumeOfHead.get(generation));
-  if (volume === undefined || volume.head === generation) return volume;
+  if (volume?.head === generation) return volume;
+  const layer = state.generations.get(generation);
+  if (layer !== undefined && layer.state !== 'head') {
+    return layerVolume(layer, state.volumes.get(layer.volume));
+  }
+  if (volume === undefined) return undefined;
   const move = state.moves.get(volume.id);
   return move?.generation === generation ? twinOf(volume, move) : undefined;
 }

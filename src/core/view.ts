@@ -163,8 +163,8 @@ export interface ClusterView {
   readonly generations: Generations;
   readonly settings: ReadonlyMap<string, string>;
   /**
-   * Volume whose record owns this generation as head; of one that a move copies into, the volume as it will be. Undefined
-   * when deleted or unknown.
+   * Volume whose record owns this generation as head; of one that a move copies into, the volume as it will be; of a frozen
+   * or deleted layer, itself as a volume that nobody holds. Undefined when it is gone or unknown.
    */
   volumeOfGeneration(generation: GenerationId): Volume | undefined;
   volumeByName(name: string): Volume | undefined;

@@ -3,15 +3,16 @@
 // partition. In which order partitions are drained, and whether at all, is its caller's.
 
 import { OperatingError } from '../core/errors.ts';
-import type { ObjectId } from '../core/ids.ts';
+import type { GenerationId, ObjectId } from '../core/ids.ts';
 import type { PartitionCfg } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
 import { AT_ONCE } from './copy-streams.ts';
 import type { Differences } from './differences.ts';
-import { drainOf } from './drain.ts';
+import { type Drain, drainOf } from './drain.ts';
 import { type DrainOrders, DrainRun } from './drain-run.ts';
 import { ObjectCopier } from './object-copier.ts';
-import type { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
+import { type CopyFence, type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
+import { stackOf } from './stack.ts';
 
 export type { CaughtUp, DrainOrders, DrainWanted } from './drain-run.ts';
 
@@ -70,6 +71,17 @@ export class CatchUp {
     run.start();
   }
 
+  /** All rows of its stack are known to be those of a member of I for this cfg: this node may judge by its own table. */
+  isStackSynced(partition: number, cfg: number, { generation, index }: ObjectId): boolean {
+    return this.#layersAbove(generation).every((layer) => {
+      return this.#marks.isSynced(partition, cfg, objectKey(layer, index));
+    });
+  }
+
+  #layersAbove(generation: GenerationId): readonly GenerationId[] {
+    return [...stackOf(this.#parts.views.current(), generation)].slice(1);
+  }
+
   /** 4.6 step 4. The caller holds the object's gate. `done` without an error: the stack is synced for this cfg. */
   recoverStack(where: PartitionCfg, oid: ObjectId, done: CopyDone): void {
     const drain = drainOf(this.#parts, where, this.#turn.count, GUEST_WAITS);
@@ -77,6 +89,57 @@ export class CatchUp {
       done(new OperatingError('unreachable', 'no source is up'));
       return;
     }
+    this.#recoverAbove(drain, oid, (error) => {
+      if (error === undefined) return this.#recoverOne(drain, oid, done);
+      this.#turn.count += 1;
+      done(error);
+    });
+  }
+
+  /** What shows through the object: rows that neither side has need no copy. */
+  #recoverAbove(drain: Drain, { generation, index }: ObjectId, done: CopyDone): void {
+    const { key, cfg } = drain;
+    const lacking = this.#layersAbove(generation)
+      .map((layer) => ({ generation: layer, index }))
+      .filter((oid) => !this.#marks.isSynced(key, cfg, objectKey(oid.generation, index)));
+    if (lacking.length === 0) {
+      done(undefined);
+      return;
+    }
+    this.#copier.listStack(drain, lacking, (found) => {
+      if (found === undefined) return done(new OperatingError('unreachable', 'no answer'));
+      const rows = lacking.filter((oid) => {
+        const isThere =
+          found.has(oid.generation) || this.#parts.store.row(oid.generation, index) !== undefined;
+        if (!isThere) this.#marks.set(key, cfg, objectKey(oid.generation, index));
+        return isThere;
+      });
+      this.#recoverEach(drain, rows, done);
+    });
+  }
+
+  #recoverEach(drain: Drain, rows: readonly ObjectId[], done: CopyDone): void {
+    const [oid, ...rest] = rows;
+    if (oid === undefined) {
+      done(undefined);
+      return;
+    }
+    const gate = objectKey(oid.generation, oid.index);
+    const waits = this.#gates.wait(gate, () => {
+      if (this.#marks.isSynced(drain.key, drain.cfg, gate)) {
+        return this.#recoverEach(drain, rest, done);
+      }
+      this.#gates.enter(gate);
+      this.#recoverOne(drain, oid, (error) => {
+        this.#gates.leave(gate);
+        if (error === undefined) this.#recoverEach(drain, rest, done);
+        else done(error);
+      });
+    });
+    if (!waits) done(new OperatingError('busy', 'too many wait for an object'));
+  }
+
+  #recoverOne(drain: Drain, oid: ObjectId, done: CopyDone): void {
     this.#copier.copy(drain, oid, (error, _lost, bytes) => {
       // It waited for nothing; others wait for it.
       this.#parts.streams.settleUp(0, bytes);

@@ -1,13 +1,14 @@
 // R6: tells replicas which writes all of W has, so that the next first touch need not look at them. What does not ride
 // on a later write goes out after 200 ms of silence, one CLOSE per peer and tick. Lazy: a lost one only costs work.
 
-import type { NodeId } from '../core/ids.ts';
+import type { NodeId, ObjectId } from '../core/ids.ts';
 import { writeSetOf } from '../core/partition.ts';
 import type { TimerHandle } from '../ports/ports.ts';
 import { OP, STATUS } from '../wire/frame.ts';
 import { type CloseItem, encodeCloses, MAX_CLOSES_PER_FRAME } from '../wire/payloads.ts';
 import { configOf, type Parts, requestFrame } from './context.ts';
 import type { PathCell } from './path-cell.ts';
+import { type StackKey, stackKey } from './stack.ts';
 
 /** Silence after which what is closed is said. */
 export const CLOSE_SILENCE_MS = 200;
@@ -17,6 +18,7 @@ export const CLOSE_DEADLINE_MS = 1000;
 export const MAX_CLOSES_OWED = 8192;
 
 interface Owed {
+  readonly oid: ObjectId;
   readonly p: number;
   readonly count: number;
   readonly since: number;
@@ -25,8 +27,7 @@ interface Owed {
 export class Closer {
   readonly #parts: Parts;
   readonly #open: PathCell;
-  /** By object index. */
-  readonly #owed = new Map<number, Owed>();
+  readonly #owed = new Map<StackKey, Owed>();
   #timer: TimerHandle | undefined;
 
   constructor(parts: Parts, open: PathCell) {
@@ -36,20 +37,26 @@ export class Closer {
 
   /** True while a close of this object is owed. */
   owes(index: number): boolean {
-    return this.#owed.has(index);
+    return this.#owed.has(stackKey(this.#open.volume.head, index));
   }
 
   /** All of W has every write of the object up to `count`. */
   note(index: number, p: number, count: number): void {
-    this.#owed.delete(index);
-    this.#owed.set(index, { p, count, since: this.#parts.clock.now() });
+    this.noteOf({ generation: this.#open.volume.head, index }, p, count);
+  }
+
+  /** The same for an object of another generation of the stack, which was made equal. */
+  noteOf(oid: ObjectId, p: number, count: number): void {
+    const key = stackKey(oid.generation, oid.index);
+    this.#owed.delete(key);
+    this.#owed.set(key, { oid, p, count, since: this.#parts.clock.now() });
     if (this.#owed.size > MAX_CLOSES_OWED) this.#say(0, () => {});
     this.#arm(CLOSE_SILENCE_MS);
   }
 
   /** The object is written again: the close rides on that write. */
   forget(index: number): void {
-    this.#owed.delete(index);
+    this.#owed.delete(stackKey(this.#open.volume.head, index));
   }
 
   /** Says all that is owed now; `done` when it was answered or given up. */
@@ -95,12 +102,12 @@ export class Closer {
     const view = this.#parts.views.current();
     const now = this.#parts.clock.now();
     const { volume } = this.#open;
-    for (const [index, owed] of this.#owed) {
+    for (const [key, owed] of this.#owed) {
       if (now - owed.since < olderThanMs) break;
-      this.#owed.delete(index);
+      this.#owed.delete(key);
       for (const node of writeSetOf(configOf(view, volume, owed.p))) {
         const list = lists.get(node) ?? [];
-        list.push({ generation: volume.head, index, count: owed.count });
+        list.push({ ...owed.oid, count: owed.count });
         lists.set(node, list);
       }
     }
@@ -111,6 +118,7 @@ export class Closer {
     const frame = requestFrame(this.#parts.views.current(), OP.CLOSE);
     frame.volume = this.#open.volume.id;
     frame.token = this.#open.token;
+    if (frame.token === 0) frame.generation = this.#open.volume.head;
     frame.payload = encodeCloses(items);
     this.#parts.ask(node, frame, CLOSE_DEADLINE_MS, (reply) => {
       if (reply?.status !== STATUS.OK) this.#parts.trace.count('close.lost');

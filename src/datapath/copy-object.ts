@@ -140,15 +140,15 @@ function tryStage(parts: Parts, image: ObjectImage): StagedObject | OperatingErr
 
 /**
  * What differs first, then what is taken from the own copy; neighbouring regions together. Regions that the row does not
- * own hold nothing (S1): they are neither asked for nor read.
+ * own hold nothing (S1): they are neither asked for nor read, and nothing of them may be left in the copy.
  */
 function piecesOf(parts: Parts, { row, partial }: CopyOrder): readonly Piece[] {
   const differs = partial?.regions ?? ALL_REGIONS;
   const held = parts.store.row(row.generation, row.index);
   const fetched = { low: differs.low & row.ownLow, high: differs.high & row.ownHigh };
   const own = {
-    low: ~differs.low & (held?.ownLow ?? 0),
-    high: ~differs.high & (held?.ownHigh ?? 0),
+    low: ~differs.low & (held?.ownLow ?? 0) & row.ownLow,
+    high: ~differs.high & (held?.ownHigh ?? 0) & row.ownHigh,
   };
   const most = Math.max(1, Math.floor(parts.streams.pieceBytes / REGION_BYTES));
   return [

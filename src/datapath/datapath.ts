@@ -1,8 +1,15 @@
 // Wires the data path of one node: the replica's side, the sessions of attached volumes, catch-up and purge. The only
 // file that knows all parts.
 
+import { OperatingError } from '../core/errors.ts';
 import { ancestry } from '../core/generations.ts';
-import { type NodeId, partitionOfKey, type SessionId, type VolumeId } from '../core/ids.ts';
+import {
+  type GenerationId,
+  type NodeId,
+  partitionOfKey,
+  type SessionId,
+  type VolumeId,
+} from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import type { ClusterView, Volume } from '../core/view.ts';
@@ -14,6 +21,7 @@ import type { DatapathContext, Parts } from './context.ts';
 import { CopyStreams } from './copy-streams.ts';
 import { Differences } from './differences.ts';
 import { DirtyMaps } from './dirty-maps.ts';
+import { FrozenSession } from './frozen-session.ts';
 import { Gateway } from './gateway.ts';
 import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
 import { OpenVolume } from './open-volume.ts';
@@ -40,6 +48,8 @@ export interface Datapath {
   handleFrame(from: NodeId, frame: Frame, reply: (frame: Frame) => void): void;
   /** The session of this volume on this node: the present one while it can be shared, else a new one. */
   openVolume(volume: Volume): Gateway;
+  /** The session of a snapshot on this node. @throws OperatingError 'missing': it is no snapshot, or is gone */
+  openSnapshot(generation: GenerationId): FrozenSession;
   /** The session on this node that holds the volume's lock, if there is one. */
   holderOf(volume: VolumeId): Gateway | undefined;
   /** How the volumes move whose lock this node holds (S8). */
@@ -96,6 +106,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),
+    openSnapshot: (generation) => sessions.openFrozen(generation),
     holderOf: sessionOf,
     moves: () => {
       const found = sessions.all().map((gateway) => gateway.move);
@@ -134,6 +145,8 @@ class Sessions {
   readonly #parts: Parts;
   readonly #cacheLosses: CacheLosses;
   readonly #gateways = new Map<SessionId, Gateway>();
+  /** Of snapshots that somebody reads. */
+  readonly #frozen = new Map<GenerationId, FrozenSession>();
   #last = 0;
 
   constructor(parts: Parts, cacheLosses: CacheLosses) {
@@ -143,6 +156,21 @@ class Sessions {
 
   all(): readonly Gateway[] {
     return [...this.#gateways.values()];
+  }
+
+  openFrozen(generation: GenerationId): FrozenSession {
+    const known = this.#frozen.get(generation);
+    if (known?.isUsable === true) return known;
+    const view = this.#parts.views.current();
+    const volume = view.volumeOfGeneration(generation);
+    if (volume === undefined || view.generations.get(generation)?.state !== 'frozen') {
+      throw new OperatingError('missing', 'there is no such snapshot');
+    }
+    const session: FrozenSession = new FrozenSession(this.#parts, volume, () => {
+      if (this.#frozen.get(generation) === session) this.#frozen.delete(generation);
+    });
+    this.#frozen.set(generation, session);
+    return session;
   }
 
   holderOf(volume: VolumeId): Gateway | undefined {

@@ -9,14 +9,15 @@ import { votersOf } from '../core/read-only.ts';
 import { isSameVersion, longestPrefix } from '../core/version.ts';
 import type { PartitionConfig, Volume } from '../core/view.ts';
 import type { EqualiseItem, RowImage } from '../wire/payloads.ts';
+import { objectOfKey, type StackKey } from './stack.ts';
 
-/** What one member has of each object, by index; undefined = nothing. */
-export type Table = Map<number, RowImage | undefined>;
+/** What one member has of each object; undefined = nothing. */
+export type Table = Map<StackKey, RowImage | undefined>;
 
 export interface EqualisePlan {
   readonly lists: ReadonlyMap<NodeId, readonly EqualiseItem[]>;
-  /** Count of the version that wins, by index. */
-  readonly winners: ReadonlyMap<number, number>;
+  /** Count of the version that wins. */
+  readonly winners: ReadonlyMap<StackKey, number>;
 }
 
 /** What the plan is made of. */
@@ -31,37 +32,37 @@ export interface SealedPartition {
  * The plan for these objects, of which every member's table has an entry.
  * @throws OperatingError 'diverged': members of I are on different histories; nothing may be equalised (I2)
  */
-export function planEqualise(sealed: SealedPartition, open: readonly number[]): EqualisePlan {
+export function planEqualise(sealed: SealedPartition, open: readonly StackKey[]): EqualisePlan {
   const lists = new Map<NodeId, EqualiseItem[]>();
-  const winners = new Map<number, number>();
-  for (const index of open) {
+  const winners = new Map<StackKey, number>();
+  // Ancestors first: what is copied from them later must be right.
+  for (const key of [...open].sort((a, b) => a - b)) {
     const { inSync, joining } = sealed.config;
     const voters = votersOf(sealed.config);
-    const winner = longestPrefix(voters.map((node) => versionOn(sealed, node, index)));
-    const has = (node: NodeId): boolean => isSameVersion(versionOn(sealed, node, index), winner);
+    const winner = longestPrefix(voters.map((node) => versionOn(sealed, node, key)));
+    const has = (node: NodeId): boolean => isSameVersion(versionOn(sealed, node, key), winner);
     const source = inSync.find(has);
     if (source === undefined) throw new OperatingError('diverged', 'nobody has the winner');
-    const item = itemOf(sealed, index, source, winner);
+    const item = itemOf(sealed, key, source, winner);
     for (const node of [...inSync.filter((member) => !has(member)), ...joining]) {
       const list = lists.get(node) ?? [];
       list.push(item);
       lists.set(node, list);
     }
-    winners.set(index, winner.count);
+    winners.set(key, winner.count);
   }
   return { lists, winners };
 }
 
 function itemOf(
   { volume, p, tables }: SealedPartition,
-  index: number,
+  key: StackKey,
   source: NodeId,
   version: Version,
 ): EqualiseItem {
-  const row = tables.get(source)?.get(index);
+  const row = tables.get(source)?.get(key);
   return {
-    generation: volume.head,
-    index,
+    ...objectOfKey(key),
     family: volume.family,
     partition: partitionKey(volume.policy, p),
     version,
@@ -75,7 +76,7 @@ function itemOf(
   };
 }
 
-function versionOn({ tables }: SealedPartition, node: NodeId, index: number): Version {
-  const row = tables.get(node)?.get(index);
+function versionOn({ tables }: SealedPartition, node: NodeId, key: StackKey): Version {
+  const row = tables.get(node)?.get(key);
   return { token: (row?.verToken ?? 0) as Version['token'], count: row?.verCount ?? 0 };
 }

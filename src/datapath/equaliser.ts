@@ -3,12 +3,13 @@
 // nobody lists is closed, hence equal (I9). Any failure goes back to the reconciler, which begins a new round.
 
 import { messageOf, OperatingError } from '../core/errors.ts';
-import type { NodeId } from '../core/ids.ts';
+import type { NodeId, ObjectId } from '../core/ids.ts';
 import { OP, STATUS } from '../wire/frame.ts';
 import { type EqualiseItem, encodeEqualise, encodeObjectNames } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
 import { type EqualisePlan, planEqualise, type Table } from './equalise-plan.ts';
 import type { PathCell } from './path-cell.ts';
+import { objectOfKey, type StackKey, stackKey } from './stack.ts';
 import {
   rowsOfReply,
   SEAL_DEADLINE_MS,
@@ -23,7 +24,7 @@ export const EQUALISE_DEADLINE_MS = 30_000;
 
 export interface TouchHooks {
   /** An object was made equal on all of I+J, durably: its close may go out. */
-  readonly onEqual: (index: number, p: number, count: number) => void;
+  readonly onEqual: (oid: ObjectId, p: number, count: number) => void;
   /** Acknowledged and perhaps not durable, in p: count by object index. */
   readonly acknowledgedIn: (p: number) => ReadonlyMap<number, number>;
 }
@@ -48,10 +49,11 @@ export class Equaliser {
 
   /** All are sealed. What nobody lists as open is closed, hence equal (I9). */
   compare(touch: Touch): void {
-    const open = new Set<number>();
-    for (const table of touch.tables.values()) for (const index of table.keys()) open.add(index);
+    const open = new Set<StackKey>();
+    for (const table of touch.tables.values()) for (const key of table.keys()) open.add(key);
     // What was lost everywhere is listed as open by nobody.
-    for (const index of this.#hooks.acknowledgedIn(touch.p).keys()) open.add(index);
+    const { head } = this.#open.volume;
+    for (const index of this.#hooks.acknowledgedIn(touch.p).keys()) open.add(stackKey(head, index));
     if (open.size === 0) {
       this.#hooks.onDone(touch);
       return;
@@ -64,29 +66,31 @@ export class Equaliser {
       if (left === 0 && this.#hooks.isCurrent(touch, round)) this.#equalise(touch, [...open]);
     };
     for (const [node, table] of touch.tables) {
-      const missing = [...open].filter((index) => !table.has(index));
+      const missing = [...open].filter((key) => !table.has(key));
       if (missing.length === 0) one();
       else this.#askVersions(touch, node, missing, one);
     }
   }
 
-  #askVersions(touch: Touch, node: NodeId, missing: readonly number[], done: () => void): void {
+  #askVersions(touch: Touch, node: NodeId, missing: readonly StackKey[], done: () => void): void {
     const { round } = touch;
-    const { head } = this.#open.volume;
     const frame = touchFrame(this.#parts, this.#open, OP.VERSIONS, touch);
-    frame.payload = encodeObjectNames(missing.map((index) => ({ generation: head, index })));
+    frame.payload = encodeObjectNames(missing.map(objectOfKey));
     this.#parts.ask(node, frame, SEAL_DEADLINE_MS, (reply) => {
       if (!this.#hooks.isCurrent(touch, round)) return;
       const rows = rowsOfReply(this.#parts, this.#open, node, reply);
       if (rows === undefined) return this.#hooks.onFailed(touch);
       const table = touch.tables.get(node) as Table;
-      for (const index of missing) table.set(index, undefined);
-      for (const row of rows) if (table.has(row.index)) table.set(row.index, row);
+      for (const key of missing) table.set(key, undefined);
+      for (const row of rows) {
+        const key = stackKey(row.generation, row.index);
+        if (table.has(key)) table.set(key, row);
+      }
       done();
     });
   }
 
-  #equalise(touch: Touch, open: readonly number[]): void {
+  #equalise(touch: Touch, open: readonly StackKey[]): void {
     let plan: EqualisePlan;
     try {
       plan = planEqualise({ ...touch, volume: this.#open.volume }, open);
@@ -100,7 +104,7 @@ export class Equaliser {
     const { round } = touch;
     let left = lists.size;
     const finish = (): void => {
-      for (const [index, count] of winners) this.#hooks.onEqual(index, touch.p, count);
+      for (const [key, count] of winners) this.#hooks.onEqual(objectOfKey(key), touch.p, count);
       this.#hooks.onDone(touch);
     };
     if (left === 0) {
@@ -116,11 +120,11 @@ export class Equaliser {
   }
 
   /** R8: the members lost what the guest was told is written. It must hear of it: its next session starts clean (V1). */
-  #hasLost(touch: Touch, winners: ReadonlyMap<number, number>): boolean {
+  #hasLost(touch: Touch, winners: ReadonlyMap<StackKey, number>): boolean {
     for (const [index, count] of this.#hooks.acknowledgedIn(touch.p)) {
-      const found = winners.get(index) ?? 0;
+      const { name, id, head } = this.#open.volume;
+      const found = winners.get(stackKey(head, index)) ?? 0;
       if (found >= count) continue;
-      const { name, id } = this.#open.volume;
       this.#parts.trace.warn('cache-lost', { volume: id, index, found, acknowledged: count });
       const text = `writes of ${name} that were not flushed were lost with the memory of its replicas`;
       const remedy = 'check its file systems, then attach it again';

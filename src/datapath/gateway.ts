@@ -9,11 +9,12 @@ import { GuestTraffic } from '../core/guest-traffic.ts';
 import type { AnswerHandover, Asker } from '../core/handover.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
-import type { AttachMode, ClusterView } from '../core/view.ts';
+import type { AttachMode, ClusterView, Volume } from '../core/view.ts';
 import { lookUpAllocation } from './allocation.ts';
 import { attachModeOf, readOnlyError } from './attach-rules.ts';
 import type { Parts } from './context.ts';
 import { HandoverDesk } from './handover-desk.ts';
+import { readHeld } from './held-reads.ts';
 import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
 import { lossOf, type OpenVolume } from './open-volume.ts';
@@ -73,7 +74,7 @@ export class Gateway implements VolumeSession {
     });
     this.#lock = new LockWait(parts, open, () => this.#desk.isClosed);
     this.#standby = new StandbyReads(parts, open, this.#lock, (wanted) => {
-      this.#readHeld(wanted.offset, wanted.length, wanted.target, wanted.at, wanted.done);
+      this.#readHeld(wanted, wanted.done);
     });
     this.#mover = new VolumeMover(parts, open, {
       head: () => this.#path,
@@ -183,7 +184,8 @@ export class Gateway implements VolumeSession {
     const finish = this.#admit(offset, length, own.done, kind);
     if (finish === undefined) return;
     const go = (): void => {
-      if (this.open.state === 'held') this.#readHeld(offset, length, own.target, own.at, finish);
+      if (this.open.state === 'held')
+        this.#readHeld({ offset, length, target: own.target, at: own.at }, finish);
       else this.#standby.read({ offset, length, target: own.target, at: own.at, done: finish });
     };
     this.#lock.whenJudged(go, finish);
@@ -355,15 +357,31 @@ export class Gateway implements VolumeSession {
   /** The lock was granted: the head is what the map says now. Granted again (3.3.6), all begins anew under that token. */
   #begin(view: ClusterView): void {
     const volume = view.volumes.get(this.volume.id) ?? this.open.volume;
-    const cell = new PathCell(this.#parts, this.open, volume);
-    const path: VolumePath = new VolumePath(this.#parts, cell, () => this.#mover.mirrorOf(path));
     const former = this.#path;
+    const path = this.#pathOf(volume);
     if (former?.flusher !== undefined) path.flusher?.inherit(former.flusher);
     this.#path = path;
     this.#desk.granted();
     former?.retire(PATH_RENEWED);
-    path.reconciler.touchAll();
     this.#mover.look(view);
+  }
+
+  /**
+   * The head was frozen, and the volume goes on in a new one (S4). What waits on the former, or was not acknowledged there,
+   * goes on here: after the touch, for which all members know that the former is frozen.
+   */
+  #headChanged(volume: Volume): void {
+    const former = this.#path;
+    this.#path = this.#pathOf(volume);
+    this.#parts.trace.event('volume.head', { volume: volume.id, head: volume.head });
+    former?.retire();
+  }
+
+  #pathOf(volume: Volume): VolumePath {
+    const cell = new PathCell(this.#parts, this.open, volume);
+    const path: VolumePath = new VolumePath(this.#parts, cell, () => this.#mover.mirrorOf(path));
+    path.reconciler.touchAll();
+    return path;
   }
 
   // ------------------------------------------------------------------------------------------ hand-over
@@ -414,6 +432,9 @@ export class Gateway implements VolumeSession {
     if (!this.open.isHeld) return;
     this.#desk.viewChanged(view);
     this.#mover.look(view);
+    const volume = view.volumes.get(this.volume.id);
+    const isOther = volume !== undefined && volume.head !== this.#path?.cell.volume.head;
+    if (isOther && this.#path !== undefined) this.#headChanged(volume);
     this.#path?.viewChanged(view);
   }
 
@@ -428,33 +449,8 @@ export class Gateway implements VolumeSession {
     else path.flusher.flushWithin(LAST_FLUSH_MS, close);
   }
 
-  // ------------------------------------------------------------------------------------------ reads
-
-  #readHeld(offset: number, length: number, target: Uint8Array, at: number, finish: Done): void {
-    const slices = slicesOf(offset, length);
-    const job = startJob(slices.length, finish);
-    for (const slice of slices) {
-      this.#readSlice(slice, target, at + slice.at, (error) => partDone(job, error));
-    }
-  }
-
-  #readSlice(slice: Slice, target: Uint8Array, at: number, done: Done): void {
-    this.#onPath(done, (path) => {
-      const pipe = path.pipes.get(slice.index);
-      const lost = path.writer.lossOf(pipe);
-      if (lost !== undefined) {
-        done(lost);
-        return;
-      }
-      const { offset, length: count } = slice;
-      pipe.ranges.acquire({ offset, count, isExclusive: false }, (ticket) => {
-        path.reader.read({ pipe, offset, count, target, at }, (error) => {
-          pipe.ranges.release(ticket);
-          if (isPathOver(error)) this.#readSlice(slice, target, at, done);
-          else done(error);
-        });
-      });
-    });
+  #readHeld(wanted: Omit<BytesWanted, 'done'>, finish: Done): void {
+    readHeld((done, go) => this.#onPath(done, go), wanted, finish);
   }
 
   // ------------------------------------------------------------------------------------------ bounds

@@ -14,6 +14,14 @@ export function judgeToken(volume: Volume | undefined, token: number): Status {
   return token > volume.lock.token ? STATUS.BAD : STATUS.OK;
 }
 
+/**
+ * S3. A frozen generation is written by nobody; whoever reads it carries no token. The holder of its volume, who does not
+ * know yet, learns it by this.
+ */
+export function judgeFrozen(place: ObjectPlace, frame: Frame, isWrite: boolean): Status {
+  return place.isFrozen && (isWrite || frame.token !== 0) ? STATUS.FROZEN : STATUS.OK;
+}
+
 /** F2. The map is at the sender's index, so a cfg above ours can not be: the sender is confused. */
 export function judgeCfg(config: PartitionConfig, cfg: number): Status {
   if (cfg < config.cfg) return STATUS.STALE;
@@ -23,6 +31,8 @@ export function judgeCfg(config: PartitionConfig, cfg: number): Status {
 /** What is known of the object of a request: its volume, and its partition as the receiver computes it. */
 export interface ObjectPlace {
   readonly volume: Volume;
+  /** Nothing can be written to its generation any more (S3). */
+  readonly isFrozen: boolean;
   readonly p: number;
   readonly config: PartitionConfig;
 }
@@ -33,9 +43,12 @@ export function placeOf(view: ClusterView, frame: Frame): ObjectPlace | Status {
   if (volume === undefined) {
     return frame.generation > view.lastGeneration ? STATUS.BAD : STATUS.GONE;
   }
+  const state = view.generations.get(frame.generation)?.state ?? 'head';
+  // Its rows are settled and copied as long as it shows through, but nobody reads or writes it (S5).
+  if (state === 'deleted') return STATUS.GONE;
   const p = partitionOf(volume.family, frame.index, view.partitions);
   if (p !== frame.partition) return STATUS.BAD;
-  return { volume, p, config: view.partition(volume.policy, p) };
+  return { volume, isFrozen: state === 'frozen', p, config: view.partition(volume.policy, p) };
 }
 
 /** Judges a list of (p, cfg): all must be equal here and have this node in W. */

@@ -65,6 +65,7 @@ export function lookUpRows(
   const frame = requestFrame(view, OP.VERSIONS);
   frame.volume = open.volume.id;
   frame.token = open.token;
+  if (open.token === 0) frame.generation = head;
   frame.partition = asked.p;
   frame.cfg = config.cfg;
   frame.payload = encodeObjectNames(asked.indexes.map((index) => ({ generation: head, index })));

@@ -98,6 +98,21 @@ export class ObjectCopier {
     });
   }
 
+  /** The generations of these that the source has a row of, at one index; undefined = no good answer. */
+  listStack(
+    drain: Drain,
+    names: readonly ObjectId[],
+    done: (found: ReadonlySet<number> | undefined) => void,
+  ): void {
+    const frame = drainFrame(this.#parts, drain, OP.VERSIONS);
+    frame.payload = encodeObjectNames(names);
+    this.#parts.ask(drain.source, frame, ROW_DEADLINE_MS, (reply) => {
+      if (reply?.status === STATUS.STALE) this.#parts.pull(reply.mapIndex, drain.source);
+      if (reply?.status !== STATUS.OK) return done(undefined);
+      done(new Set(decodeRows(reply.payload).map((row) => row.generation)));
+    });
+  }
+
   /** The source's row now; verCount 0 = it has none; undefined = no good answer. */
   #askRow(drain: Drain, oid: ObjectId, done: (row: RowImage | undefined) => void): void {
     const volume = this.#parts.views.current().volumeOfGeneration(oid.generation);

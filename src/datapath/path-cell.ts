@@ -4,12 +4,16 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { FencingToken } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
 import type { Volume } from '../core/view.ts';
 import type { Parts } from './context.ts';
-import type { OpenVolume } from './open-volume.ts';
+import { OpenVolume } from './open-volume.ts';
 
 /** This path is over and the session goes on: whoever gets it asks the session again, which knows the way. */
 export const PATH_OVER = new OperatingError('changed', 'the volume has moved', { advice: 'retry' });
+
+/** What a path needs of its session: one that holds a lock, or one that reads what nobody can change. */
+export type SessionCell = Pick<OpenVolume, 'isHeld' | 'token' | 'tookOver' | 'error' | 'lost'>;
 
 /** This path is over for its token is: the log gave the session the next one (a hand-over was cancelled). */
 export const PATH_RENEWED = new OperatingError('changed', 'the lock was granted again', {
@@ -30,7 +34,7 @@ export class PathCell {
   readonly token: FencingToken;
   readonly tookOver: boolean;
   readonly #parts: CellParts;
-  readonly #open: OpenVolume;
+  readonly #open: OpenVolume | SessionCell;
   /** Told of what ends this path alone, while it is not the head's. */
   #onTrouble: ((error: OperatingError) => void) | undefined;
   #end: OperatingError | undefined;
@@ -38,7 +42,7 @@ export class PathCell {
 
   constructor(
     parts: CellParts,
-    open: OpenVolume,
+    open: OpenVolume | SessionCell,
     volume: Volume,
     onTrouble?: (error: OperatingError) => void,
   ) {
@@ -81,6 +85,7 @@ export class PathCell {
       this.#onTrouble(error);
       return;
     }
+    invariant(this.#open instanceof OpenVolume, 'who gives up has a lock to give back');
     this.#parts.lock.drained(this.#open);
     this.#open.lost(error);
   }

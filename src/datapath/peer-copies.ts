@@ -4,7 +4,7 @@
 import { OperatingError } from '../core/errors.ts';
 import { partitionKey, partitionOfKey } from '../core/ids.ts';
 import { isSure, partitionOf } from '../core/partition.ts';
-import type { Volume } from '../core/view.ts';
+import type { ClusterView, Volume } from '../core/view.ts';
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, STATUS, type Status } from '../wire/frame.ts';
 import {
@@ -64,10 +64,10 @@ export class PeerCopies {
   }
 
   /** By the view of the moment in which it is called: the token first, then each partition of the list. */
-  #judgeOf({ volume, token }: Frame, list: readonly PartitionCfg[]): Judge {
+  #judgeOf({ volume, token, generation }: Frame, list: readonly PartitionCfg[]): Judge {
     return () => {
       const view = this.#parts.views.current();
-      const fenced = judgeToken(view.volumes.get(volume), token);
+      const fenced = judgeToken(ownerOf(view, { volume, token, generation }), token);
       return fenced === STATUS.OK ? judgeList(view, this.#parts.self, list) : fenced;
     };
   }
@@ -88,7 +88,7 @@ export class PeerCopies {
   #sealPage(frame: Frame, list: readonly PartitionCfg[]): Frame {
     const view = this.#parts.views.current();
     // Of the head and of what it is copied into (S8); the partitions of the list say which is asked for.
-    const family = view.volumes.get(frame.volume)?.family;
+    const family = ownerOf(view, frame)?.family;
     const copy = view.moves.get(frame.volume)?.family;
     const open: RowImage[] = [];
     let count = 0;
@@ -151,7 +151,7 @@ export class PeerCopies {
     }
     if (volume === undefined) return STATUS.BAD;
     if (frame.volume !== 0) {
-      const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
+      const fenced = judgeToken(ownerOf(view, frame), frame.token);
       if (fenced !== STATUS.OK) return fenced;
     }
     const config = view.partition(volume.policy, frame.partition);
@@ -275,7 +275,7 @@ export class PeerCopies {
   close(frame: Frame, reply: Reply): void {
     const { store, self, views } = this.#parts;
     const view = views.current();
-    const fenced = judgeToken(view.volumes.get(frame.volume), frame.token);
+    const fenced = judgeToken(ownerOf(view, frame), frame.token);
     if (fenced !== STATUS.OK) {
       reply(answerTo(this.#parts, frame, fenced));
       return;
@@ -295,4 +295,14 @@ export class PeerCopies {
     }
     reply(answerTo(this.#parts, frame, STATUS.OK));
   }
+}
+
+/** Whose token counts: the volume's; of a request without one, the frozen layer's that it names, which is nobody's (S3). */
+function ownerOf(
+  view: ClusterView,
+  { volume, token, generation }: Pick<Frame, 'volume' | 'token' | 'generation'>,
+): Volume | undefined {
+  const state = view.generations.get(generation)?.state ?? 'head';
+  const isOfLayer = token === 0 && state !== 'head';
+  return isOfLayer ? view.volumeOfGeneration(generation) : view.volumes.get(volume);
 }

@@ -16,7 +16,7 @@ import { FLAG, type Frame, OP, STATUS, type Status } from '../wire/frame.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { Parts, SessionOf } from './context.ts';
 import { serveHandover } from './handover-frames.ts';
-import { isMember, judgeCfg, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
+import { isMember, judgeCfg, judgeFrozen, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
 import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 import { answerTo, type Reply, versionOfRow } from './peer-answer.ts';
 import type { PeerCopies } from './peer-copies.ts';
@@ -171,7 +171,7 @@ export class PeerService {
 
   #write(from: NodeId, frame: Frame, reply: Reply): void {
     const place = placeOf(this.#parts.views.current(), frame);
-    const status = typeof place === 'number' ? place : this.#judgeOwner(place, frame);
+    const status = typeof place === 'number' ? place : this.#judgeOwner(place, frame, true);
     if (status !== STATUS.OK || typeof place === 'number') {
       reply(answerTo(this.#parts, frame, status));
       return;
@@ -189,8 +189,10 @@ export class PeerService {
     this.#judgeVersion(from, frame, reply, place);
   }
 
-  /** F1, F2 and membership of a write. */
-  #judgeOwner(place: ObjectPlace, frame: Frame): Status {
+  /** S3, F1, F2 and membership. */
+  #judgeOwner(place: ObjectPlace, frame: Frame, isWrite: boolean): Status {
+    const frozen = judgeFrozen(place, frame, isWrite);
+    if (frozen !== STATUS.OK) return frozen;
     const fenced = judgeToken(place.volume, frame.token);
     if (fenced !== STATUS.OK) return fenced;
     const stale = judgeCfg(place.config, frame.cfg);
@@ -208,6 +210,11 @@ export class PeerService {
     const key = objectKey(frame.generation, frame.index);
     const { cfg, joining } = place.config;
     const isJoining = joining.includes(this.#parts.self);
+    if (isJoining && !this.#catchUp.isStackSynced(partition, cfg, frame)) {
+      // Equal versions of the object say nothing of what shows through it.
+      this.#recoverThenWrite(from, frame, reply, place);
+      return;
+    }
     if (verdict === 'apply' || verdict === 'duplicate') {
       // Equal versions mean equal histories (V1): the stack needs no copy.
       if (isJoining) this.#marks.set(partition, cfg, key);
@@ -240,6 +247,7 @@ export class PeerService {
       closed: Math.min(frame.closed, at.prev.count),
       offset: frame.offset,
       count: frame.count,
+      keepsUnowned: frame.op === OP.ZERO && (frame.flags & FLAG.NO_COW) !== 0,
       // R5: received is enough, unless the write is forced.
       mayLag: at.place.volume.durability === 'writeback' && (frame.flags & FLAG.SYNC) === 0,
     };
@@ -290,7 +298,7 @@ export class PeerService {
 
   #read(frame: Frame, reply: Reply): void {
     const place = placeOf(this.#parts.views.current(), frame);
-    let status = typeof place === 'number' ? place : this.#judgeOwner(place, frame);
+    let status = typeof place === 'number' ? place : this.#judgeOwner(place, frame, false);
     const isSound = frame.count <= MAX_PAYLOAD_BYTES && frame.offset + frame.count <= OBJECT_BYTES;
     if (status === STATUS.OK && !isSound) status = STATUS.BAD;
     if (status !== STATUS.OK || typeof place === 'number') {

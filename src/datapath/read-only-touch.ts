@@ -16,6 +16,7 @@ import { FLAG, type Frame, OP } from '../wire/frame.ts';
 import { encodePartitionCfgs } from '../wire/payloads.ts';
 import { configOf, isUp, type Parts } from './context.ts';
 import type { PathCell } from './path-cell.ts';
+import { stackOf } from './stack.ts';
 import { rowsOfReply, SEAL_DEADLINE_MS, touchFrame } from './touch-frames.ts';
 
 /** Pause before partitions are looked at again, after a refusal or a proposal; doubles up to the maximum. */
@@ -179,10 +180,11 @@ export class ReadOnlyTouches {
     const rows = rowsOfReply(this.#parts, this.#open, node, reply);
     if (rows === undefined) return undefined;
     const { policy, head } = this.#open.volume;
+    const stack = stackOf(this.#parts.views.current(), head);
     const open = new Map<number, number[]>();
     for (const row of rows) {
       const p = row.partition - partitionKey(policy, 0);
-      if (row.generation !== head) continue;
+      if (!stack.has(row.generation)) continue;
       const list = open.get(p) ?? [];
       list.push(row.index);
       open.set(p, list);

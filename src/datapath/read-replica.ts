@@ -202,6 +202,7 @@ export class ReplicaReader {
       case STATUS.STALE:
       case STATUS.NOT_MEMBER:
       case STATUS.GONE:
+      case STATUS.FROZEN:
         this.#parts.pull(reply.mapIndex, node);
         break;
       default:

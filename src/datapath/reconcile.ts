@@ -23,6 +23,7 @@ import type { Table } from './equalise-plan.ts';
 import { Equaliser, type TouchHooks } from './equaliser.ts';
 import type { PathCell } from './path-cell.ts';
 import { ReadOnlyTouches } from './read-only-touch.ts';
+import { stackKey, stackOf } from './stack.ts';
 import {
   nextToSeal,
   rowsOfReply,
@@ -273,10 +274,11 @@ export class Reconciler {
 
   #sealed(node: NodeId, touches: readonly Touch[], rows: readonly RowImage[]): void {
     const { volume } = this.#open;
+    const stack = stackOf(this.#parts.views.current(), volume.head);
     const byPartition = new Map<number, Table>();
     for (const row of rows) {
-      const table = byPartition.get(row.partition) ?? new Map<number, RowImage>();
-      if (row.generation === volume.head) table.set(row.index, row);
+      const table: Table = byPartition.get(row.partition) ?? new Map();
+      if (stack.has(row.generation)) table.set(stackKey(row.generation, row.index), row);
       byPartition.set(row.partition, table);
     }
     for (const touch of touches) {

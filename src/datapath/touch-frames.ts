@@ -22,7 +22,7 @@ export interface Touch {
   failures: number;
   /** `pausing`: waits before a new round. */
   phase: 'sealing' | 'comparing' | 'pausing';
-  /** What each sealed member listed, by object index. */
+  /** What each sealed member listed. */
   readonly tables: Map<NodeId, Table>;
   readonly waiters: (() => void)[];
   /** Reads: a read-only touch is enough for them, unless their object is open. */
@@ -43,6 +43,8 @@ export function touchFrame(parts: Parts, open: PathCell, op: number, touch?: Tou
   const frame = requestFrame(parts.views.current(), op);
   frame.volume = open.volume.id;
   frame.token = open.token;
+  // S3: of a frozen generation nobody has the lock; the header names it.
+  if (open.token === 0) frame.generation = open.volume.head;
   if (touch !== undefined) {
     frame.partition = touch.p;
     frame.cfg = touch.config.cfg;

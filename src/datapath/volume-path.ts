@@ -33,8 +33,8 @@ export class VolumePath {
     this.cell = cell;
     this.closer = new Closer(parts, cell);
     this.reconciler = new Reconciler(parts, cell, {
-      onEqual: (index, p, count) => {
-        if (count > 0) this.closer.note(index, p, count);
+      onEqual: (oid, p, count) => {
+        if (count > 0) this.closer.noteOf(oid, p, count);
       },
       acknowledgedIn: (p) => this.flusher?.acknowledgedIn(p) ?? NOTHING_OWED,
     });

@@ -11,6 +11,7 @@ import { isAcknowledged, planWrite, type WritePlan, withAnswer } from '../core/w
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
 import { configOf, isUp, lossOfPart, type Parts, requestFrame } from './context.ts';
 import type { PathCell } from './path-cell.ts';
+import { stackOf } from './stack.ts';
 import {
   type Change,
   type Link,
@@ -122,7 +123,7 @@ export class ReplicaWriter {
   }
 
   #issue(pipe: ObjectPipe, change: Change): void {
-    if (change.kind === 'zero' && pipe.last.count === 0) {
+    if (change.kind === 'zero' && pipe.last.count === 0 && !this.#showsOthers) {
       // Never written by anybody: reads as zeroes already. Sparse volumes stay sparse under discard.
       this.#leaveIfIdle(pipe);
       change.done(undefined);
@@ -131,6 +132,11 @@ export class ReplicaWriter {
     this.#planOf(pipe);
     pipe.number(change, this.#open.token, this.#parts.clock.now());
     this.#pump(pipe);
+  }
+
+  /** What was never written in this generation shows what lies above it. */
+  get #showsOthers(): boolean {
+    return stackOf(this.#parts.views.current(), this.#open.volume.head).size > 1;
   }
 
   /**
@@ -279,6 +285,8 @@ export class ReplicaWriter {
       case STATUS.STALE:
       case STATUS.NOT_MEMBER:
       case STATUS.GONE:
+      case STATUS.FROZEN:
+        // S3: the map names another head by then, and what is not acknowledged goes there.
         this.#parts.pull(reply.mapIndex as MapIndex, link.node);
         break;
       case STATUS.NOSPC:

@@ -482,6 +482,15 @@ export class MemoryStore implements ObjectStore {
 
   // ---------------------------------------------------------------------------------- for tests
 
+  /** The sectors of one row that have data, with their sums. */
+  bytesOf(generation: number, index: number): string {
+    const sectors = [...(this.#live.get(keyOf(generation, index))?.sectors ?? [])];
+    return sectors
+      .sort(([a], [b]) => a - b)
+      .map(([number, { sum }]) => `${number}:${sum.toString(16)}`)
+      .join(' ');
+  }
+
   /** Power off: what was accepted but not synced is lost, but for a prefix, random unless it is said. */
   crash(kept = this.#random.below(this.#pending.length + 1)): void {
     this.keptOutages = this.keepsOutages ? this.#outages?.() : undefined;

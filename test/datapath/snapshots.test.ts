@@ -1,0 +1,226 @@
+// Frozen generations in the data path (S2, S3): what was acknowledged before is in the snapshot, what comes after goes to
+// the new head, whatever breaks in between; copies of a layer are equal everywhere.
+
+import test from 'ava';
+import type { GenerationId } from '../../src/core/ids.ts';
+import { KIB } from '../../src/core/units.ts';
+import type { VolumeSession } from '../../src/datapath/volume-session.ts';
+import { OP, STATUS } from '../../src/wire/frame.ts';
+import { deleteLayer, snapshot } from './layers-world.ts';
+import { World, type WorldNode } from './world.ts';
+
+/** Steps of a workload that a node may take before it learns of an entry: 20 ms, at no more than 5 ms each. */
+const LEARNING_STEPS = 40;
+
+const block = (fill: number, length = 4096): Uint8Array => new Uint8Array(length).fill(fill);
+
+/** What a session shows; the code of its error, or 'waiting'. */
+function readOf(world: World, session: VolumeSession, offset: number, length: number) {
+  const target = new Uint8Array(length);
+  let outcome = '';
+  session.read(offset, length, target, 0, (error) => {
+    outcome = error?.code ?? 'ok';
+  });
+  world.clock.until(() => outcome !== '', 20_000);
+  return outcome === 'ok' ? target : outcome || 'waiting';
+}
+
+function opened(world: World, node: number, generation: GenerationId): VolumeSession {
+  // Its node has to know of it first.
+  world.apply(world.node(node));
+  const session = world.node(node).datapath.openSnapshot(generation);
+  session.connect();
+  return session;
+}
+
+/** A snapshot of which all nodes know, as after the drain of its holder. */
+function snapshotKnown(world: World): GenerationId {
+  const frozen = snapshot(world);
+  world.clock.run(50);
+  return frozen;
+}
+
+/** Rows and bytes of one layer of object `index` on a node, as text. */
+function layerOf(node: WorldNode, generation: GenerationId, index: number): string {
+  const row = node.store.row(generation, index);
+  if (row === undefined) return 'nothing';
+  const { verToken, verCount, ownLow, ownHigh } = row;
+  return `(${verToken},${verCount}) ${ownLow} ${ownHigh} ${node.store.bytesOf(generation, index)}`;
+}
+
+test('a snapshot shows what was acknowledged before it, the volume what came after (S1, S2)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 256 * KIB)), 'ok');
+  const frozen = snapshotKnown(world);
+  t.is(world.write(guest, 4096, block(2)), 'ok');
+  const expected = block(1, 256 * KIB);
+  for (const node of [1, 2, 3]) {
+    t.deepEqual(readOf(world, opened(world, node, frozen), 0, 256 * KIB), expected);
+  }
+  expected.fill(2, 4096, 8192);
+  t.deepEqual(world.read(guest, 0, 256 * KIB), expected);
+  const { head } = world.volume;
+  t.not(head, frozen);
+  const [first, ...others] = world.nodes.map((node) => layerOf(node, head, 0));
+  t.regex(first as string, /^\(1,1\) 1 0 /, 'one region of 64');
+  for (const other of others) t.is(other, first as string);
+});
+
+test('who writes a frozen generation is told so, and its write goes to the new head (S3)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 8192)), 'ok');
+  // The holder is the last to learn of it.
+  world.node(1).isLagging = true;
+  const frozen = snapshot(world);
+  world.clock.run(100);
+  let refused = 0;
+  world.tamper = (_from, _to, frame, isReply) => {
+    if (isReply && frame.status === STATUS.FROZEN) refused += 1;
+    return 'pass';
+  };
+  t.is(world.write(guest, 0, block(2)), 'ok');
+  t.true(refused > 0);
+  const reader = opened(world, 2, frozen);
+  t.deepEqual(readOf(world, reader, 4096, 4096), block(1));
+  const seen = readOf(world, reader, 0, 4096) as Uint8Array;
+  t.true(seen[0] === 1 || seen[0] === 2, 'it was under way: old or new, but one of them');
+  t.deepEqual(world.read(guest, 0, 4096), block(2));
+  for (const node of [2, 3]) {
+    t.is(layerOf(world.node(node), frozen, 0), layerOf(world.node(1), frozen, 0));
+  }
+});
+
+test('zeroes into what was never written in the head hide what shows through (S2a)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 256 * KIB)), 'ok');
+  const frozen = snapshotKnown(world);
+  t.is(world.zero(guest, 60 * KIB, 8 * KIB), 'ok');
+  const expected = block(1, 256 * KIB);
+  expected.fill(0, 60 * KIB, 68 * KIB);
+  t.deepEqual(world.read(guest, 0, 256 * KIB), expected);
+  t.deepEqual(readOf(world, opened(world, 3, frozen), 0, 256 * KIB), block(1, 256 * KIB));
+});
+
+test('a joiner has the whole stack before it takes a write to the head (4.6 step 4)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 256 * KIB)), 'ok');
+  world.kill(world.node(3), 0);
+  world.down(world.node(3));
+  world.clock.run(1000);
+  // What it never saw: a layer, and another one below it.
+  t.is(world.write(guest, 128 * KIB, block(5, 64 * KIB)), 'ok');
+  const frozen = snapshot(world);
+  world.restart(world.node(3));
+  world.clock.run(1000);
+  world.must(world.joinOf(3, 0));
+  world.clock.run(50);
+  t.is(world.write(guest, 130 * KIB, block(6, 4096)), 'ok');
+  const { head } = world.volume;
+  t.is(layerOf(world.node(3), head, 0), layerOf(world.node(1), head, 0));
+  t.is(layerOf(world.node(3), frozen, 0), layerOf(world.node(1), frozen, 0));
+});
+
+test('a snapshot of a volume whose holder died is made equal by whoever reads it (S3)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 8192)), 'ok');
+  // One replica alone has the last write.
+  world.tamper = (_from, to, frame, isReply) => {
+    return !isReply && to === 3 && frame.op === OP.WRITE ? 'lose' : 'pass';
+  };
+  guest.write(0, block(2), () => {});
+  world.clock.run(20);
+  world.kill(world.node(1));
+  world.down(world.node(1));
+  world.tamper = () => 'pass';
+  const frozen = snapshot(world);
+  world.clock.run(200);
+  const reader = opened(world, 3, frozen);
+  t.deepEqual(readOf(world, reader, 4096, 4096), block(1));
+  const first = readOf(world, reader, 0, 4096);
+  t.deepEqual(first, block(2), 'the longest prefix wins');
+  t.deepEqual(readOf(world, opened(world, 2, frozen), 0, 4096), first);
+  t.is(layerOf(world.node(3), frozen, 0), layerOf(world.node(2), frozen, 0));
+});
+
+test('a deleted snapshot is read by nobody, and still shows through', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 8192)), 'ok');
+  const frozen = snapshot(world);
+  const reader = opened(world, 2, frozen);
+  t.deepEqual(readOf(world, reader, 0, 4096), block(1));
+  deleteLayer(world, frozen);
+  world.clock.run(200);
+  t.is(readOf(world, reader, 0, 4096), 'gone');
+  t.throws(() => world.node(2).datapath.openSnapshot(frozen), { code: 'missing' });
+  t.deepEqual(world.read(guest, 4096, 4096), block(1));
+});
+
+test('nobody writes a snapshot', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  const reader = opened(world, 2, snapshot(world));
+  const codes: (string | undefined)[] = [];
+  reader.write(0, block(2), (error) => codes.push(error?.code));
+  reader.writeZeroes(0, 4096, (error) => codes.push(error?.code));
+  reader.trim(0, 4096, (error) => codes.push(error?.code));
+  reader.flush((error) => codes.push(error?.code));
+  t.deepEqual(codes, ['held', 'held', 'held', undefined]);
+});
+
+test('snapshots under writes, with kills: each holds what was acknowledged, and copies agree', (t) => {
+  t.timeout(120_000);
+  let snapshots = 0;
+  for (let seed = 1; seed <= 12; seed += 1) {
+    const world = new World({ seed });
+    const guest = world.attach(1);
+    const blocks = 24;
+    // Per block: the last write that was acknowledged, and the last that was begun.
+    const acked = new Uint8Array(blocks);
+    const begun = new Uint8Array(blocks);
+    t.is(world.write(guest, 0, new Uint8Array(blocks * 4096)), 'ok');
+    const taken: { frozen: GenerationId; low: Uint8Array; high: number }[] = [];
+    for (let i = 1; i < 120; i += 1) {
+      const at = world.random.below(blocks);
+      if (begun[at] === acked[at]) {
+        begun[at] = i;
+        const done = (error: unknown): void => {
+          if (error === undefined) acked[at] = i;
+        };
+        guest.write(at * 4096, block(i), done);
+      }
+      if (world.random.below(30) === 0 && taken.length < 5) {
+        const frozen = snapshot(world);
+        taken.push({ frozen, low: acked.slice(), high: i + LEARNING_STEPS });
+      }
+      if (i === 60) world.kill(world.node(3));
+      if (i === 62) world.down(world.node(3));
+      world.clock.run(world.random.below(6));
+    }
+    world.clock.run(5000);
+    t.deepEqual(acked, begun, `seed ${seed}: all was answered`);
+    for (const { frozen, low, high } of taken) {
+      snapshots += 1;
+      const reader = opened(world, 2, frozen);
+      const seen = readOf(world, reader, 0, blocks * 4096) as Uint8Array;
+      for (let at = 0; at < blocks; at += 1) {
+        const value = seen[at * 4096] as number;
+        // Writes under way are in it or not, and those that the holder issues before it learns of it.
+        t.true(value >= (low[at] as number), `seed ${seed}, block ${at}: ${value} < ${low[at]}`);
+        t.true(value <= high, `seed ${seed}, block ${at}: ${value} > ${high}`);
+      }
+      t.is(layerOf(world.node(2), frozen, 0), layerOf(world.node(1), frozen, 0), `seed ${seed}`);
+    }
+    const { head } = world.volume;
+    t.is(layerOf(world.node(2), head, 0), layerOf(world.node(1), head, 0), `seed ${seed}`);
+    const now = world.read(guest, 0, blocks * 4096) as Uint8Array;
+    for (let at = 0; at < blocks; at += 1) t.is(now[at * 4096], acked[at]);
+  }
+  t.true(snapshots > 20, `${snapshots}`);
+});
