@@ -10,7 +10,7 @@ import { buildNode } from './build-node.ts';
 import type { DoorData } from './core/admin-shapes.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import { InvariantError } from './core/invariant.ts';
-import { lockDataDirectory } from './io/data-lock.ts';
+import { endHolder, lockDataDirectory } from './io/data-lock.ts';
 import { watchDataDirectory } from './io/data-watch.ts';
 import { openFileDisk } from './io/file-disk.ts';
 import { refuseForeignFiles } from './io/foreign-files.ts';
@@ -69,13 +69,15 @@ async function run(options: SheepOptions): Promise<void> {
   const credentials = credentialReader(options.nbdTls);
   const held = heldFor(options.nbd, heldSockets(process.env, process.pid));
   refuseForeignFiles(options.data);
+  const former = options.isReplacement ? await endFormer(options) : undefined;
   const isReserveGiven = giveReserve(options.data);
   const unlock = lockDataDirectory(options.data);
-  for (const address of [...options.nbd, ...options.api]) checkSocketFolder(address);
+  checkSocketFolders(options);
   const clock = createRealClock();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';
   const trace = createLogTrace({ level, write: (line) => say(1, line) });
+  if (former !== undefined) trace.event('sheep.replaces', { pid: former });
   if (isReserveGiven) trace.warn('space.reserve-given', { data: options.data });
   const disk = openFileDisk(options.data);
   const { privateKey } = await loadOrCreateKey(disk);
@@ -198,7 +200,17 @@ function stopOnSignals(node: NodeHandle, trace: Trace, stop: () => Promise<void>
   process.on('SIGINT', onSignal);
 }
 
+/** What its guests wait for begins here: all is loaded, and checked as far as the former process lets it. */
+function endFormer(options: SheepOptions): Promise<number | undefined> {
+  checkSocketFolders(options);
+  return endHolder(options.data);
+}
+
 /** Said before anything starts: the system calls a missing folder "permission denied". */
+function checkSocketFolders({ nbd, api }: SheepOptions): void {
+  for (const address of [...nbd, ...api]) checkSocketFolder(address);
+}
+
 function checkSocketFolder(address: SheepOptions['nbd' | 'api'][number]): void {
   if (address.kind !== 'unix') return;
   const folder = path.dirname(path.resolve(address.path));

@@ -36,6 +36,8 @@ export const HELP = `sheep --data DIR [options]: one node of a Sheepdog cluster
   --scrub-deep TIME    read and check every byte this often, default 7d; never = only when asked
   --scrub-rate SIZE    bytes that a scrub reads per second, default 32MiB
   --no-recovery        start with recovery held on this node, until 'dog cluster recover enable'
+  --replace            end the process that serves DIR as soon as this one is loaded, and take its place: an upgrade
+                       for which guests wait the shortest time
   --data-tls MODE      auto (between hosts only), always, never
   --quiet              log warnings only
   --inspect            log every change of state of the node's actors (event actor.moved; docs/ACTORS.md)
@@ -60,6 +62,8 @@ export interface SheepOptions {
   readonly api: readonly ApiAddress[];
   readonly joinToken: string | undefined;
   readonly isQuiet: boolean;
+  /** Ends the process that serves the directory, and takes its place. */
+  readonly isReplacement: boolean;
   readonly config: NodeConfig;
 }
 
@@ -90,6 +94,7 @@ const FLAGS = {
   'no-recovery': { type: 'boolean' },
   'data-tls': { type: 'string' },
   quiet: { type: 'boolean' },
+  replace: { type: 'boolean' },
   inspect: { type: 'boolean' },
   'print-config': { type: 'boolean' },
   version: { type: 'boolean' },
@@ -133,6 +138,7 @@ export function parseSheepFlags(argv: readonly string[], hostName: string): Shee
     api: api.map(parseApiAddress),
     joinToken,
     isQuiet: values.quiet ?? false,
+    isReplacement: values.replace ?? false,
     config: nodeConfig({
       zone: values.zone ?? hostName,
       ...(isWitness ? { isWitness, weight: 0 } : {}),

@@ -23,6 +23,11 @@ test('sheep-options: a directory is enough; the rest has defaults that help name
   t.is(options.joinToken, undefined);
 });
 
+test('sheep-options: --replace is asked for', (t) => {
+  t.false(optionsOf().isReplacement);
+  t.true(optionsOf('--replace').isReplacement);
+});
+
 test('sheep-options: every flag arrives where it is used', (t) => {
   const joinToken = encodeToken({
     clusterId: CLUSTER_ID,

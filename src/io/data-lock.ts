@@ -12,6 +12,10 @@ export const LOCK_FILE = 'lock';
 const MAX_LOCK_TRIES = 3;
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
+/** How long the process that is replaced may take for its orderly end, which it bounds itself. Milliseconds. */
+const REPLACE_LIMIT_MS = 20_000;
+/** Between two looks at it: the end of another's process is no event. */
+const REPLACE_LOOK_MS = 5;
 /** Start time is the 22nd field of /proc/PID/stat; the 2nd one, the name, may hold blanks. */
 const FIELDS_AFTER_NAME = 19;
 
@@ -41,6 +45,43 @@ export function lockDataDirectory(directory: string): () => void {
     });
   }
   throw locked(directory, 0);
+}
+
+/**
+ * Asks the process that has the directory to end in order, and waits until it has given it back. Another process that waits
+ * for the same is its successor or not: `lockDataDirectory` says which.
+ * @returns its pid; undefined where nobody has the directory
+ * @throws OperatingError 'refused' when it is another user's, 'timeout' when it does not end
+ */
+export async function endHolder(directory: string): Promise<number | undefined> {
+  const file = path.join(directory, LOCK_FILE);
+  const holder = livingHolder(file);
+  if (holder === undefined) return undefined;
+  try {
+    process.kill(holder, 'SIGTERM');
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code !== 'ESRCH') throw notOurs(directory, holder);
+  }
+  const until = performance.now() + REPLACE_LIMIT_MS;
+  while (livingHolder(file) === holder) {
+    if (performance.now() > until) {
+      const text = `the process ${holder} was asked to end, and still has ${directory} after ${REPLACE_LIMIT_MS / 1000} s`;
+      throw new OperatingError('timeout', text, { remedy: `look into its log; kill -9 ${holder}` });
+    }
+    await new Promise((resolve) => setTimeout(resolve, REPLACE_LOOK_MS));
+  }
+  return holder;
+}
+
+function notOurs(directory: string, pid: number): OperatingError {
+  return new OperatingError(
+    'refused',
+    `${directory} is served by the process ${pid} of another user`,
+    {
+      remedy: 'start this one as the same user',
+    },
+  );
 }
 
 function remedyFor(code: string | undefined): string {

@@ -48,7 +48,8 @@ export class Sheep {
     }
     this.#ended = new Promise((resolve) => {
       child.once('exit', (code) => {
-        this.#child = undefined;
+        // Its successor may run already.
+        if (this.#child === child) this.#child = undefined;
         resolve(code);
       });
     });
@@ -58,6 +59,13 @@ export class Sheep {
     };
     await until(`${this.dir} answers`, answers, READY_MS);
     if (this.#child === undefined) throw new Error(`it ended: ${this.log}`);
+  }
+
+  /** Starts a process that takes the place of the one that runs. Returns the exit code of that one. */
+  async replace(...flags: readonly string[]): Promise<number | null> {
+    const former = this.#ended;
+    await this.start('--replace', ...flags);
+    return (await former) ?? null;
   }
 
   /** What is held is passed as systemd does it, to the process that the shell becomes. */

@@ -6,7 +6,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import test from 'ava';
 import { hasCode, OperatingError } from '../../src/core/errors.ts';
-import { lockDataDirectory } from '../../src/io/data-lock.ts';
+import { endHolder, lockDataDirectory } from '../../src/io/data-lock.ts';
 import { missingMounts, Tmpfs } from '../e2e/disks.ts';
 import { declareUnless } from '../nbd/tools.ts';
 
@@ -122,3 +122,29 @@ declareUnless(missingMounts(), 'expected')(
     }
   },
 );
+
+/** A process that has the directory; asked to end it gives it back after a while, or never. */
+async function holder(directory: string, onTerm: string): Promise<ReturnType<typeof spawn>> {
+  const source = path.resolve(import.meta.dirname, '../../src/io/data-lock.ts');
+  const script =
+    `import { lockDataDirectory } from ${JSON.stringify(source)};` +
+    `const unlock = lockDataDirectory(${JSON.stringify(directory)});` +
+    `setInterval(() => {}, 1000); process.on('SIGTERM', () => ${onTerm}); console.log('locked');`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  return child;
+}
+
+test('data-lock: who is replaced is asked to end, and waited for until it has given the directory back', async (t) => {
+  const directory = freshDirectory();
+  t.is(await endHolder(directory), undefined, 'nobody has it');
+  const child = await holder(directory, 'setTimeout(() => { unlock(); process.exit(0); }, 100)');
+  const exit = new Promise((resolve) => child.once('exit', resolve));
+  t.is(await endHolder(directory), child.pid);
+  lockDataDirectory(directory)();
+  t.is(await exit, 0);
+  const killed = await holder(directory, 'process.kill(process.pid, "SIGKILL")');
+  t.is(await endHolder(directory), killed.pid, 'one that dies meanwhile has it no more');
+  lockDataDirectory(directory)();
+  fs.rmSync(directory, { recursive: true });
+});
