@@ -164,6 +164,19 @@ export interface VolumeAdmin {
   /** @throws OperatingError 'exists' with `isNew` where there is one, 'usage', 'too-large' */
   setAttribute(name: string, key: string, value: Uint8Array, isNew: boolean): Promise<void>;
   removeAttribute(name: string, key: string): Promise<void>;
+  /**
+   * Announces the hand-over to that node (3.3): its client's first write moves the volume at once, in every attach mode.
+   * @throws OperatingError 'refused' where that node can not have it
+   */
+  prepareHandover(name: string, to: NodeId): Promise<HandoverPlan>;
+  /** Takes it back: the holder stays, its guest sees nothing of it. */
+  cancelHandover(name: string): Promise<HandoverPlan>;
+}
+
+/** `nothing`: nobody holds it, or nothing was announced; `same`: that node holds it. `lock`: as it is now. */
+export interface HandoverPlan {
+  readonly did: 'prepared' | 'cancelled' | 'same' | 'nothing';
+  readonly lock: VolumeLock;
 }
 
 /** What an operator decides of the members, each by the log. */

@@ -8,6 +8,7 @@ import { holderText, isHolderDead } from './core/lock.ts';
 import type { ApplyResult, EntryBody } from './core/log-entry.ts';
 import type { Attributes, ClusterView, Volume } from './core/view.ts';
 import { checkName } from './core/volume.ts';
+import { cancelHandover, prepareHandover } from './handover-admin.ts';
 import type { VolumeAdmin } from './node-handle.ts';
 
 const NONE: Attributes = new Map();
@@ -51,6 +52,8 @@ export function volumeAdmin(agreement: Asking, viewNow: () => ClusterView): Volu
         });
       }
     },
+    prepareHandover: (name, to) => prepareHandover(agreement, viewNow, name, to),
+    cancelHandover: (name) => cancelHandover(agreement, viewNow, name),
   };
 }
 

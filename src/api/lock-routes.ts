@@ -1,13 +1,16 @@
-// The routes about locks: who holds what since when from where, and taking a lock from its holder.
+// The routes about locks: who holds what since when from where, taking a lock from its holder, announcing its hand-over.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { LockData, UnlockData } from '../core/admin-shapes.ts';
+import { OperatingError } from '../core/errors.ts';
 import { isHolderDead, isSuperseded } from '../core/lock.ts';
 import type { ClusterView, Volume, VolumeLock } from '../core/view.ts';
+import type { MigrateData } from '../core/volume-shapes.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
-import { holderOf } from './report.ts';
-import { parseUnlock } from './requests.ts';
+import { nodeNamed } from './member-routes.ts';
+import { holderOf, nodeName } from './report.ts';
+import { parseMigrate, parseUnlock } from './requests.ts';
 
 type Named = FastifyRequest<{ Params: { name: string } }>;
 
@@ -34,6 +37,27 @@ export function addLockRoutes(app: FastifyInstance, handle: NodeHandle): void {
     const data: UnlockData = { volume: name, did, former: formerOf(viewOf(handle), former) };
     return answer(handle, 'unlock', data);
   });
+  addMigrateRoute(app, handle);
+}
+
+/** A hand-over that is announced, or is not any more (3.3). */
+function addMigrateRoute(app: FastifyInstance, handle: NodeHandle): void {
+  app.post('/v1/volumes/:name/migrate', async (request: Named) => {
+    const { node, cancel = false } = parseMigrate(request.body);
+    viewOf(handle);
+    const { name } = request.params;
+    const volumes = handle.volumes();
+    if (cancel === (node !== undefined)) {
+      throw new OperatingError('usage', 'either a node, or cancel');
+    }
+    const asked = node === undefined ? undefined : nodeNamed(node);
+    const { did, lock } = await (asked === undefined
+      ? volumes.cancelHandover(name)
+      : volumes.prepareHandover(name, asked));
+    const holder = lock.state === 'free' ? null : nodeName(lock.node);
+    const data: MigrateData = { volume: name, did, holder, next: nextOf(lock) };
+    return answer(handle, 'migrate', data);
+  });
 }
 
 function lockData(view: ClusterView, volume: Volume): LockData {
@@ -44,7 +68,12 @@ function lockData(view: ClusterView, volume: Volume): LockData {
     attach: volume.attachMode,
     standing: isSuperseded(lock) ? 'unlocked' : standing,
     ...holderOf(view, lock),
+    next: nextOf(lock),
   };
+}
+
+function nextOf(lock: VolumeLock): string | null {
+  return lock.next === 0 ? null : nodeName(lock.next);
 }
 
 function formerOf(view: ClusterView, lock: VolumeLock): UnlockData['former'] {

@@ -157,7 +157,8 @@ async function decide(
 }
 
 /** `n3` or `3`. */
-function nodeNamed(name: string): NodeId {
+/** @throws OperatingError 'usage' for what is no name of a node */
+export function nodeNamed(name: string): NodeId {
   const match = /^n?(\d{1,10})$/.exec(name);
   if (match !== null) return Number(match[1]) as NodeId;
   throw new OperatingError('usage', `"${name.slice(0, 80)}" is no node: nodes are n1, n2, ...`, {

@@ -20,7 +20,7 @@ import { MAX_COPIES, MAX_WEIGHT, ZONE_PATTERN } from '../core/limits.ts';
 import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
 import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MIN_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
-import type { AttributeRequest, RenameRequest } from '../core/volume-shapes.ts';
+import type { AttributeRequest, MigrateRequest, RenameRequest } from '../core/volume-shapes.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
@@ -55,6 +55,7 @@ const TTL: Rule = { from: 1, to: MAX_INVITE_MS, isTime: 'an invite lives' };
 const MAINTENANCE: Rule = { from: 1, to: MAX_MAINTENANCE_MS, isTime: 'a maintenance lasts' };
 const INVITE: Rules = { ttlMs: TTL, isSingleUse: 'flag' };
 const SCRUB: Rules = { action: 'text', kind: 'text' };
+const MIGRATE: Rules = { node: 'text', cancel: 'flag' };
 const UNLOCK: Rules = { token: { from: 0, to: MAX_TOKEN }, by: 'text' };
 const IO_TIMEOUT: Rule = {
   from: MIN_IO_TIMEOUT_MS,
@@ -142,6 +143,11 @@ export function parseScrub(body: unknown): ScrubCommand {
 /** @throws OperatingError 'usage' */
 export function parseUnlock(body: unknown): UnlockRequest {
   return checked(body ?? {}, UNLOCK) as UnlockRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseMigrate(body: unknown): MigrateRequest {
+  return checked(body ?? {}, MIGRATE) as MigrateRequest;
 }
 
 /** @throws OperatingError 'usage' */

@@ -17,6 +17,7 @@ const COLUMNS: readonly Column<LockData>[] = [
   { title: 'from', cell: (lock) => (lock.from === '' ? '-' : lock.from) },
   { title: 'attach', cell: (lock) => lock.attach },
   { title: 'token', cell: (lock) => String(lock.token), align: 'right' },
+  { title: 'next', cell: (lock) => lock.next ?? '-' },
 ];
 
 export function addLockCommands(vdi: Command, io: Io): void {

@@ -8,6 +8,7 @@ import { addAlterCopy, moveFacts } from './alter-copy.ts';
 import { addAttach } from './attach.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { addLockCommands } from './lock.ts';
+import { addMigrateCommand } from './migrate.ts';
 import { countOf } from './numbers.ts';
 import { type Column, facts, formatBytes, rawFacts, rawRows, show, table } from './output.ts';
 import {
@@ -55,6 +56,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addAlterCopy(vdi, io);
   addAttach(vdi, io);
   addLockCommands(vdi, io);
+  addMigrateCommand(vdi, io);
   addVdiCare(vdi, io);
   addVdiData(vdi, io);
   vdi

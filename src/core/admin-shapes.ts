@@ -313,6 +313,8 @@ export interface LockData extends HolderData {
   readonly attach: string;
   /** `dead`: the next one who wants it takes over; `unlocked`: so it is, and an operator made it so. */
   readonly standing: 'live' | 'dead' | 'unlocked';
+  /** Prepared successor; null: none. */
+  readonly next: string | null;
 }
 
 /** What became of a wish that a holder loses its volume. */

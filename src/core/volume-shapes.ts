@@ -33,3 +33,20 @@ export interface HoldData {
   /** A client with nothing to move says so often that it is there. */
   readonly keepEveryMs: number;
 }
+
+/** To whom a volume is to be handed over at that one's first write; `cancel` takes it back. */
+export interface MigrateRequest {
+  /** As `n2`. */
+  readonly node?: string;
+  readonly cancel?: boolean;
+}
+
+/** What became of it. */
+export interface MigrateData {
+  readonly volume: string;
+  readonly did: 'prepared' | 'cancelled' | 'same' | 'nothing';
+  /** Who holds it; null: nobody. */
+  readonly holder: string | null;
+  /** Prepared successor; null: none. */
+  readonly next: string | null;
+}

@@ -97,3 +97,34 @@ test('vdi lock unlock --yes: takes what is held, from the holder that it looked 
   await t.throwsAsync(stale, { code: 'changed' });
   t.is(Number(node.view()?.volumeByName('db')?.lock.token), 3);
 });
+
+test('vdi migrate: announces a hand-over, says what happens then, and takes it back', async (t) => {
+  const { node, env } = await heldVolume(t);
+  const lock = () => node.view()?.volumeByName('db')?.lock;
+  const done = await dog(['vdi', 'migrate', 'db', 'n1'], env);
+  t.is(done.code, 0);
+  t.regex(done.out, /db moves from n2 to n1 with the first write there/);
+  t.like(lock(), { next: 1, node: 2, token: 1 });
+  t.regex((await dog(['vdi', 'lock', 'list', 'db'], env)).out, /handover +1 +n1/);
+  t.is((await dog(['vdi', 'migrate', 'db', 'n2'], env)).out, 'Volume db is on n2 already.\n');
+  t.is((await dog(['vdi', 'migrate', 'db', '--cancel'], env)).out, 'Volume db stays on n2.\n');
+  t.like(lock(), { next: 0, node: 2, token: 2 });
+  t.regex((await dog(['vdi', 'migrate', 'db', '--cancel'], env)).out, /No hand-over of db/);
+});
+
+test('vdi migrate: to nobody, to somebody who is not there, of what nobody holds', async (t) => {
+  const { env } = await heldVolume(t);
+  t.is((await dog(['vdi', 'migrate', 'db'], env)).code, 64);
+  t.is((await dog(['vdi', 'migrate', 'db', 'n1', '--cancel'], env)).code, 64);
+  const refused = await dog(['vdi', 'migrate', 'db', 'n9'], env);
+  t.not(refused.code, 0);
+  t.regex(refused.err, /n9 is not up/);
+  t.is((await dog(['vdi', 'migrate', 'none', 'n1'], env)).code, 5);
+  const nobody = await dog(['vdi', 'migrate', 'free', 'n1'], env);
+  t.is(nobody.out, 'Nobody holds free: who writes first has it.\n');
+  const { data, schema } = JSON.parse(
+    (await dog(['--json', 'vdi', 'migrate', 'db', 'n1'], env)).out,
+  );
+  t.is(schema, 'dog/vdi.migrate/1');
+  t.deepEqual(data, { volume: 'db', did: 'prepared', holder: 'n2', next: 'n1' });
+});
