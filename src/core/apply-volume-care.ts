@@ -1,6 +1,8 @@
 // Entries by which operators change what a volume is called and what may be done with it. Each is one step (S5): it
 // happened or it did not.
 
+import type { Generation } from './generations.ts';
+import { nameBar } from './layers.ts';
 import { holderText } from './lock.ts';
 import type { EntryBody } from './log-entry.ts';
 import { withWriteback } from './move-state.ts';
@@ -28,11 +30,28 @@ export function applyVolumeRename(state: ClusterState, body: Body<'volumeRename'
   if (name === volume.name) return declined(state, 'duplicate', 'it is called so', volume.id);
   const problem = nameProblem(name);
   if (problem !== undefined) return declined(state, 'refused', problem);
-  const taken = state.volumeOfName.get(name);
-  if (taken !== undefined) return declined(state, 'exists', `"${name}" exists already`, taken);
+  const taken = nameBar(state, name);
+  if (taken !== undefined) return taken;
   const names = withoutEntry(state.volumeOfName, volume.name);
   const volumeOfName = names.set(name, volume.id);
-  return accepted({ ...withVolume(state, { ...volume, name }), volumeOfName }, volume.id);
+  const generations = renamed(state, volume, name);
+  const next = withVolume(state, { ...volume, name });
+  return accepted({ ...next, volumeOfName, generations }, volume.id);
+}
+
+/** Its snapshots are called after it. Those of a deleted volume of the same name, which it was cloned from, are not its. */
+function renamed(
+  { generations }: ClusterState,
+  { id, name: former }: Volume,
+  name: string,
+): ClusterState['generations'] {
+  const isIts = (one: Generation): boolean =>
+    one.state === 'frozen' && one.volume === id && one.name === former;
+  const snapshots = [...generations.values()].filter(isIts);
+  if (snapshots.length === 0) return generations;
+  const changed = new Map(generations);
+  for (const one of snapshots) changed.set(one.id, { ...one, name });
+  return changed;
 }
 
 /** From here on nothing takes its data away as a whole, or everything may again. */

@@ -3,17 +3,10 @@
 
 import { withGeneration, withoutGeneration } from './generation-state.ts';
 import { type Generation, rootHead } from './generations.ts';
-import type {
-  FamilyId,
-  FencingToken,
-  GenerationId,
-  Incarnation,
-  MapIndex,
-  NodeId,
-  SessionId,
-  VolumeId,
-} from './ids.ts';
+import type { FamilyId, FencingToken, GenerationId, VolumeId } from './ids.ts';
+import { nameBar } from './layers.ts';
 import {
+  FRESH_LOCK,
   holderText,
   judgeAcquire,
   judgeAttachMode,
@@ -48,23 +41,10 @@ import {
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
-const FRESH_LOCK: VolumeLock = {
-  state: 'free',
-  token: 0 as FencingToken,
-  grantedAt: 0 as MapIndex,
-  node: 0 as NodeId,
-  incarnation: 0 as Incarnation,
-  session: 0 as SessionId,
-  tookOver: false,
-  sinceMs: 0,
-  from: '',
-  next: NOBODY,
-};
-
 /** A new volume of a new family with a new head generation; `value` = its id. */
 export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'>): Applied {
-  const taken = state.volumeOfName.get(body.name);
-  if (taken !== undefined) return declined(state, 'exists', `"${body.name}" exists already`, taken);
+  const taken = nameBar(state, body.name);
+  if (taken !== undefined) return taken;
   const problem = nameProblem(body.name) ?? sizeProblem(body.sizeBytes);
   if (problem !== undefined) return declined(state, 'refused', problem);
   if (!state.policies.has(body.policy)) return declined(state, 'missing', 'no such policy');

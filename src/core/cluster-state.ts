@@ -39,6 +39,15 @@ import {
   applyIsrShrinkUnsure,
   applyPurge,
 } from './apply-partitions.ts';
+import { applyVolumeGrow, applyVolumeShrink } from './apply-resize.ts';
+import {
+  applyGenerationReclaimed,
+  applyRollback,
+  applySnapshot,
+  applySnapshotDelete,
+  applySnapshotProtect,
+  applyVolumeClone,
+} from './apply-snapshots.ts';
 import {
   applyVolumeDurability,
   applyVolumeProtect,
@@ -139,8 +148,18 @@ type LifeBody = Extract<
 >;
 type UseBody = Extract<
   EntryBody,
-  { partitions: readonly unknown[] } | { volume: unknown } | { type: 'volumeCreate' }
+  { partitions: readonly unknown[] } | { volume: unknown } | { type: 'volumeCreate' | LayerType }
 >;
+
+type LayerType =
+  | 'snapshot'
+  | 'volumeClone'
+  | 'rollback'
+  | 'snapshotDelete'
+  | 'snapshotProtect'
+  | 'generationReclaimed'
+  | 'volumeGrow'
+  | 'volumeShrink';
 
 type CareBody = Extract<
   EntryBody,
@@ -153,7 +172,8 @@ type CareBody = Extract<
       | 'volumeProtect'
       | 'volumeDurability'
       | 'attributeSet'
-      | 'attributeRemove';
+      | 'attributeRemove'
+      | LayerType;
   }
 >;
 
@@ -250,6 +270,30 @@ function applyCare(state: ClusterState, body: CareBody): Applied {
       return applyAttributeSet(state, body);
     case 'attributeRemove':
       return applyAttributeRemove(state, body);
+    default:
+      return applyLayers(state, body);
+  }
+}
+
+/** What changes the tree of generations (S4, S5), beside making, deleting and moving volumes. */
+function applyLayers(state: ClusterState, body: Extract<EntryBody, { type: LayerType }>): Applied {
+  switch (body.type) {
+    case 'snapshot':
+      return applySnapshot(state, body);
+    case 'volumeClone':
+      return applyVolumeClone(state, body);
+    case 'rollback':
+      return applyRollback(state, body);
+    case 'snapshotDelete':
+      return applySnapshotDelete(state, body);
+    case 'snapshotProtect':
+      return applySnapshotProtect(state, body);
+    case 'generationReclaimed':
+      return applyGenerationReclaimed(state, body);
+    case 'volumeGrow':
+      return applyVolumeGrow(state, body);
+    case 'volumeShrink':
+      return applyVolumeShrink(state, body);
     default:
       return unreachable(body);
   }

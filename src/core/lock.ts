@@ -2,7 +2,7 @@
 // reads from its view before it proposes. No clock takes part: a holder is dead when the map says so (3.1).
 
 import { utcText } from './date-text.ts';
-import type { FencingToken, Incarnation, NodeId, SessionId } from './ids.ts';
+import type { FencingToken, Incarnation, MapIndex, NodeId, SessionId } from './ids.ts';
 import type { ApplyResult } from './log-entry.ts';
 import type { ClusterView, VolumeLock } from './view.ts';
 
@@ -15,6 +15,20 @@ const NO_LIFE = 0 as Incarnation;
 export const NOBODY = 0 as NodeId;
 /** Longest text about where a client came from, in characters; more is left out. */
 export const MAX_FROM_CHARACTERS = 120;
+
+/** Of a new volume: nobody has had it. */
+export const FRESH_LOCK: VolumeLock = {
+  state: 'free',
+  token: 0 as FencingToken,
+  grantedAt: 0 as MapIndex,
+  node: 0 as NodeId,
+  incarnation: 0 as Incarnation,
+  session: 0 as SessionId,
+  tookOver: false,
+  sinceMs: 0,
+  from: '',
+  next: NOBODY,
+};
 
 /** A session of a node's life. */
 export interface SessionKey {

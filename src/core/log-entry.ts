@@ -38,6 +38,13 @@ export interface PartitionCas extends PartitionId {
   readonly cfg: ConfigVersion;
 }
 
+/** A volume whose head is frozen only while both are as they were. */
+export interface VolumeCas {
+  readonly volume: VolumeId;
+  readonly token: FencingToken;
+  readonly head: GenerationId;
+}
+
 export type EntryBody =
   | { readonly type: 'noop' }
   | {
@@ -286,6 +293,50 @@ export type EntryBody =
       readonly attachMode: AttachMode;
     }
   | { readonly type: 'volumeDelete'; readonly volume: VolumeId; readonly token: FencingToken }
+  | {
+      /** Of volumes at one instant (S4): all of them, or none. New heads are assigned on apply, in the order of the list. */
+      readonly type: 'snapshot';
+      readonly volumes: readonly VolumeCas[];
+      readonly tag: string;
+      /** Of the node that proposes, ms since 1970: for people. */
+      readonly dateMs: number;
+    }
+  | {
+      /** A new volume below a snapshot (`head` = that, `volume` and `token` say nothing), or below the head of a volume. */
+      readonly type: 'volumeClone';
+      readonly from: VolumeCas;
+      readonly name: string;
+      readonly durability: Durability;
+      readonly attachMode: AttachMode;
+      readonly dateMs: number;
+    }
+  | {
+      readonly type: 'rollback';
+      readonly volume: VolumeId;
+      /** cas; the lock is free */
+      readonly token: FencingToken;
+      /** A snapshot of this volume. */
+      readonly generation: GenerationId;
+    }
+  | { readonly type: 'snapshotDelete'; readonly generation: GenerationId }
+  | {
+      readonly type: 'snapshotProtect';
+      readonly generation: GenerationId;
+      readonly isProtected: boolean;
+    }
+  | {
+      /** All members have dropped the rows of this deleted generation (S6). */
+      readonly type: 'generationReclaimed';
+      readonly generation: GenerationId;
+    }
+  | { readonly type: 'volumeGrow'; readonly volume: VolumeId; readonly sizeBytes: number }
+  | {
+      readonly type: 'volumeShrink';
+      readonly volume: VolumeId;
+      /** cas; the lock is free */
+      readonly token: FencingToken;
+      readonly sizeBytes: number;
+    }
   | {
       /** A volume begins to move to another policy, or the copy begins anew; family and generation are assigned on apply. */
       readonly type: 'moveStart';

@@ -71,6 +71,10 @@ export function moverOf(view: ClusterView, volume: Volume): NodeId | undefined {
 export function endsGeneration(body: EntryBody, moves: ClusterView['moves']): boolean {
   switch (body.type) {
     case 'volumeDelete':
+    case 'rollback':
+    case 'snapshotDelete':
+    case 'generationReclaimed':
+    case 'volumeShrink':
     case 'moveStart':
     case 'moveCancel':
     case 'volumeMove':

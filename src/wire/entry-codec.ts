@@ -18,6 +18,7 @@ import type {
 } from '../core/ids.ts';
 import type { EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
 import { MAX_PARTITIONS_PER_ENTRY } from '../core/log-entry.ts';
+import { MAX_SNAPSHOT_VOLUMES, MAX_TAG_BYTES } from '../core/snapshot-name.ts';
 import {
   bool,
   branded,
@@ -129,6 +130,13 @@ const volumeCreate = struct({
   durability,
   attachMode,
 });
+const volumeCas = struct({ volume: volumeId, token, head: generation });
+const snapshot = struct({
+  volumes: list(volumeCas, MAX_SNAPSHOT_VOLUMES),
+  tag: str(MAX_TAG_BYTES),
+  dateMs: u48,
+});
+const volumeClone = struct({ from: volumeCas, name, durability, attachMode, dateMs: u48 });
 const lockClaim = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
 const noted = { dateMs: u48, from: reason };
 /** Of claims from before they said when and from where. */
@@ -180,6 +188,14 @@ export const entryBody: Codec<EntryBody> = union('type', {
   volumeDurability: variant(73, struct({ volume: volumeId, token, durability })),
   attributeSet: variant(74, attributeSet),
   attributeRemove: variant(75, struct({ volume: volumeId, key: attributeKey })),
+  snapshot: variant(76, snapshot),
+  volumeClone: variant(77, volumeClone),
+  rollback: variant(78, struct({ volume: volumeId, token, generation })),
+  snapshotDelete: variant(79, struct({ generation })),
+  snapshotProtect: variant(96, struct({ generation, isProtected: bool })),
+  generationReclaimed: variant(97, struct({ generation })),
+  volumeGrow: variant(98, struct({ volume: volumeId, sizeBytes: u48 })),
+  volumeShrink: variant(99, struct({ volume: volumeId, token, sizeBytes: u48 })),
   lockAcquire: grownVariant(83, struct({ ...lockClaim, ...noted }), {
     tag: 80,
     codec: struct(lockClaim),

@@ -12,6 +12,7 @@ import { invariant } from '../core/invariant.ts';
 import type { ApplyResult } from '../core/log-entry.ts';
 import { MAX_PARTITIONS } from '../core/partition.ts';
 import type { ExplicitSets } from '../core/policy-state.ts';
+import { MAX_TAG_BYTES } from '../core/snapshot-name.ts';
 import type { ClusterState, ProposalWindow } from '../core/state.ts';
 import { type KeptState, keptOf, restoreState } from '../core/state-restore.ts';
 import { MIB } from '../core/units.ts';
@@ -242,7 +243,7 @@ const generationRow = layout({
   frozenAt: mapIndex,
   volume: volumeId,
   name: str(MAX_NAME_BYTES),
-  tag: str(MAX_NAME_BYTES),
+  tag: str(MAX_TAG_BYTES),
   sizeBytes: u48,
   createdMs: u48,
   isProtected: bool,

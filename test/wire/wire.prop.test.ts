@@ -47,6 +47,7 @@ const u32 = fc.nat(2 ** 32 - 1);
 const u48 = fc.nat(2 ** 48 - 1);
 const text = fc.string({ maxLength: 40, unit: 'grapheme' });
 const payload = fc.uint8Array({ maxLength: 64 });
+const volumeCas = { volume: fc.nat(), token: fc.nat(), head: fc.nat() };
 const flag = fc.boolean();
 const nodes = fc.array(u32, { maxLength: 7 });
 const list = <T>(element: fc.Arbitrary<T>) => fc.array(element, { maxLength: 20 });
@@ -159,6 +160,20 @@ const body = fc.oneof(
     },
     attributeSet: { volume: u32, key: text, value: payload, isNew: flag },
     attributeRemove: { volume: u32, key: text },
+    snapshot: { volumes: list(fc.record(volumeCas)), tag: text, dateMs: u48 },
+    volumeClone: {
+      from: fc.record(volumeCas),
+      name: text,
+      durability: fc.constantFrom('durable', 'writeback'),
+      attachMode: fc.constantFrom('handover', 'exclusive', 'shared-read'),
+      dateMs: u48,
+    },
+    rollback: { volume: u32, token: u32, generation: u32 },
+    snapshotDelete: { generation: u32 },
+    snapshotProtect: { generation: u32, isProtected: flag },
+    generationReclaimed: { generation: u32 },
+    volumeGrow: { volume: u32, sizeBytes: u48 },
+    volumeShrink: { volume: u32, token: u32, sizeBytes: u48 },
     handoverPrepare: { volume: u32, token: u32, toNode: u32 },
     handoverComplete: lock,
     handoverCancel: { volume: u32, token: u32 },
