@@ -3,7 +3,14 @@
 
 import { OperatingError } from '../core/errors.ts';
 import type { AnswerHandover, Asker } from '../core/handover.ts';
-import type { FencingToken, MapIndex, NodeId, PartitionId, VolumeId } from '../core/ids.ts';
+import type {
+  FencingToken,
+  GenerationId,
+  MapIndex,
+  NodeId,
+  PartitionId,
+  VolumeId,
+} from '../core/ids.ts';
 import type { EntryBody, PartitionCas } from '../core/log-entry.ts';
 import { isLostIn } from '../core/lost.ts';
 import { partitionOf } from '../core/partition.ts';
@@ -127,4 +134,6 @@ export interface StandbyServer {
   noteBeside(asker: Asker): void;
   /** Another node's client writes: hands the volume over when the own guest has stopped. */
   handOver(asker: Asker, answer: AnswerHandover): void;
+  /** Lets its writes end under this token, so that its head can be frozen (S4); undefined: not now. */
+  hold(token: number, done: (head: GenerationId | undefined) => void): void;
 }

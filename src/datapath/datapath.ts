@@ -23,6 +23,7 @@ import { Differences } from './differences.ts';
 import { DirtyMaps } from './dirty-maps.ts';
 import { FrozenSession } from './frozen-session.ts';
 import { Gateway } from './gateway.ts';
+import { type HeldVolume, holdVolume } from './hold-volume.ts';
 import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
 import { OpenVolume } from './open-volume.ts';
 import { PeerCopies } from './peer-copies.ts';
@@ -50,6 +51,8 @@ export interface Datapath {
   openVolume(volume: Volume): Gateway;
   /** The session of a snapshot on this node. @throws OperatingError 'missing': it is no snapshot, or is gone */
   openSnapshot(generation: GenerationId): FrozenSession;
+  /** Has the holder of a volume let its writes end before its head is frozen (S4), whoever that is. */
+  hold(volume: VolumeId): Promise<HeldVolume>;
   /** The session on this node that holds the volume's lock, if there is one. */
   holderOf(volume: VolumeId): Gateway | undefined;
   /** How the volumes move whose lock this node holds (S8). */
@@ -106,6 +109,13 @@ export function createDatapath(context: DatapathContext): Datapath {
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),
+    hold: (volume) =>
+      new Promise((resolve, reject) => {
+        holdVolume(parts, volume, (error, held) => {
+          if (held !== undefined) resolve(held);
+          else reject(error);
+        });
+      }),
     openSnapshot: (generation) => sessions.openFrozen(generation),
     holderOf: sessionOf,
     moves: () => {

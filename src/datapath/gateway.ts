@@ -7,12 +7,14 @@ import { OperatingError } from '../core/errors.ts';
 import { type Slice, slicesOf } from '../core/extent.ts';
 import { GuestTraffic } from '../core/guest-traffic.ts';
 import type { AnswerHandover, Asker } from '../core/handover.ts';
+import type { GenerationId } from '../core/ids.ts';
 import type { MoveStatus } from '../core/move-progress.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import type { AttachMode, ClusterView, Volume } from '../core/view.ts';
 import { lookUpAllocation } from './allocation.ts';
 import { attachModeOf, readOnlyError } from './attach-rules.ts';
 import type { Parts } from './context.ts';
+import { FreezeDesk } from './freeze-desk.ts';
 import { HandoverDesk } from './handover-desk.ts';
 import { readHeld } from './held-reads.ts';
 import { partDone, startJob } from './job.ts';
@@ -32,9 +34,6 @@ import type { ZeroRange } from './zero-range.ts';
 /** Requests of all connections in flight; one more is answered 'busy'. Fronts stop reading their sockets before. */
 export const MAX_SESSION_REQUESTS = 4096;
 
-/** The flush before a lock is handed back is given up after this. */
-export const LAST_FLUSH_MS = 5000;
-
 interface ReadRequest extends BytesWanted {
   readonly kind: RequestKind;
 }
@@ -52,6 +51,7 @@ export class Gateway implements VolumeSession {
   readonly #lock: LockWait;
   readonly #traffic = new GuestTraffic();
   readonly #desk: HandoverDesk;
+  readonly #freeze: FreezeDesk;
   readonly #standby: StandbyReads;
   #isSecondWriterTold = false;
   /** Of the head, from the grant on: before it, the head may be another one than when the volume was opened. */
@@ -72,7 +72,12 @@ export class Gateway implements VolumeSession {
       drain: (isWanted, done) => this.#drain(isWanted, done),
       reopened: () => this.#lock.changed(),
     });
-    this.#lock = new LockWait(parts, open, () => this.#desk.isClosed);
+    this.#freeze = new FreezeDesk(parts, {
+      isFree: () => this.isHolder && !this.#desk.isClosed,
+      flush: (done) => this.#quiesce((path) => done(path !== undefined)),
+      reopened: () => this.#lock.changed(),
+    });
+    this.#lock = new LockWait(parts, open, () => this.#desk.isClosed || this.#freeze.isClosed);
     this.#standby = new StandbyReads(parts, open, this.#lock, (wanted) => {
       this.#readHeld(wanted, wanted.done);
     });
@@ -83,7 +88,7 @@ export class Gateway implements VolumeSession {
     this.#life = new SessionLife(parts, open, {
       isIdle: () => this.#inFlight === 0,
       // Handed back flushed (3.3): bounded, for nothing was promised of what the guest did not flush.
-      sayCloses: (done) => this.#sayCloses(done),
+      sayCloses: (done) => (this.#path === undefined ? done() : this.#path.sayCloses(done)),
       onEnded: () => onEnded(this),
     });
     open.onChange(() => this.#lockChanged());
@@ -159,9 +164,9 @@ export class Gateway implements VolumeSession {
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean {
     const path = this.#path;
     if (path?.cell.isHeld !== true || this.#desk.isClosed || offset < 0) return false;
-    if (offset + length > this.volume.sizeBytes) return false;
     const inObject = offset % OBJECT_BYTES;
-    if (inObject + length > OBJECT_BYTES) return false;
+    const isBeyond = offset + length > this.volume.sizeBytes;
+    if (isBeyond || inObject + length > OBJECT_BYTES) return false;
     const pipe = path.pipes.peek((offset - inObject) / OBJECT_BYTES);
     if (pipe === undefined || !path.reconciler.isTouched(pipe.p)) return false;
     if (!pipe.ranges.isReadable(inObject, length)) return false;
@@ -184,9 +189,9 @@ export class Gateway implements VolumeSession {
     const finish = this.#admit(offset, length, own.done, kind);
     if (finish === undefined) return;
     const go = (): void => {
-      if (this.open.state === 'held')
-        this.#readHeld({ offset, length, target: own.target, at: own.at }, finish);
-      else this.#standby.read({ offset, length, target: own.target, at: own.at, done: finish });
+      const wanted = { offset, length, target: own.target, at: own.at };
+      if (this.open.state === 'held') this.#readHeld(wanted, finish);
+      else this.#standby.read({ ...wanted, done: finish });
     };
     this.#lock.whenJudged(go, finish);
   }
@@ -211,9 +216,9 @@ export class Gateway implements VolumeSession {
     const finish = this.#admit(offset, data.length, done, 'write');
     if (finish === undefined) return;
     const stays = this.#patienceMs === 0 ? data : data.slice();
-    this.#whenWritable(finish, () => {
+    this.#whenWritable(finish, (ended) => {
       const slices = slicesOf(offset, stays.length);
-      const job = startJob(slices.length, finish);
+      const job = startJob(slices.length, ended);
       for (const slice of slices) {
         const bytes = stays.subarray(slice.at, slice.at + slice.length);
         this.#writeSlice(slice, { bytes, isForced }, (error) => partDone(job, error));
@@ -224,16 +229,16 @@ export class Gateway implements VolumeSession {
   writeZeroes(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done, 'write');
     if (finish === undefined) return;
-    this.#whenWritable(finish, () => {
-      this.#zeroRange({ offset, length, keepsEdges: false }, isForced, finish);
+    this.#whenWritable(finish, (ended) => {
+      this.#zeroRange({ offset, length, keepsEdges: false }, isForced, ended);
     });
   }
 
   trim(offset: number, length: number, done: Done, isForced = false): void {
     const finish = this.#admit(offset, length, done, 'write');
     if (finish === undefined) return;
-    this.#whenWritable(finish, () => {
-      this.#zeroRange({ offset, length, keepsEdges: true }, isForced, finish);
+    this.#whenWritable(finish, (ended) => {
+      this.#zeroRange({ offset, length, keepsEdges: true }, isForced, ended);
     });
   }
 
@@ -304,8 +309,8 @@ export class Gateway implements VolumeSession {
     else this.#lock.whenJudged(() => this.#onPath(done, go), done);
   }
 
-  /** Runs `go` as the holder, once what is not durable yet is below its bound. */
-  #whenWritable(finish: Done, go: () => void): void {
+  /** Runs `go` as the holder, once what is not durable yet is below its bound. It calls what it is given at its end. */
+  #whenWritable(finish: Done, go: (ended: Done) => void): void {
     if (this.#attachMode === 'shared-read') {
       finish(readOnlyError(this.open.volume));
       return;
@@ -313,8 +318,9 @@ export class Gateway implements VolumeSession {
     this.#lock.whenHolder(finish, () => {
       // It may have changed while nobody had the lock; now it can not.
       if (this.#attachMode === 'shared-read') return finish(readOnlyError(this.open.volume));
-      if (this.#path?.flusher?.isFull !== true) return go();
-      this.#flushHeld((error) => (error === undefined ? go() : finish(error)));
+      const ended = this.#freeze.issued(finish);
+      if (this.#path?.flusher?.isFull !== true) return go(ended);
+      this.#flushHeld((error) => (error === undefined ? go(ended) : ended(error)));
     });
   }
 
@@ -344,6 +350,7 @@ export class Gateway implements VolumeSession {
     if (this.open.state === 'lost') {
       if (this.#traffic.isWriting) this.#tellSecondWriter();
       this.#desk.lost();
+      this.#freeze.ended();
       this.#path?.lost();
       this.#mover.sessionLost();
       this.#stopWatching();
@@ -366,15 +373,16 @@ export class Gateway implements VolumeSession {
     this.#mover.look(view);
   }
 
-  /**
-   * The head was frozen, and the volume goes on in a new one (S4). What waits on the former, or was not acknowledged there,
-   * goes on here: after the touch, for which all members know that the former is frozen.
-   */
+  /** The head was frozen, the volume goes on in a new one (S4): after its touch, for which all members know of that. */
   #headChanged(volume: Volume): void {
-    const former = this.#path;
-    this.#path = this.#pathOf(volume);
     this.#parts.trace.event('volume.head', { volume: volume.id, head: volume.head });
-    former?.retire();
+    this.#moved(this.#pathOf(volume));
+    this.#freeze.ended();
+  }
+
+  hold(token: number, done: (head: GenerationId | undefined) => void): void {
+    if (token !== this.open.token) done(undefined);
+    else this.#freeze.hold((isHeld) => done(isHeld ? this.#path?.cell.volume.head : undefined));
   }
 
   #pathOf(volume: Volume): VolumePath {
@@ -396,11 +404,18 @@ export class Gateway implements VolumeSession {
 
   /** No request is taken any more: what was acknowledged is made durable and closed, and this token's path ends (H4). */
   #drain(isWanted: () => boolean, done: (isDone: boolean) => void): void {
+    this.#quiesce((path) => done(path !== undefined && isWanted() && this.#endPath(path)));
+  }
+
+  /** What was acknowledged is durable and closed; undefined: the path was not the same all the time. */
+  #quiesce(done: (path: VolumePath | undefined) => void): void {
     const path = this.#path;
-    const isSame = (): boolean => isWanted() && path === this.#path && path?.cell.isHeld === true;
+    const same = (): VolumePath | undefined =>
+      path === this.#path && path?.cell.isHeld === true ? path : undefined;
     this.#flushHeld((error) => {
-      if (error !== undefined || path === undefined || !isSame()) done(false);
-      else path.closer.flush(() => done(isSame() && this.#endPath(path)));
+      const here = error === undefined ? same() : undefined;
+      if (here === undefined) done(undefined);
+      else here.closer.flush(() => done(same()));
     });
   }
 
@@ -413,13 +428,13 @@ export class Gateway implements VolumeSession {
 
   /** 3.2, 6: another guest has the volume, and this one still writes. Nothing of it lands. */
   #tellSecondWriter(): void {
-    if (this.#isSecondWriterTold || this.open.error?.code !== 'fenced') return;
+    const { error } = this.open;
+    if (this.#isSecondWriterTold || error?.code !== 'fenced') return;
     this.#isSecondWriterTold = true;
-    const { name } = this.volume;
-    this.#parts.trace.warn('second-writer', { volume: name, reason: this.open.error.message });
+    this.#parts.trace.warn('second-writer', { volume: this.volume.name, reason: error.message });
   }
 
-  /** The volume is its copy now. What still waits on the former head goes on here. */
+  /** The volume has another head now. What still waits on the former goes on here. */
   #moved(path: VolumePath): void {
     const former = this.#path;
     this.#path = path;
@@ -436,17 +451,6 @@ export class Gateway implements VolumeSession {
     const isOther = volume !== undefined && volume.head !== this.#path?.cell.volume.head;
     if (isOther && this.#path !== undefined) this.#headChanged(volume);
     this.#path?.viewChanged(view);
-  }
-
-  #sayCloses(done: () => void): void {
-    const path = this.#path;
-    if (path === undefined) {
-      done();
-      return;
-    }
-    const close = (): void => path.closer.flush(done);
-    if (path.flusher === undefined) close();
-    else path.flusher.flushWithin(LAST_FLUSH_MS, close);
   }
 
   #readHeld(wanted: Omit<BytesWanted, 'done'>, finish: Done): void {

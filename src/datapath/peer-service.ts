@@ -16,6 +16,7 @@ import { FLAG, type Frame, OP, STATUS, type Status } from '../wire/frame.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { Parts, SessionOf } from './context.ts';
 import { serveHandover } from './handover-frames.ts';
+import { serveHold } from './hold-volume.ts';
 import { isMember, judgeCfg, judgeFrozen, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
 import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 import { answerTo, type Reply, versionOfRow } from './peer-answer.ts';
@@ -156,6 +157,9 @@ export class PeerService {
         return;
       case OP.DIRTY:
         this.#source.dirty(frame, reply);
+        return;
+      case OP.HOLD:
+        serveHold(this.#parts, this.#sessionOf, frame, reply);
         return;
       case OP.HANDOVER:
         serveHandover(this.#parts, this.#sessionOf, from, frame, reply);

@@ -24,6 +24,7 @@ export const OP = {
   CLOSE: 19,
   ENSURE: 20,
   HANDOVER: 21,
+  HOLD: 22,
   CONFIRM: 32,
   DIRTY: 33,
   LIST: 34,

@@ -174,6 +174,84 @@ test('nobody writes a snapshot', (t) => {
   t.deepEqual(codes, ['held', 'held', 'held', undefined]);
 });
 
+/** What a promise came to, on the clock of the world. */
+async function outcomeOf<T>(world: World, promise: Promise<T>, ms = 20_000): Promise<T | string> {
+  let outcome: T | string | undefined;
+  promise.then(
+    (value) => {
+      outcome = value;
+    },
+    (error: { code: string }) => {
+      outcome = error.code;
+    },
+  );
+  for (let at = 0; at < ms && outcome === undefined; at += 10) {
+    world.clock.run(10);
+    await Promise.resolve();
+    await Promise.resolve();
+  }
+  return outcome ?? 'waiting';
+}
+
+test('a holder that is asked to hold still lets its writes end, and goes on in the new head (S4)', async (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 8192)), 'ok');
+  const answers: string[] = [];
+  guest.write(0, block(2), (error) => answers.push(error?.code ?? 'first'));
+  // From another node: the holder is asked over the wire.
+  const held = await outcomeOf(world, world.node(2).datapath.hold(world.volumeId));
+  t.deepEqual(answers, ['first'], 'what was issued is acknowledged');
+  t.deepEqual(held, {
+    volume: world.volumeId,
+    token: world.volume.lock.token,
+    head: world.volume.head,
+  });
+  guest.write(4096, block(3), (error) => answers.push(error?.code ?? 'second'));
+  world.clock.run(500);
+  t.deepEqual(answers, ['first'], 'nothing is issued while it holds still');
+  const frozen = snapshot(world);
+  world.clock.run(500);
+  t.deepEqual(answers, ['first', 'second']);
+  const reader = opened(world, 3, frozen);
+  t.deepEqual(readOf(world, reader, 0, 4096), block(2));
+  t.deepEqual(readOf(world, reader, 4096, 4096), block(1));
+  t.deepEqual(world.read(guest, 4096, 4096), block(3));
+});
+
+test('a holder whose writes do not end refuses, and goes on; so does one of which nothing comes (S4)', async (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1)), 'ok');
+  world.tamper = (_from, to) => (to === 3 ? 'lose' : 'pass');
+  let answer = '';
+  guest.write(0, block(2), (error) => {
+    answer = error?.code ?? 'ok';
+  });
+  t.is(await outcomeOf(world, world.node(1).datapath.hold(world.volumeId)), 'busy');
+  world.tamper = () => 'pass';
+  world.clock.run(7000);
+  t.is(answer, 'ok');
+  const held = await outcomeOf(world, world.node(1).datapath.hold(world.volumeId));
+  t.not(held, 'busy');
+  t.is(
+    await outcomeOf(world, world.node(1).datapath.hold(world.volumeId)),
+    'busy',
+    'one at a time',
+  );
+  const before = world.clock.now();
+  t.is(world.write(guest, 0, block(3)), 'ok', 'nothing was committed: it goes on');
+  t.true(world.clock.now() - before < 6000);
+  t.is(await outcomeOf(world, world.node(2).datapath.hold(99 as never)), 'missing');
+});
+
+test('nobody is asked for a volume that nobody has', async (t) => {
+  const world = new World();
+  const { lock, head } = world.volume;
+  const held = await outcomeOf(world, world.node(3).datapath.hold(world.volumeId));
+  t.deepEqual(held, { volume: world.volumeId, token: lock.token, head });
+});
+
 test('snapshots under writes, with kills: each holds what was acknowledged, and copies agree', (t) => {
   t.timeout(120_000);
   let snapshots = 0;
