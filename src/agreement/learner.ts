@@ -20,7 +20,7 @@ import type { RaftDriver } from './raft-driver.ts';
 import { pause } from './waiting.ts';
 
 /** The state is hashed after each so many entries and the hash compared in digests (C2.8). */
-export const AUDIT_EVERY = 1000;
+export const AUDIT_EVERY = 250;
 /** Bytes of entries in one answer to a pull. */
 export const PULL_BYTES = 512 * 1024;
 export const PULL_TIMEOUT_MS = 2000;
@@ -61,7 +61,7 @@ export interface CommittedLog {
 }
 
 /** Audits remembered, so that nodes which are not equally far can compare. */
-export const AUDITS_KEPT = 8;
+export const AUDITS_KEPT = 16;
 
 /** Index and hash of the state at the last audit point; 0 and '' before the first. */
 export interface Audit {

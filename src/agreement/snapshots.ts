@@ -28,8 +28,10 @@ import type { RaftDriver } from './raft-driver.ts';
 
 /** A snapshot is due after so many entries, */
 export const SNAPSHOT_EVERY_ENTRIES = 10_000;
-/** or when the log's file has so many bytes. */
-export const SNAPSHOT_EVERY_BYTES = 8 * MIB;
+/** or when the log has so many bytes: its entries are in memory, decoded, as about ten times as many. */
+export const SNAPSHOT_EVERY_BYTES = 2 * MIB;
+/** A log below this is not cut while it is smaller than the snapshot, which would cost more than it saves. */
+export const MAX_LOG_BEFORE_SNAPSHOT_BYTES = 8 * MIB;
 /** Entries before a snapshot that the log keeps, for those who are a little behind, */
 export const KEEP_ENTRIES = 1000;
 /** and their bytes. */
@@ -63,6 +65,11 @@ export interface SnapshotDutiesOptions {
   readonly expect: (snapshot: MapSnapshot) => void;
 }
 
+/** From how many bytes on the log is cut. @param newest bytes of the newest snapshot; 0 = there is none */
+export function dueBytes(newest: number): number {
+  return Math.min(Math.max(SNAPSHOT_EVERY_BYTES, newest), MAX_LOG_BEFORE_SNAPSHOT_BYTES);
+}
+
 /** What was fetched so far. */
 interface Partial {
   readonly index: number;
@@ -92,7 +99,7 @@ export class SnapshotDuties {
   consider(index: number, state: ClusterState): void {
     const { log, driver, pace } = this.#options;
     const isGrown = index - this.#newest >= pace.everyEntries;
-    const isDue = isGrown || log.usedBytes >= SNAPSHOT_EVERY_BYTES;
+    const isDue = isGrown || log.usedBytes >= dueBytes(this.#snapshots.head?.bytes ?? 0);
     // Replayed at a start: the log may be cut beyond it already.
     if (!isDue || this.#snapshots.isWriting || this.#isStopped) return;
     if (index < driver().firstIndex || index <= this.#newest) return;

@@ -182,15 +182,15 @@ test('learner: nothing is asked after it stopped', async (t) => {
 
 test('learner: audit points are told with their state, and the last ones are remembered (C2.8)', (t) => {
   const { learner, notes } = world();
-  learner.advance(logOf(entriesTo(105), 105));
+  learner.advance(logOf(entriesTo(205), 205));
   t.deepEqual(
     notes,
-    Array.from({ length: 10 }, (_, at) => `audit ${(at + 1) * 10}`),
+    Array.from({ length: 20 }, (_, at) => `audit ${(at + 1) * 10}`),
   );
-  t.is(learner.audit.index, 100);
-  t.is(learner.auditAt(100), learner.audit.hash);
-  t.is(learner.auditAt(100 - 10 * AUDITS_KEPT), '');
-  t.not(learner.auditAt(40), learner.auditAt(50));
+  t.is(learner.audit.index, 200);
+  t.is(learner.auditAt(200), learner.audit.hash);
+  t.is(learner.auditAt(200 - 10 * AUDITS_KEPT), '');
+  t.not(learner.auditAt(100), learner.auditAt(110));
 });
 
 // Method: the log starts at 51; a snapshot of 60 is on disk; nothing may be adopted before the log says so.
