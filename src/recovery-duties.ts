@@ -8,6 +8,7 @@ import { CatchUpRound } from './catch-up-round.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
 import type { Incarnation, NodeId } from './core/ids.ts';
 import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
+import { hasDeleted } from './core/reclaim.ts';
 import { doubtsOf, joinsDue, lacksOf, surplusOf } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import { endsGeneration } from './core/volume-move.ts';
@@ -21,6 +22,8 @@ import type { ObjectStore } from './storage/store-types.ts';
 export const DOUBTS_PER_ROUND = 512;
 /** A promotion or purge that is not applied in this time is asked for again by the next round. */
 export const RECOVERY_PROPOSE_MS = 5000;
+/** While there are deleted layers that show through to others, it is looked so often for rows that are covered by now. */
+export const RECLAIM_LOOK_MS = 30_000;
 
 export interface RecoveryContext {
   readonly self: NodeId;
@@ -41,6 +44,7 @@ export class RecoveryDuties {
   #purged: readonly PartitionCas[] = [];
   /** Looks for rows of deleted volumes that are still to be made; each sees PARTITIONS_PER_CALL partitions. */
   #looksLeft = 1;
+  #reclaimAtMs = 0;
   /** Volumes deleted, as far as this node saw, and jumps of the map, which may have deleted some. */
   #deletions = 0;
 
@@ -92,6 +96,9 @@ export class RecoveryDuties {
     if (view === undefined || datapath === undefined || !this.#isUp(view)) return undefined;
     if (this.#purged.length > 0) return () => this.#drop(datapath);
     if (this.#looksLeft > 0) return () => this.#dropDeleted(datapath);
+    if (hasDeleted(view) && this.#context.clock.now() >= this.#reclaimAtMs) {
+      return () => this.#reclaim(datapath);
+    }
     const doubts = doubtsOf(view, self).slice(0, DOUBTS_PER_ROUND);
     if (doubts.length > 0) {
       const list = doubts.map(({ policy, p, config }) => ({ policy, p, cfg: config.cfg }));
@@ -155,6 +162,13 @@ export class RecoveryDuties {
         this.#context.trace.event('recovery.purged', { partitions: list.length });
       },
     );
+  }
+
+  /** Once more round all that is held: writes since may cover what a deleted layer showed (S6). */
+  #reclaim(datapath: Datapath): Promise<void> {
+    this.#reclaimAtMs = this.#context.clock.now() + RECLAIM_LOOK_MS;
+    this.#lookForDeleted();
+    return this.#dropDeleted(datapath);
   }
 
   #dropDeleted(datapath: Datapath): Promise<void> {

@@ -4,6 +4,7 @@
 
 import { objectName, partitionKey } from '../../src/core/ids.ts';
 import { isSure } from '../../src/core/partition.ts';
+import { isRead } from '../../src/core/reclaim.ts';
 import type { ClusterView } from '../../src/core/view.ts';
 import type { Row } from '../../src/storage/store-types.ts';
 import type { ReplicaUnderTest } from './replicas.ts';
@@ -34,6 +35,8 @@ function compare(
     for (const row of store.rowsOf(key)) {
       const volume = view.volumeOfGeneration(row.generation);
       if (volume === undefined || volume.durability === 'writeback') continue;
+      // Of a deleted layer each drops what shows nowhere when it likes (S6).
+      if (!isRead(view, row.generation)) continue;
       const known = closed.get(objectName(row));
       if (row.closed > (known?.row.closed ?? 0)) closed.set(objectName(row), { row, name });
     }

@@ -4,6 +4,7 @@
 
 import type { NodeId, ObjectId } from '../core/ids.ts';
 import { partitionOfKey } from '../core/ids.ts';
+import { isRead } from '../core/reclaim.ts';
 import { KIB, MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import type { Row } from '../storage/store-types.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
@@ -110,9 +111,7 @@ export class Scrubber {
     const view = this.#parts.views.current();
     const { policy, p } = partitionOfKey(key);
     if (!view.partition(policy, p).inSync.includes(this.#parts.self)) return [];
-    return this.#parts.store
-      .rowsOf(key)
-      .filter(({ generation }) => view.volumeOfGeneration(generation) !== undefined);
+    return this.#parts.store.rowsOf(key).filter(({ generation }) => isRead(view, generation));
   }
 
   /** The next sure member in the set, so that all copies are compared round the ring. */
@@ -229,7 +228,7 @@ export class Scrubber {
       if (reply?.status !== STATUS.OK) return undefined;
       const page = decodeRows(reply.payload);
       for (const row of page) {
-        if (view.volumeOfGeneration(row.generation) !== undefined) rows.set(nameOf(row), row);
+        if (isRead(view, row.generation)) rows.set(nameOf(row), row);
       }
       after = page.at(-1);
       if ((reply.flags & FLAG.MORE) === 0 || after === undefined) return rows;

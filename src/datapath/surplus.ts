@@ -2,8 +2,11 @@
 // by the view once more, object by object, and run in small bites.
 
 import type { OperatingError } from '../core/errors.ts';
-import { partitionKey } from '../core/ids.ts';
+import { type GenerationId, partitionKey } from '../core/ids.ts';
 import { isLostIn } from '../core/lost.ts';
+import { isSure, partitionOf } from '../core/partition.ts';
+import { mayReclaim } from '../core/reclaim.ts';
+import type { ClusterView } from '../core/view.ts';
 import type { Row } from '../storage/store-types.ts';
 import type { PartitionCfg } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
@@ -63,7 +66,10 @@ export class Surplus {
     this.#drop(rows.slice(0, DROPS_PER_CALL), done);
   }
 
-  /** Drops rows of deleted volumes in the next few partitions, round and round. */
+  /**
+   * Drops rows of deleted volumes in the next few partitions, round and round, and those of deleted layers of others that
+   * show nowhere any more (S6): here only, others see to theirs.
+   */
   dropDeleted(done: DropDone): void {
     const { store, views } = this.#parts;
     const view = views.current();
@@ -71,16 +77,26 @@ export class Surplus {
     if (this.#cursor >= held.length) this.#cursor = 0;
     const rows: Row[] = [];
     for (let i = 0; i < PARTITIONS_PER_CALL && this.#cursor < held.length; i += 1) {
-      const found = store.rowsOf(held[this.#cursor] as number).filter(({ generation }) => {
-        return (
-          generation <= view.lastGeneration && view.volumeOfGeneration(generation) === undefined
-        );
+      const found = store.rowsOf(held[this.#cursor] as number).filter(({ generation, index }) => {
+        const isGone =
+          generation <= view.lastGeneration && view.volumeOfGeneration(generation) === undefined;
+        return isGone || this.#isHidden(view, generation, index);
       });
       rows.push(...found);
       if (rows.length >= DROPS_PER_CALL) break;
       this.#cursor += 1;
     }
     this.#drop(rows.slice(0, DROPS_PER_CALL), done);
+  }
+
+  /** S6: only a member of I judges by its own table; others may lack what hides the row, or have what does not count. */
+  #isHidden(view: ClusterView, generation: GenerationId, index: number): boolean {
+    const { store, self } = this.#parts;
+    const layer = view.generations.get(generation);
+    if (layer?.state !== 'deleted') return false;
+    const p = partitionOf(layer.family, index, view.partitions);
+    if (!isSure(view.partition(layer.policy, p), self)) return false;
+    return mayReclaim(view, generation, index, (one) => store.row(one, index));
   }
 
   #drop(rows: readonly Row[], done: DropDone): void {

@@ -174,6 +174,62 @@ test('nobody writes a snapshot', (t) => {
   t.deepEqual(codes, ['held', 'held', 'held', undefined]);
 });
 
+/** What all nodes drop, until they find no more. */
+function reclaim(world: World): number {
+  let all = 0;
+  for (let round = 0; round < 4; round += 1) {
+    for (const { datapath } of world.nodes) {
+      datapath.surplus.dropDeleted((_error, dropped) => {
+        all += dropped;
+      });
+    }
+    world.clock.run(100);
+  }
+  return all;
+}
+
+test('rows of a deleted layer go when nothing of them shows any more, and not before (S6)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 128 * KIB)), 'ok');
+  const frozen = snapshotKnown(world);
+  t.is(world.write(guest, 0, block(2, 64 * KIB)), 'ok');
+  t.is(world.write(guest, 64 * KIB, block(3)), 'ok');
+  world.clock.run(1000);
+  t.is(reclaim(world), 0, 'a snapshot keeps its rows');
+  deleteLayer(world, frozen);
+  world.clock.run(100);
+  t.is(reclaim(world), 3, 'the head owns both regions, on each of three nodes');
+  for (const node of world.nodes) t.is(node.store.row(frozen, 0), undefined);
+  const expected = block(1, 128 * KIB);
+  expected.fill(2, 0, 64 * KIB).fill(3, 64 * KIB, 68 * KIB);
+  t.deepEqual(world.read(guest, 0, 128 * KIB), expected);
+});
+
+test('what the head does not own keeps the row of a deleted layer, open rows hide nothing (S6)', (t) => {
+  const world = new World();
+  const guest = world.attach(1);
+  t.is(world.write(guest, 0, block(1, 128 * KIB)), 'ok');
+  const frozen = snapshotKnown(world);
+  t.is(world.write(guest, 0, block(2, 64 * KIB)), 'ok');
+  deleteLayer(world, frozen);
+  world.clock.run(1000);
+  t.is(reclaim(world), 0);
+  // Acknowledged, and not closed yet.
+  t.is(world.write(guest, 64 * KIB, block(3, 64 * KIB)), 'ok');
+  let dropped = 0;
+  for (const { datapath } of world.nodes) {
+    datapath.surplus.dropDeleted((_error, count) => {
+      dropped += count;
+    });
+  }
+  t.is(dropped, 0);
+  world.clock.run(1000);
+  t.is(reclaim(world), 3);
+  const expected = block(2, 128 * KIB).fill(3, 64 * KIB);
+  t.deepEqual(world.read(guest, 0, 128 * KIB), expected);
+});
+
 /** What a promise came to, on the clock of the world. */
 async function outcomeOf<T>(world: World, promise: Promise<T>, ms = 20_000): Promise<T | string> {
   let outcome: T | string | undefined;
