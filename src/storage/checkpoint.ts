@@ -44,6 +44,8 @@ export class Checkpointer {
   #index: IndexFile;
   #isRunning = false;
   #isFailed = false;
+  /** The last one is done: none begins any more, whoever asks. */
+  #isOver = false;
   #waiting: (() => void)[] = [];
 
   constructor(parts: CheckpointParts, index: IndexFile) {
@@ -57,13 +59,21 @@ export class Checkpointer {
 
   /** Starts a checkpoint unless one runs. */
   request(): void {
-    if (!this.#isRunning && !this.#isFailed) this.#start();
+    if (!this.#isRunning && !this.#isFailed && !this.#isOver) this.#start();
   }
 
   /** Calls back after a checkpoint that began after this call. */
   run(done: () => void): void {
     this.#waiting.push(done);
     this.request();
+  }
+
+  /** The same for the end of a store, which accepts nothing any more: no checkpoint begins after it. */
+  runLast(done: () => void): void {
+    this.run(() => {
+      this.#isOver = true;
+      done();
+    });
   }
 
   close(): void {

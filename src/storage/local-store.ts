@@ -404,7 +404,7 @@ export class LocalObjectStore implements ObjectStore {
     const checkpointer = this.#checkpointer;
     invariant(checkpointer !== undefined, 'the store was started');
     this.settled(() => {
-      checkpointer.run(() => {
+      checkpointer.runLast(() => {
         this.#order.journal.stop(() => {
           checkpointer.close();
           this.#parts.cache.closeAll();
