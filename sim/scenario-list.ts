@@ -66,6 +66,7 @@ import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { shortOutage } from './scenarios/short-outage.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
 import { slowReplica } from './scenarios/slow-replica.ts';
+import { snapshots } from './scenarios/snapshots.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
@@ -74,6 +75,7 @@ import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
 import { tornWrite } from './scenarios/torn-write.ts';
 import { twoAndWitness } from './scenarios/two-and-witness.ts';
 import { twoAtOnce } from './scenarios/two-at-once.ts';
+import { twoCandidates } from './scenarios/two-candidates.ts';
 import { twoLostInSequence } from './scenarios/two-lost-in-sequence.ts';
 import { twoOut } from './scenarios/two-out.ts';
 import { volumeMoves } from './scenarios/volume-moves.ts';
@@ -163,6 +165,7 @@ export const SCENARIOS: readonly Scenario[] = [
   oldImage,
   brokenState,
   halfAVote,
+  twoCandidates,
   forgottenEntry,
   badSnapshot,
   currentReads,
@@ -174,6 +177,7 @@ export const SCENARIOS: readonly Scenario[] = [
   lostForGood,
   lostAndStale,
   copiesChange,
+  snapshots,
   volumeMoves,
   volumeMovesWriteback,
 ];

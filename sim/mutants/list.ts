@@ -10,6 +10,7 @@ import { powerLossAll } from '../scenarios/power-loss-all.ts';
 import { split } from '../scenarios/split.ts';
 import { staleGateway } from '../scenarios/stale-gateway.ts';
 import { threeNodesWrite } from '../scenarios/three-nodes-write.ts';
+import { twoCandidates } from '../scenarios/two-candidates.ts';
 import type { Stage } from '../stage.ts';
 import { countedTwice, ignoresIncarnation, silentObserver } from './detector.ts';
 import { refusesAfterTouching, reusesNumber } from './full-disks.ts';
@@ -110,13 +111,12 @@ export const noFirstTouch: Mutant = {
     }),
 };
 
-/** C2.1, A1: a voter gives its vote to everybody who asks. Slow links make candidates meet. */
+/** C2.1, A1: a voter gives its vote to everybody who asks. */
 export const forgottenVote: Mutant = {
   name: 'forgotten-vote',
   breaks: 'A1: one vote per term',
-  story: powerLossAll,
+  story: twoCandidates,
   prepare: (stage) => {
-    stage.cable.paths.slowness = 400;
     stage.cable.tamper = ({ plane, bytes }) => {
       if (plane !== 'control') return bytes;
       const said = decodeControl(bytes);

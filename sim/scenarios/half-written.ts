@@ -4,9 +4,16 @@
 import { scenario } from '../scenario.ts';
 import { isCalledDown } from '../stage.ts';
 
-const BLOCKS = 64;
-const WRITES = 12;
+const OBJECTS = 12;
+const OBJECT_BLOCKS = 1024;
+/** Of each object. */
+const BLOCKS = 16;
 const CLOSE_SECONDS = 3;
+
+/** Numbers go round the objects. */
+function blockOf(i: number): number {
+  return (i % OBJECTS) * OBJECT_BLOCKS + Math.floor(i / OBJECTS);
+}
 
 export const halfWritten = scenario(
   'half-written',
@@ -14,14 +21,16 @@ export const halfWritten = scenario(
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();
-    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
-    await guest.fill(BLOCKS);
+    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 64, at: gateway });
+    for (let i = 0; i < OBJECTS * BLOCKS; i += 1) await guest.write(blockOf(i));
     // All is closed by then: only the replica that got the writes has anything open.
     await stage.run({ seconds: CLOSE_SECONDS });
 
     const missed = stage.anyRunning(gateway);
     stage.cable.paths.cut(gateway.name, missed.name, ['data']);
-    for (let i = 0; i < WRITES; i += 1) guest.startWrite(stage.random.between(0, BLOCKS - 1));
+    for (let object = 0; object < OBJECTS; object += 1) {
+      guest.startWrite(blockOf(object + OBJECTS * stage.random.between(0, BLOCKS - 1)));
+    }
     await stage.run({ seconds: 0.02 });
     if (stage.random.chance(0.5)) gateway.kill();
     else gateway.losePower();
@@ -30,8 +39,9 @@ export const halfWritten = scenario(
       seconds: 30,
     });
 
+    // The one that knows of none of the writes: what it is told is all that it settles by.
     const successor = stage.guestOf(guest.volume);
-    successor.attach(stage.anyRunning());
+    successor.attach(missed);
     await stage.check.everyAcknowledgedWriteIsReadable(successor);
     await gateway.start();
     await stage.check.converges({ seconds: 120 });

@@ -4,6 +4,8 @@
 import { scenario } from '../scenario.ts';
 import { RunFailure } from '../world.ts';
 
+const SLOWNESS = 50;
+
 export const staleGateway = scenario(
   'stale-gateway',
   { nodes: 3, copies: 2, partitions: 32, smokeSeeds: 10 },
@@ -22,8 +24,11 @@ export const staleGateway = scenario(
       if (other === gateway) continue;
       stage.cable.paths.cut(other.name, gateway.name, ['control']);
     }
+    // It copies for long: many writes come between the joining of a partition and its promotion.
+    newcomer.disk.slowness = SLOWNESS;
     await stage.join(newcomer);
     await stage.run({ seconds: 1 + stage.random.unit() * 3 });
+    newcomer.disk.slowness = 1;
     stage.heal();
     await stage.check.converges({ seconds: 120 });
     await guest.stop();
