@@ -98,14 +98,24 @@ export class Guest {
     return this.#process?.isAlive === true;
   }
 
+  /** The destination of a migration: until `takeOff` it only reads, and what it reads the source's holder serves. */
+  standBy(node: SimNode, source: Guest): void {
+    this.attach(node, source.#sessionNumber);
+  }
+
+  /** The source has stopped for good: from here on this is the guest. */
+  takeOff(): void {
+    this.#sessionNumber = this.volume.history.openSession();
+  }
+
   /** Attaches through this node; what is in flight elsewhere stays unresolved for ever. */
-  attach(node: SimNode): void {
+  attach(node: SimNode, session = this.volume.history.openSession()): void {
     const { handle, process } = node.running();
     this.#attachment += 1;
     this.#inFlight = 0;
     this.#writesInFlight = 0;
     this.#process = process;
-    this.#sessionNumber = this.volume.history.openSession();
+    this.#sessionNumber = session;
     this.#world.enter(process, () => {
       this.#session = handle.openVolume(this.volume.name);
       this.#session.connect();

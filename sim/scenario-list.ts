@@ -44,6 +44,10 @@ import { lostForGood } from './scenarios/lost-for-good.ts';
 import { lostRename } from './scenarios/lost-rename.ts';
 import { lostSync } from './scenarios/lost-sync.ts';
 import { mayHalt } from './scenarios/may-halt.ts';
+import { migration } from './scenarios/migration.ts';
+import { migrationBroken } from './scenarios/migration-broken.ts';
+import { migrationCut } from './scenarios/migration-cut.ts';
+import { migrationPrepared } from './scenarios/migration-prepared.ts';
 import { oldImage } from './scenarios/old-image.ts';
 import { olderHistory } from './scenarios/older-history.ts';
 import { oneNodeLost } from './scenarios/one-node-lost.ts';
@@ -64,6 +68,7 @@ import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { rollingUpgrade } from './scenarios/rolling-upgrade.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { shortOutage } from './scenarios/short-outage.ts';
+import { silentHolder } from './scenarios/silent-holder.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
 import { slowReplica } from './scenarios/slow-replica.ts';
 import { snapshots } from './scenarios/snapshots.ts';
@@ -106,6 +111,11 @@ export const SCENARIOS: readonly Scenario[] = [
   lockSharedRead,
   lockUnlock,
   locksComeAndGo,
+  migration,
+  migrationPrepared,
+  migrationBroken,
+  migrationCut,
+  silentHolder,
   actorBreaks,
   twoLostInSequence,
   split,
@@ -192,6 +202,7 @@ export const ALSO_CALLED: Readonly<Record<string, string>> = {
   'disk-full': 'full-disk',
   'slow-disk': 'slow-replica',
   'join-under-load': 'fourth-joins',
+  'migration-under-load': 'migration',
   'disk-restored-from-old-backup': 'old-image',
   'grow-1-to-9': 'grow-1-to-9-and-back',
 };

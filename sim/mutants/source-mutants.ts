@@ -6,6 +6,7 @@
 // is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
 import { COPY_MUTANTS } from './copy-mutants.ts';
+import { HANDOVER_MUTANTS } from './handover-mutants.ts';
 import { LOCK_MUTANTS } from './lock-mutants.ts';
 import { MOVE_MUTANTS } from './move-mutants.ts';
 import { OUTAGE_MUTANTS } from './outage-mutants.ts';
@@ -325,6 +326,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   ...OUTAGE_MUTANTS,
   ...COPY_MUTANTS,
   ...LOCK_MUTANTS,
+  ...HANDOVER_MUTANTS,
   ...MOVE_MUTANTS,
   ...STORY_MUTANTS,
   {
