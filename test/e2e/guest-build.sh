@@ -2,7 +2,7 @@
 # Builds the test guest: DIR/kernel and DIR/initramfs, of a stock Debian kernel, busybox, e2fsprogs and the program
 # guest-init.sh. Fetches the kernel's package by apt-get, installs nothing.   guest-build.sh DIR
 #
-# Needs (Debian): busybox-static cpio kmod e2fsprogs
+# Needs (Debian): busybox-static cpio kmod e2fsprogs; nbd-client for the job `kernel`
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 dir=$(realpath "$1")
@@ -20,12 +20,12 @@ depmod -b "$work/package" "$release"
 
 for folder in bin proc sys dev mnt tmp etc modules; do mkdir -p "tree/$folder"; done
 cp "$(command -v busybox)" tree/bin/busybox
-# Its mke2fs knows no ext4, and that of e2fsprogs has the same name.
+# Its mke2fs knows no ext4, and that of e2fsprogs has the same name; so has nbd-client, which is not meant.
 for applet in $(busybox --list); do
-  case $applet in busybox | mke2fs | mkfs.ext2) ;; *) ln -s busybox "tree/bin/$applet" ;; esac
+  case $applet in busybox | mke2fs | mkfs.ext2 | nbd-client) ;; *) ln -s busybox "tree/bin/$applet" ;; esac
 done
-for program in mke2fs e2fsck; do
-  file=$(command -v $program)
+for program in mke2fs e2fsck nbd-client; do
+  file=$(command -v $program) || continue
   cp "$file" "tree/bin/$program"
   ldd "$file" | grep -o '/[^ ]*' | while read -r library; do
     mkdir -p "tree$(dirname "$library")"
@@ -34,7 +34,7 @@ for program in mke2fs e2fsck; do
 done
 cp /etc/mke2fs.conf tree/etc/
 
-for module in virtio_pci virtio_blk; do
+for module in virtio_pci virtio_blk virtio_net nbd; do
   modprobe -d "$work/package" -S "$release" --show-depends $module | sed -n 's/^insmod \([^ ]*\).*/\1/p'
 done | awk '!seen[$0]++' | while read -r file; do
   cp "$file" tree/modules/

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The only program of the test guest: does one job on the disk /dev/vda, says what became of it on the console, powers off.
+# The only program of the test guest: does one job on its disk (/dev/vda), says what became of it on the console, powers off.
 # guest.ts starts it and reads the console. Words come from the kernel's command line as guest.WORD=VALUE:
 #
 #   job     look     what the guest sees of its disk
@@ -8,6 +8,8 @@
 #           raw      `count` MiB past the cache, read back past the cache
 #           ledger   `count` numbered records in `slots` blocks; "written N" once record N is synced
 #           trim     `count` MiB written, deleted and trimmed; then the start of the disk is discarded
+#           kernel   `fs` through the guest's own kernel client, by TCP (`port`, `export`, `connections`), which leaves and
+#                    comes back in between
 #   run     a word that is in every record;  rest  seconds between two records
 #
 # The last line is "VERDICT good" or "VERDICT bad REASON".
@@ -30,6 +32,15 @@ forget() { sync; echo 3 > /proc/sys/vm/drop_caches; }
 noise() { dd if=/dev/urandom of="$1" bs=1M count="$2" 2> /dev/null; }
 
 disk=/dev/vda
+# QEMU's network of one guest: the host is 10.0.2.2.
+join() { must nbd-client 10.0.2.2 "$(word port 10809)" $disk -N "$(word export disk)" -C "$(word connections 1)"; }
+part() { must nbd-client -d $disk; }
+if [ "$(word job look)" = kernel ]; then
+  disk=/dev/nbd0
+  ifconfig lo 127.0.0.1 up
+  must ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+  join
+fi
 left=100
 until [ -b $disk ]; do
   left=$((left - 1))
@@ -37,10 +48,10 @@ until [ -b $disk ]; do
   sleep 0.1
 done
 count=$(word count 8) mib=$(word mib 4) slots=$(word slots 256) run=$(word run r1) rest=$(word rest 0)
-queue=/sys/block/vda/queue
+queue=/sys/block/${disk#/dev/}/queue
 echo "disk $(blockdev --getsize64 $disk) bytes, cache '$(cat $queue/write_cache)'," \
   "discard $(cat $queue/discard_max_bytes), zeroes $(cat $queue/write_zeroes_max_bytes)," \
-  "serial $(cat /sys/block/vda/serial)"
+  "serial $(cat /sys/block/${disk#/dev/}/serial 2> /dev/null)"
 
 format() { must /bin/mke2fs -q -F -t ext4 -E nodiscard -b 4096 $disk; }
 attach() { must mount -t ext4 -o errors=remount-ro $disk /mnt; }
@@ -48,23 +59,36 @@ detach() { must umount /mnt; must /bin/e2fsck -f -n $disk; }
 sums() { (cd /mnt && sha256sum -c sums > /tmp/sums 2>&1) || { grep -v OK /tmp/sums; bad a file has changed; }; }
 block() { printf 'record %s %d\n' "$run" "$1" | dd bs=4096 conv=sync 2> /dev/null; }
 
+fill() {
+  format
+  attach
+  file=0
+  while [ $file -lt "$count" ]; do
+    file=$((file + 1))
+    noise /tmp/noise "$mib"
+    must cp /tmp/noise "/mnt/f$file"
+    (cd /tmp && sha256sum noise | sed "s/noise/f$file/") >> /mnt/sums
+  done
+  detach
+}
+
 case $(word job look) in
   look) ;;
   fs)
-    format
-    attach
-    file=0
-    while [ $file -lt "$count" ]; do
-      file=$((file + 1))
-      noise /tmp/noise "$mib"
-      must cp /tmp/noise "/mnt/f$file"
-      (cd /tmp && sha256sum noise | sed "s/noise/f$file/") >> /mnt/sums
-    done
-    detach
+    fill
     forget
     attach
     sums
     detach
+    ;;
+  kernel)
+    fill
+    part
+    join
+    attach
+    sums
+    detach
+    part
     ;;
   verify) attach; sums; detach ;;
   raw)

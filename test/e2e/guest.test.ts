@@ -1,7 +1,7 @@
 // Method: a real Linux guest under QEMU (guest.ts) makes a file system on the volume, checks it and reads it back in another
 // life on another node; on a writeback volume all nodes are killed at once in between. A guest that writes numbered records
-// loses its node, then a copy, then itself: what it was told is written is there, through another node. `npm run soak:guest`
-// has the rest of the jobs and longer stories.
+// loses its node, then a copy, then dies together with its node: what it was told is written is there, through another
+// node. `npm run soak:guest` has the rest of the jobs and longer stories.
 
 import type { ExecutionContext } from 'ava';
 import { type Cluster, startCluster } from './cluster.ts';
@@ -51,7 +51,7 @@ declare(
 );
 
 declare(
-  'the node of a guest is killed and comes back, then a copy, then the guest: no record is lost, no request failed',
+  'the node of a guest is killed and comes back, then a copy, then guest and node together: no record is lost, none failed',
   withCluster(OPTIONS, async (t, cluster) => {
     t.timeout(TEST_TIMEOUT_MS);
     const start = await guestOf(cluster);
@@ -64,7 +64,9 @@ declare(
     await cluster.kill([3]);
     await guest.records(guest.written + 5, LIFE_MS);
     await cluster.start(3);
-    await guest.kill();
+    await cluster.settled(IN_SYNC_MS);
+    await guest.records(guest.written + 5, LIFE_MS);
+    await Promise.all([cluster.kill([2]), guest.kill()]);
     t.log(`${guest.written} records`);
     t.deepEqual(await ledgerProblems(guest, cluster.node(1).nbd.unix, 'disk'), []);
     t.notRegex(guest.console, /I\/O error|VERDICT/);

@@ -19,7 +19,7 @@ const MEMORY_MIB = '192';
 export const declareWithGuest = toolOrSkip('qemu-system-x86_64', 'busybox', 'cpio');
 
 export interface GuestJob {
-  readonly job: 'look' | 'fs' | 'verify' | 'raw' | 'ledger' | 'trim';
+  readonly job: 'look' | 'fs' | 'verify' | 'raw' | 'ledger' | 'trim' | 'kernel';
   readonly count?: number;
   readonly mib?: number;
   readonly slots?: number;
@@ -27,6 +27,10 @@ export interface GuestJob {
   readonly run?: string;
   /** Seconds between two records. */
   readonly rest?: number;
+  /** Of the job `kernel`: where its own client connects to on this host, to what, how often. */
+  readonly port?: number;
+  readonly export?: string;
+  readonly connections?: number;
 }
 
 export interface Place {
@@ -34,20 +38,34 @@ export interface Place {
   readonly volume: string;
 }
 
-/** Builds the guest in the cluster's directory; returns how to start one. */
-export async function guestOf(cluster: Cluster): Promise<(at: Place, job: GuestJob) => Guest> {
-  const dir = path.join(cluster.dir, 'guest');
+/** Builds the guest under `home`; returns how to start one with what QEMU is told of its disk. */
+export async function buildGuest(
+  home: string,
+): Promise<(disk: readonly string[], job: GuestJob) => Guest> {
+  const dir = path.join(home, 'guest');
   fs.mkdirSync(dir, { recursive: true });
   const built = await run('sh', [BUILD, dir], { timeoutMs: BUILD_TIMEOUT_MS });
   if (built.code !== 0) throw new Error(`the guest can not be built: ${built.stderr}`);
   let lives = 0;
-  return ({ node, volume }, job) => {
+  return (disk, job) => {
     lives += 1;
-    const door = { kind: 'unix', path: cluster.node(node).nbd.unix } as const;
-    const disk = qemuArguments({ name: volume, door, proof: { dir: '', user: '' } });
     return new Guest(dir, path.join(dir, `console-${lives}`), disk, job);
   };
 }
+
+/** The same in the cluster's directory, with a volume of a node as its disk. */
+export async function guestOf(cluster: Cluster): Promise<(at: Place, job: GuestJob) => Guest> {
+  const start = await buildGuest(cluster.dir);
+  return ({ node, volume }, job) => {
+    const door = { kind: 'unix', path: cluster.node(node).nbd.unix } as const;
+    return start(qemuArguments({ name: volume, door, proof: { dir: '', user: '' } }), job);
+  };
+}
+
+/** For the job `kernel`: no disk, but a network in which the host is 10.0.2.2. */
+export const NETWORK: readonly string[] = [
+  ...['-netdev', 'user,id=net0', '-device', 'virtio-net-pci,netdev=net0,romfile='],
+];
 
 /** One life of a guest. */
 export class Guest {

@@ -1,21 +1,13 @@
 // TLS in front of a real node: guests with keys, rights by name, and what an operator is told who mixes up the options.
 
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { addKey, makeAuthority, makeCertificate } from '../nbd/tls-files.ts';
 import { run, succeed, toolOrSkip } from '../nbd/tools.ts';
+import { freePort } from './ports.ts';
 import { endOf, withHosts } from './with-hosts.ts';
 
 const EXIT_USAGE = 64;
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 toolOrSkip(
   'nbdinfo',
