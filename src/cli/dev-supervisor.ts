@@ -20,7 +20,7 @@ const POLL_MS = 40;
 const READY_TIMEOUT_MS = 120_000;
 const LEFTOVER_TIMEOUT_MS = 15_000;
 /** `dev start` waits so long for the node to be up; one without a quorum goes on by itself. */
-const STARTED_MS = 5_000;
+const STARTED_MS = 10_000;
 
 export class DevSupervisor {
   readonly dir: string;

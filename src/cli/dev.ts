@@ -119,7 +119,7 @@ function startedText(number: number, data: Started): string {
   if (isBlank !== true) {
     if (isUp === true) return `n${number} runs again.\n`;
     const why = waitingFor === undefined || waitingFor === '' ? 'the others' : waitingFor;
-    return `n${number} is started, and not up yet: it waits for ${why}.\n`;
+    return `n${number} is started, and not up yet: it waits for ${why} (dog dev logs ${number}).\n`;
   }
   return (
     `n${number} runs, and is BLANK: its directory was removed, or emptied. It is no member any more.\n` +

@@ -137,7 +137,10 @@ test('a node that is no member any more does not run again: its own words say wh
   fs.rmSync(path.join(dir, 'n2', 'forgotten'));
   mark('alone');
   const alone = await dog(['dev', 'start', '2', '--dir', dir]);
-  t.is(alone.out, 'n2 is started, and not up yet: it waits for a quorum of the voters.\n');
+  t.is(
+    alone.out,
+    'n2 is started, and not up yet: it waits for a quorum of the voters (dog dev logs 2).\n',
+  );
 });
 
 test('a node that joined by hand is not waited for, up or not', async (t) => {
