@@ -107,6 +107,17 @@ toolOrSkip(
   }),
 );
 
+toolOrSkip('nbddump')(
+  'nbddump shows bytes, and leaves holes out',
+  withVolume(8, async (t, served, volume) => {
+    volume.bytes.set([0xca, 0xfe], 0);
+    const head = await succeed(t, 'nbddump', ['-n', '32', served.uri('vol')]);
+    t.regex(head.stdout, /^0{10}: ca fe 00 00/);
+    const whole = await succeed(t, 'nbddump', [served.tcpUri('vol')]);
+    t.true(whole.stdout.split('\n').length < 10, 'zeroes are one line');
+  }),
+);
+
 toolOrSkip('nbd-client')(
   'nbd-client -l lists the exports',
   withVolume(1, async (t, served) => {

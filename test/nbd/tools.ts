@@ -8,6 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 const PACKAGES: Readonly<Record<string, string>> = {
   nbdinfo: 'libnbd-bin',
   nbdcopy: 'libnbd-bin',
+  nbddump: 'libnbd-bin',
   nbdsh: 'python3-libnbd',
   'nbd-client': 'nbd-client',
   'qemu-nbd': 'qemu-utils',
