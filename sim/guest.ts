@@ -210,6 +210,11 @@ export class Guest {
     return this.#answerTo({ kind: 'write', block, count: 1 });
   }
 
+  /** One write that is durable when it is answered (FUA), and must be answered well. */
+  async forceWrite(block: number): Promise<void> {
+    await this.#one({ kind: 'write', block, count: 1, isForced: true });
+  }
+
   /** One read that must be answered with bytes. */
   async read(block: number, count = 1): Promise<void> {
     await this.#one({ kind: 'read', block, count });

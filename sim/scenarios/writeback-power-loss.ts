@@ -1,8 +1,12 @@
 // Goal: C-flush. All hosts lose power in one instant, in mid-write, under a guest that writes, flushes and forces. What
-// had ended before the last acknowledged flush began is there, of what came later any part, and no block is torn. Twice,
-// so that what a recovery wrote is tried, too.
+// had ended before the last acknowledged flush began is there, so are writes that were forced, the last of them a moment
+// ago; of what came later any part, and no block is torn. Three times, so that what a recovery wrote is tried, too.
 
 import { scenario } from '../scenario.ts';
+
+const ROUNDS = 3;
+/** One after the other, up to the instant of the loss. */
+const FORCED = 3;
 
 export const writebackPowerLoss = scenario(
   'writeback-power-loss',
@@ -11,11 +15,12 @@ export const writebackPowerLoss = scenario(
     await stage.form();
     const at = stage.anyRunning();
     let guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at, mode: 'writeback' });
-    for (let round = 0; round < 2; round += 1) {
+    for (let round = 0; round < ROUNDS; round += 1) {
       guest.writeForever({ depth: 8, workingSet: 128 });
       await stage.run({ seconds: 0.5 + stage.random.unit() });
       await stage.inMidWrite(guest);
       guest.freeze();
+      for (let i = 0; i < FORCED; i += 1) await guest.forceWrite(stage.random.between(0, 127));
       for (const node of stage.nodes) node.losePower();
       stage.cachesAreLost();
       await stage.run({ seconds: stage.random.unit() });
