@@ -16,6 +16,7 @@ import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
 import { damagedSnapshot } from './scenarios/damaged-snapshot.ts';
+import { deletedBeside } from './scenarios/deleted-beside.ts';
 import { deletedStaysDeleted } from './scenarios/deleted-stays-deleted.ts';
 import { drainUnderLoad } from './scenarios/drain-under-load.ts';
 import { failingDisk } from './scenarios/failing-disk.ts';
@@ -74,6 +75,7 @@ import { slowReplica } from './scenarios/slow-replica.ts';
 import { snapshots } from './scenarios/snapshots.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
+import { stopsAmongNews } from './scenarios/stops-among-news.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
 import { swarm, swarmRare, swarmSmall } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
@@ -88,6 +90,7 @@ import { volumeMovesWriteback } from './scenarios/volume-moves-writeback.ts';
 import { voterByLoad } from './scenarios/voter-by-load.ts';
 import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
+import { votersPause } from './scenarios/voters-pause.ts';
 import { writebackDoubtfulReads } from './scenarios/writeback-doubtful-reads.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
@@ -159,7 +162,9 @@ export const SCENARIOS: readonly Scenario[] = [
   restlessRing,
   ...recoveryBroken,
   deletedStaysDeleted,
+  deletedBeside,
   voterReplaced,
+  votersPause,
   voterByLoad,
   twoAndWitness,
   strangerKnocks,
@@ -171,6 +176,7 @@ export const SCENARIOS: readonly Scenario[] = [
   slowLeader,
   slowReplica,
   leaderStops,
+  stopsAmongNews,
   voterLosesDisk,
   oldImage,
   brokenState,
