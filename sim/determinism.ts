@@ -1,6 +1,6 @@
-// npm run sim -- --determinism K: one seed is one history (SIMULATOR.md, section 2). Each of K seeds runs twice in a process of
-// its own that ran nothing before, and once in a process that ran all the seeds before it. Their hashes must be equal: what is
-// counted per process, ordered by chance, or asked of the machine would show.
+// npm run sim -- --determinism K: one seed is one history (SIMULATOR.md, section 2). Each of K seeds runs twice in a
+// process of its own that ran nothing before, and once in a process that ran all the seeds before it. Their hashes must
+// be equal: what is counted per process, ordered by chance, or asked of the machine would show.
 
 import type { PlaySeed, SeedResult, SeedTask } from './play-seeds.ts';
 

@@ -1,6 +1,6 @@
-// Goal: an orderly stop that takes long, because the disk is slow, is not disturbed by what comes meanwhile: a link is back, a
-// neighbour dies, a guest asks for a lock, an operator for a scrub, the map goes on. The node ends when it has closed its
-// store, starts again from a clean one, and nothing is lost.
+// Goal: an orderly stop that takes long, because the disk is slow, is not disturbed by what comes meanwhile: a link is
+// back, a neighbour dies, a guest asks for a lock, an operator for a scrub, the map goes on. The node ends when it has
+// closed its store, starts again from a clean one, and nothing is lost.
 
 import { OperatingError } from '../../src/core/errors.ts';
 import { scenario } from '../scenario.ts';

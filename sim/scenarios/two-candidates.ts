@@ -1,7 +1,7 @@
-// Goal: one leader a term (A1), also when candidates meet. The leader is gone, and the two voters that are left lose their
-// patience at once, again and again for four seconds, over slow ways: both stand for the same term before either hears of the
-// other. At most one of them leads in it, one of them does when they are patient again, and what the old leader had decided
-// stays.
+// Goal: one leader a term (A1), also when candidates meet. The leader is gone, and the two voters that are left lose
+// their patience at once, again and again for four seconds, over slow ways: both stand for the same term before either
+// hears of the other. At most one of them leads in it, one of them does when they are patient again, and what the old
+// leader had decided stays.
 
 import { scenario } from '../scenario.ts';
 import { RunFailure } from '../world.ts';

@@ -1,6 +1,6 @@
-// Goal: a change of voters whose proposals are given up, though they are on their way, is made once all the same (C2.4, C2.5).
-// A voter is gone for good and the leader replaces it; whatever it proposes meanwhile is given up, so it pauses and asks
-// again. The number of voters never sinks (checked in every view), and in the end there are three that live.
+// Goal: a change of voters whose proposals are given up, though they are on their way, is made once all the same (C2.4,
+// C2.5). A voter is gone for good and the leader replaces it; whatever it proposes meanwhile is given up, so it pauses
+// and asks again. The number of voters never sinks (checked in every view), and in the end there are three that live.
 
 import { scenario } from '../scenario.ts';
 import { RunFailure } from '../world.ts';
