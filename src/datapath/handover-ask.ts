@@ -84,7 +84,8 @@ export class HandoverAsk {
         this.#isAsking = false;
         const { node, token } = lock;
         this.#parts.trace.event('handover.drained', { node, token, session: sessionId });
-        this.#parts.lock.offered(this.#open, token);
+        if (this.#isWanted()) this.#parts.lock.offered(this.#open, token);
+        else this.#decline(token);
         return;
       }
       if (reply?.status === STATUS.BUSY) this.#reason = reasonIn(reply) ?? '';
@@ -94,6 +95,11 @@ export class HandoverAsk {
         if (this.#isWanted()) this.ask();
       });
     });
+  }
+
+  /** Who wrote was refused meanwhile: the holder need not find out by waiting that nobody takes it. */
+  #decline(token: FencingToken): void {
+    this.#parts.propose?.({ type: 'handoverCancel', volume: this.#open.volume.id, token });
   }
 
   /** The lock of a live holder on another node. */

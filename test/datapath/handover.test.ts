@@ -105,6 +105,22 @@ test('refused after 30 s with the holder’s name; then at once, until the holde
   t.is(next.code, 'waiting', 'another holder: nothing is known of that one');
 });
 
+test('refused while the holder still has its ask: what is drained then stays, and its guest sees a moment’s pause', (t) => {
+  const { world, source, dest } = beside();
+  const write = starts(dest, 0, 2);
+  while (write.code === 'waiting') {
+    world.write(source, 0, block(3));
+    world.clock.run(20);
+  }
+  t.is(write.code, 'held');
+  const { token } = world.volume.lock;
+  stops(world, source);
+  world.clock.run(800);
+  t.like(world.volume.lock, { node: 1 });
+  t.is(Number(world.volume.lock.token), token + 1, 'it was drained, and declined');
+  t.is(world.write(source, 0, block(4), 200), 'ok');
+});
+
 test('FLUSH beside a holder never moves the volume', (t) => {
   const { world, source, dest } = beside({ durability: 'writeback' });
   stops(world, source);
