@@ -5,7 +5,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import test from 'ava';
-import { OBJECT_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
+import { OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import { openFileDisk } from '../../src/io/file-disk.ts';
 import { createRealClock } from '../../src/io/real-clock.ts';
 import { createRealRandom } from '../../src/io/real-random.ts';
@@ -14,10 +14,15 @@ import { openRaftLog } from '../../src/storage/raft-log-open.ts';
 import type { ObjectStore } from '../../src/storage/store-types.ts';
 import { openSuperblock } from '../../src/storage/superblock.ts';
 import {
+  BELOW,
+  BELOW_INDEX,
+  BELOW_SECTOR,
+  BELOW_TAG,
   expectedObjects,
   GENERATION,
   HARD_STATE,
   IDENTITY,
+  layersOf,
   logEntries,
   taggedSector,
   take,
@@ -74,8 +79,28 @@ async function wrongObjects(store: ObjectStore, objects: ReturnType<typeof expec
   return wrong;
 }
 
+/** What the generation below shows: the region that it copied, with its own sector, whatever changed above since. */
+async function wrongBelow(store: ObjectStore, objects: ReturnType<typeof expectedObjects>) {
+  if (store.row(BELOW, BELOW_INDEX) === undefined) return ['row'];
+  store.followLayers(layersOf);
+  const bytes = new Uint8Array(REGION_BYTES);
+  await new Promise<void>((resolve, reject) => {
+    store.read(BELOW, BELOW_INDEX, 0, REGION_BYTES, bytes, 0, (outcome, error) => {
+      if (outcome === 'ok') resolve();
+      else reject(error ?? new TypeError(`the generation below is ${outcome}`));
+    });
+  });
+  const expected = new Uint8Array(REGION_BYTES);
+  const tags = new Map(objects[BELOW_INDEX]).set(BELOW_SECTOR, BELOW_TAG);
+  for (const [sector, tag] of tags) {
+    if (sector >= REGION_BYTES / SECTOR_BYTES) continue;
+    expected.set(taggedSector(BELOW_INDEX, sector, tag), sector * SECTOR_BYTES);
+  }
+  return Buffer.compare(bytes, expected) === 0 ? [] : ['bytes'];
+}
+
 test('there is a stored directory of every format', (t) => {
-  t.deepEqual(STORED.sort(), ['data-directory-1', 'data-directory-2']);
+  t.deepEqual(STORED.sort(), ['data-directory-1', 'data-directory-2', 'data-directory-3']);
 });
 
 for (const name of STORED) {
@@ -98,6 +123,7 @@ for (const name of STORED) {
 
     const third = await opened(folder);
     t.deepEqual(await wrongObjects(third, objects), []);
+    t.deepEqual(await wrongBelow(third, objects), name === 'data-directory-3' ? [] : ['row']);
     await finished((done) => third.stop(done));
   });
 
