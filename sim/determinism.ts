@@ -6,16 +6,16 @@ import type { PlaySeed, SeedResult, SeedTask } from './play-seeds.ts';
 
 type Print = (line: string) => void;
 
-const SAY_EVERY = 10;
+const SAY_EVERY = 5;
 
-/** Seeds of all stories side by side, so that each rule of the product is in it. */
+/** Seeds of all stories in turn, so that each rule of the product is in it; a seed has its story wherever one begins. */
 export function* seedsOfAll(
   stories: readonly string[],
   first: number,
   count: number,
 ): Generator<SeedTask> {
   for (let i = 0; i < count; i += 1) {
-    const story = stories[i % stories.length];
+    const story = stories[(first + i) % stories.length];
     if (story !== undefined) yield { story, seed: first + i, timeline: false };
   }
 }
