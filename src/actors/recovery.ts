@@ -13,6 +13,7 @@ export const RECOVERY_PAUSE_MS = 300;
 
 export const recoveryMachine = roundsMachine({
   id: 'recovery',
+  news: 'view.changed',
   lookMs: RECOVERY_LOOK_MS,
   pauseMs: RECOVERY_PAUSE_MS,
 });

@@ -23,6 +23,8 @@ type RoundsEvent = ViewChanged | ScrubChanged;
 /** What tells one machine of rounds from another. */
 interface RoundsOf {
   readonly id: string;
+  /** What makes it look at once; the root sends it nothing else. */
+  readonly news: RoundsEvent['type'];
   /** Between two looks without news. */
   readonly lookMs: number;
   /** After a round that failed. */
@@ -30,7 +32,7 @@ interface RoundsOf {
 }
 
 /** A machine of rounds; what failed is warned of as `<id>.round.failed`. */
-export function roundsMachine({ id, lookMs, pauseMs }: RoundsOf) {
+export function roundsMachine({ id, news, lookMs, pauseMs }: RoundsOf) {
   return setup({
     types: {
       input: {} as RoundsInput,
@@ -48,14 +50,11 @@ export function roundsMachine({ id, lookMs, pauseMs }: RoundsOf) {
     id,
     context: ({ input }) => input,
     initial: 'idle',
-    on: { 'view.changed': {}, 'scrub.changed': {} },
+    on: { [news]: {} },
     states: {
       idle: {
         always: { guard: 'workDue', target: 'working' },
-        on: {
-          'view.changed': { target: 'idle', reenter: true },
-          'scrub.changed': { target: 'idle', reenter: true },
-        },
+        on: { [news]: { target: 'idle', reenter: true } },
         after: { look: { target: 'idle', reenter: true } },
       },
       working: {

@@ -11,6 +11,7 @@ export const SCRUB_PAUSE_MS = 5000;
 
 export const scrubMachine = roundsMachine({
   id: 'scrub',
+  news: 'scrub.changed',
   lookMs: SCRUB_LOOK_MS,
   pauseMs: SCRUB_PAUSE_MS,
 });
