@@ -6,6 +6,7 @@ import { OperatingError } from './core/errors.ts';
 import { DEFAULT_POLICY, type PolicyId, type VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
 import type { ApplyResult } from './core/log-entry.ts';
+import { readableNamed } from './core/snapshots.ts';
 import type { AttachMode, ClusterView, Durability, Policy, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
 import type { AlterVolumeOptions, CreateVolumeOptions } from './node-handle.ts';
@@ -173,6 +174,20 @@ export async function volumeNow(
   const volume = viewNow().volumeByName(name);
   if (volume === undefined) throw missing(name);
   return volume;
+}
+
+/**
+ * Settles once this node's view has the volume or snapshot of that name.
+ * @throws OperatingError 'missing', 'no-quorum'
+ */
+export async function lookUp(
+  agreement: Pick<Asking, 'readCurrent'>,
+  viewNow: () => ClusterView,
+  name: string,
+): Promise<void> {
+  if (readableNamed(viewNow(), name) !== undefined) return;
+  await agreement.readCurrent();
+  if (readableNamed(viewNow(), name) === undefined) throw missing(name);
 }
 
 /** The error for a volume that is not there. */

@@ -4,7 +4,7 @@
 import { type Actor, createActor } from 'xstate';
 import { watchActors } from './actors/inspect.ts';
 import { nodeMachine } from './actors/node.ts';
-import { alterVolume, createVolume, deleteVolume, volumeNow } from './admin.ts';
+import { alterVolume, createVolume, deleteVolume, lookUp } from './admin.ts';
 import { type NodeConfig, scrubSettings } from './config.ts';
 import { hashOf } from './core/cluster-state.ts';
 import type { NodeCondition } from './core/condition.ts';
@@ -30,6 +30,7 @@ import {
   writeFirstEntries,
 } from './formation.ts';
 import { FormedNode } from './formed-node.ts';
+import { layerAdmin } from './layer-admin.ts';
 import { unlockVolume } from './lock-admin.ts';
 import { cancelMove, moveVolume } from './move-admin.ts';
 import type {
@@ -37,6 +38,7 @@ import type {
   ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
+  LayerAdmin,
   MoveAnswer,
   MoveVolumeOptions,
   NodeHandle,
@@ -401,8 +403,16 @@ class SheepNode implements NodeHandle {
     return deleteVolume(agreement, () => this.#serving().view, name, letGo);
   }
 
+  layers(): LayerAdmin {
+    const { agreement, formed } = this.#serving();
+    const viewNow = () => this.#serving().view;
+    const hold = (volume: VolumeId) => formed.hold(volume);
+    return layerAdmin({ agreement, viewNow, hold, date: () => this.#ports.clock.date() });
+  }
+
   volumes(): VolumeAdmin {
-    return volumeAdmin(this.#serving().agreement, () => this.#serving().view);
+    const date = () => this.#ports.clock.date();
+    return volumeAdmin(this.#serving().agreement, () => this.#serving().view, date);
   }
 
   async moveVolume(name: string, options: MoveVolumeOptions): Promise<MoveAnswer> {
@@ -418,7 +428,7 @@ class SheepNode implements NodeHandle {
   }
 
   async lookUpVolume(name: string): Promise<void> {
-    await volumeNow(this.#serving().agreement, () => this.#serving().view, name);
+    await lookUp(this.#serving().agreement, () => this.#serving().view, name);
   }
 
   openVolume(name: string): VolumeSession {

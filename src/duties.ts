@@ -13,6 +13,7 @@ import { type DownTimes, planLives } from './core/life-plan.ts';
 import type { Loads } from './core/loads.ts';
 import type { EntryBody } from './core/log-entry.ts';
 import { ChangePlanner, MAX_ENTRIES_PER_PLAN } from './core/recovery-plan.ts';
+import { TrashWatch } from './core/trash.ts';
 import type { ClusterView } from './core/view.ts';
 import { nextVoters } from './core/voter-choice.ts';
 import type { Clock, Trace } from './ports/ports.ts';
@@ -44,12 +45,14 @@ export interface DutiesContext {
 export function replicatorDuties(context: DutiesContext): ReplicatorInput {
   const { clock, agreement, trace, downTimes } = context;
   const planner = new ChangePlanner();
+  const trash = new TrashWatch();
   const plan = (): readonly EntryBody[] => {
     const view = context.view();
     if (view === undefined) return [];
     const moment = { now: clock.now(), dateMs: clock.date() };
     const lives = planLives(view, downTimes, moment);
-    return [...lives, ...planner.plan(view, moment.now, context.slowNodes())].slice(
+    const old = trash.plan(view, moment.now);
+    return [...lives, ...old, ...planner.plan(view, moment.now, context.slowNodes())].slice(
       0,
       MAX_ENTRIES_PER_PLAN,
     );

@@ -8,13 +8,15 @@ import type { AgreementTuning } from './agreement/options.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
-import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
+import type { Epoch, Incarnation, NodeId, VolumeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import type { ApplyResult, EntryBody, LogEntry, PartitionCas } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
 import type { ScrubSettings } from './core/scrub.ts';
+import { readableNamed } from './core/snapshots.ts';
 import type { ClusterView } from './core/view.ts';
 import { createDatapath, type Datapath } from './datapath/datapath.ts';
+import type { HeldVolume } from './datapath/hold-volume.ts';
 import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
@@ -379,10 +381,17 @@ export class FormedNode {
   }
 
   openVolume(name: string): VolumeSession {
-    const volume = this.view?.volumeByName(name);
-    if (volume === undefined) throw missing(name);
+    const found = this.view && readableNamed(this.view, name);
+    if (found === undefined) throw missing(name);
     invariant(this.#datapath !== undefined, 'a node with a view has a data path');
-    return this.#datapath.openVolume(volume);
+    if ('lock' in found) return this.#datapath.openVolume(found);
+    return this.#datapath.openSnapshot(found.id);
+  }
+
+  /** S4 */
+  async hold(volume: VolumeId): Promise<HeldVolume> {
+    invariant(this.#datapath !== undefined, 'a node with a view has a data path');
+    return this.#datapath.hold(volume);
   }
 
   async #dropLost(partitions: readonly PartitionCas[]): Promise<void> {

@@ -23,6 +23,7 @@ import {
   recoveryValue,
 } from './core/recovery-settings.ts';
 import { ringOf } from './core/ring-change.ts';
+import { TRASH_SETTINGS, trashValue } from './core/trash.ts';
 import { MIB } from './core/units.ts';
 import type { ClusterView, Member } from './core/view.ts';
 import { acceptLoss, type LossContext, lossPlan } from './loss-admin.ts';
@@ -287,8 +288,11 @@ function settingOf(name: string, text: string): readonly [key: string, value: st
   if (delay !== undefined) return [delay, delayValue(text)];
   const recovery = RECOVERY_SETTINGS.get(name);
   if (recovery !== undefined) return [recovery, recoveryValue(name, text)];
+  const trash = TRASH_SETTINGS.get(name);
+  if (trash !== undefined) return [trash, trashValue(text)];
+  const known = [...DELAY_SETTINGS.keys(), ...RECOVERY_SETTINGS.keys(), ...TRASH_SETTINGS.keys()];
   throw new OperatingError('usage', `there is no setting "${name}"`, {
-    remedy: `known: ${[...DELAY_SETTINGS.keys(), ...RECOVERY_SETTINGS.keys()].join(', ')}`,
+    remedy: `known: ${known.join(', ')}`,
   });
 }
 

@@ -1,12 +1,19 @@
 // A running node as its fronts (NBD, HTTP API) and the simulator see it. build-node.ts makes one.
 
 import type { NodeCondition } from './core/condition.ts';
-import type { ClusterId, NodeId, VolumeId } from './core/ids.ts';
+import type { ClusterId, GenerationId, NodeId, VolumeId } from './core/ids.ts';
 import type { VolumeLoss } from './core/lost.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
-import type { AttachMode, Attributes, ClusterView, Durability, VolumeLock } from './core/view.ts';
+import type {
+  AttachMode,
+  Attributes,
+  ClusterView,
+  Durability,
+  TrashedVolume,
+  VolumeLock,
+} from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
 export type NodePhase =
@@ -164,6 +171,14 @@ export interface VolumeAdmin {
   /** @throws OperatingError 'exists' with `isNew` where there is one, 'usage', 'too-large' */
   setAttribute(name: string, key: string, value: Uint8Array, isNew: boolean): Promise<void>;
   removeAttribute(name: string, key: string): Promise<void>;
+  /** Deletes it so that it can be had back for a while. Throws 'held', 'refused' for a protected or moving one. */
+  trash(name: string, keepMs: number): Promise<void>;
+  /** What is in the trash, as the log has it now. */
+  trashed(): Promise<readonly TrashedVolume[]>;
+  /** As it was, under this name. Throws 'exists', 'missing'. */
+  restore(id: VolumeId, name: string): Promise<void>;
+  /** Gone for good. */
+  purge(id: VolumeId): Promise<void>;
   /**
    * Announces the hand-over to that node (3.3): its client's first write moves the volume at once, in every attach mode.
    * @throws OperatingError 'refused' where that node can not have it
@@ -177,6 +192,30 @@ export interface VolumeAdmin {
 export interface HandoverPlan {
   readonly did: 'prepared' | 'cancelled' | 'same' | 'nothing';
   readonly lock: VolumeLock;
+}
+
+/** What operators do with layers of volumes: `name@tag` is a snapshot. Throws 'missing', 'busy', 'no-quorum' beside what it says. */
+export interface LayerAdmin {
+  /**
+   * Of up to 64 volumes at one instant, while their guests work (S4): all or none; gives their generations.
+   * @throws OperatingError 'exists'; 'busy' when writes do not end in time: nothing was changed
+   */
+  snapshot(names: readonly string[], tag: string): Promise<readonly GenerationId[]>;
+  /** Of a snapshot, or of a volume as it is now. Throws 'exists'. */
+  clone(from: string, to: string, how?: CloneOptions): Promise<VolumeId>;
+  /** The volume is what the snapshot was. Throws 'held', 'refused' for a protected one. */
+  rollback(name: string, tag: string): Promise<void>;
+  /** Throws 'refused' for a protected one. */
+  deleteSnapshot(name: string, tag: string): Promise<void>;
+  protectSnapshot(name: string, tag: string, isProtected: boolean): Promise<void>;
+  /** Larger: also under a guest. Smaller: throws 'held' while somebody has it, 'refused' for a protected one. */
+  resize(name: string, sizeBytes: number): Promise<void>;
+}
+
+/** As its source unless given. */
+export interface CloneOptions {
+  readonly mode?: Durability;
+  readonly attachMode?: AttachMode;
 }
 
 /** What an operator decides of the members, each by the log. */
@@ -281,10 +320,11 @@ export interface NodeHandle {
   moves(): Promise<readonly MoveStatus[]>;
   /** What else operators do with volumes. Throws 'not-formatted', and 'no-quorum' before this node heard of its cluster. */
   volumes(): VolumeAdmin;
+  layers(): LayerAdmin;
   /** Throws 'missing', 'held' (names the holder), 'no-quorum'; 'busy' when others use it again and again. */
   deleteVolume(name: string): Promise<void>;
   /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */
   lookUpVolume(name: string): Promise<void>;
-  /** The session of this volume on this gateway, an existing one unless it is fenced. Throws 'missing', by this view. */
+  /** The session of this volume, or snapshot, on this gateway, a running one unless fenced. Throws 'missing', by this view. */
   openVolume(name: string): VolumeSession;
 }

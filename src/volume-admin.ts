@@ -13,8 +13,15 @@ import type { VolumeAdmin } from './node-handle.ts';
 
 const NONE: Attributes = new Map();
 
-/** @param viewNow of this node, which has applied what was answered */
-export function volumeAdmin(agreement: Asking, viewNow: () => ClusterView): VolumeAdmin {
+/**
+ * @param viewNow of this node, which has applied what was answered
+ * @param date ms since 1970, for people
+ */
+export function volumeAdmin(
+  agreement: Asking,
+  viewNow: () => ClusterView,
+  date: () => number,
+): VolumeAdmin {
   const decide = (name: string, what: string, bodyOf: (volume: Volume) => EntryBody) =>
     decided(agreement, viewNow, { name, what, bodyOf });
   return {
@@ -42,6 +49,12 @@ export function volumeAdmin(agreement: Asking, viewNow: () => ClusterView): Volu
         return { type: 'attributeSet', volume: id, key, value, isNew };
       });
     },
+    ...trashAdmin(agreement, viewNow),
+    async trash(name, keepMs) {
+      await decide(name, 'trash', ({ id: volume, lock }) => {
+        return { type: 'volumeTrash', volume, token: lock.token, keepMs, dateMs: date() };
+      });
+    },
     async removeAttribute(name, key) {
       const result = await decide(name, `remove "${key}" of`, ({ id }) => {
         return { type: 'attributeRemove', volume: id, key };
@@ -55,6 +68,42 @@ export function volumeAdmin(agreement: Asking, viewNow: () => ClusterView): Volu
     prepareHandover: (name, to) => prepareHandover(agreement, viewNow, name, to),
     cancelHandover: (name) => cancelHandover(agreement, viewNow, name),
   };
+}
+
+function trashAdmin(
+  agreement: Asking,
+  viewNow: () => ClusterView,
+): Pick<VolumeAdmin, 'trashed' | 'restore' | 'purge'> {
+  return {
+    async trashed() {
+      await agreement.readCurrent();
+      return [...viewNow().trash.values()];
+    },
+    async restore(volume, name) {
+      checkName(name);
+      await decidedOfTrash(agreement, { type: 'trashRestore', volume, name });
+    },
+    async purge(volume) {
+      await decidedOfTrash(agreement, { type: 'trashPurge', volume, by: 'operator' });
+    },
+  };
+}
+
+/** What is in the trash goes by its number: names are free again. */
+async function decidedOfTrash(
+  agreement: Asking,
+  body: Extract<EntryBody, { type: 'trashRestore' | 'trashPurge' }>,
+): Promise<void> {
+  const result = await agreement.propose(body);
+  if (result.code === 'exists') {
+    throw new OperatingError('exists', result.detail, { remedy: 'restore it under another name' });
+  }
+  if (result.code === 'missing') {
+    throw new OperatingError('missing', `volume ${body.volume} is not in the trash`, {
+      remedy: 'dog vdi trash list',
+    });
+  }
+  proposed(result, body.type === 'trashPurge' ? 'purge it' : 'restore it');
 }
 
 /** Proposes until the entry meets the volume that the name stood for. */
@@ -72,6 +121,11 @@ async function decided(
     const volume = await volumeNow(agreement, viewNow, name);
     const result = await agreement.propose(bodyOf(volume));
     if (result.code === 'exists') throw new OperatingError('exists', result.detail);
+    if (result.code === 'held') {
+      throw new OperatingError('held', result.detail, {
+        remedy: 'disconnect its guest first; dog vdi show tells who holds it',
+      });
+    }
     if (result.code === 'missing' && viewNow().volumes.has(volume.id)) return result;
     if (result.code === 'stale' || result.code === 'missing') continue;
     proposed(result, `${what} ${name}`);

@@ -29,6 +29,7 @@ function nodeOf(cell: StateCell, beforeEntry: () => void = () => {}) {
       },
     },
     () => view,
+    () => 1000,
   );
   return { admin, proposed };
 }

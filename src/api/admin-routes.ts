@@ -4,11 +4,13 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Warning } from '../core/admin-shapes.ts';
 import type { NodeId } from '../core/ids.ts';
+import { trashMs } from '../core/trash.ts';
 import type { FormatOptions, NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
 import { addDataRoutes } from './data-routes.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
+import { addLayerRoutes } from './layer-routes.ts';
 import { addLockRoutes } from './lock-routes.ts';
 import { addMemberRoutes } from './member-routes.ts';
 import { mixUpWarnings } from './mix-up-health.ts';
@@ -24,6 +26,7 @@ import {
   volumeNamed,
 } from './report.ts';
 import { parseAlter, parseCreate, parseFormat, parseScrub } from './requests.ts';
+import { addTrashRoutes, keepOf } from './trash-routes.ts';
 import { addVolumeCareRoutes } from './volume-routes.ts';
 
 /** Copies of a cluster formatted without -c. */
@@ -31,6 +34,7 @@ const DEFAULT_COPIES = 3;
 const DEFAULT_CLUSTER_NAME = 'sheepdog';
 
 type Named = FastifyRequest<{ Params: { name: string } }>;
+type Deleted = FastifyRequest<{ Params: { name: string }; Querystring: { trash?: string } }>;
 
 export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   const say = <Data>(schema: string, data: Data, warnings: readonly Warning[] = []) =>
@@ -63,6 +67,8 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   addLockRoutes(app, handle);
   addVolumeCareRoutes(app, handle);
   addDataRoutes(app, handle);
+  addLayerRoutes(app, handle);
+  addTrashRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));
     return say('status', statusData(handle.status(), process.pid));
@@ -106,10 +112,12 @@ function addVolumeRoutes(app: FastifyInstance, handle: NodeHandle): void {
     const view = viewOf(handle);
     return answer(handle, 'volume', volumeDetail(view, volumeNamed(view, name)));
   });
-  app.delete('/v1/volumes/:name', async (request: Named) => {
-    viewOf(handle);
-    await handle.deleteVolume(request.params.name);
-    return answer(handle, 'deleted', { name: request.params.name });
+  app.delete('/v1/volumes/:name', async (request: Deleted) => {
+    const { name } = request.params;
+    const keepMs = keepOf(request.query.trash, trashMs(viewOf(handle)));
+    if (keepMs > 0) await handle.volumes().trash(name, keepMs);
+    else await handle.deleteVolume(name);
+    return answer(handle, 'deleted', { name, keptMs: keepMs });
   });
 }
 

@@ -19,12 +19,23 @@ import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT, ZONE_PATTERN } from '../core/limits.ts';
 import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
+import { MAX_SNAPSHOT_VOLUMES, MAX_TAG_BYTES } from '../core/snapshot-name.ts';
 import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MIN_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
-import type { AttributeRequest, MigrateRequest, RenameRequest } from '../core/volume-shapes.ts';
+import type {
+  AttributeRequest,
+  CloneRequest,
+  MigrateRequest,
+  RenameRequest,
+  ResizeRequest,
+  RestoreRequest,
+  SnapshotRequest,
+} from '../core/volume-shapes.ts';
 
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
 const MAX_PARTITIONS = 65536;
+/** `name@tag` */
+const MAX_SNAPSHOT_TEXT = MAX_TEXT + 1 + MAX_TAG_BYTES;
 
 const DAY_MS = 86_400_000;
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
@@ -33,6 +44,8 @@ type Rule =
   | 'text'
   | 'flag'
   | 'bytes'
+  | 'texts'
+  | { readonly longest: number }
   | {
       readonly from: number;
       readonly to: number;
@@ -72,10 +85,12 @@ const ALTER: Rules = {
   attachMode: ATTACH_MODE,
   mode: { oneOf: MODES },
 };
+/** What is no size of a volume is said with the cure, later. */
+const SIZE: Rule = { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER };
 const CREATE: Rules = {
   ...POLICY,
   name: 'text',
-  sizeBytes: { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER },
+  sizeBytes: SIZE,
   mode: { oneOf: MODES },
   attachMode: ATTACH_MODE,
   ioTimeoutMs: IO_TIMEOUT,
@@ -127,6 +142,43 @@ export function parseAttribute(body: unknown): AttributeRequest {
     if (request[field] === undefined) throw usage(`the field "${field}" is missing`);
   }
   return request as unknown as AttributeRequest;
+}
+
+/** @throws OperatingError 'usage' */
+export function parseRestore(body: unknown): RestoreRequest {
+  return withFields<RestoreRequest>(checked(body, { name: 'text' }), 'name');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseSnapshot(body: unknown): SnapshotRequest {
+  const request = checked(body, { volumes: 'texts', tag: 'text' });
+  return withFields<SnapshotRequest>(request, 'volumes', 'tag');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseClone(body: unknown): CloneRequest {
+  const rules: Rules = {
+    ...{ from: { longest: MAX_SNAPSHOT_TEXT }, to: 'text' },
+    ...{ mode: { oneOf: MODES }, attachMode: ATTACH_MODE },
+  };
+  return withFields<CloneRequest>(checked(body, rules), 'from', 'to');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseRollback(body: unknown): { readonly tag: string } {
+  return withFields<{ readonly tag: string }>(checked(body, { tag: 'text' }), 'tag');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseResize(body: unknown): ResizeRequest {
+  const rules: Rules = { sizeBytes: SIZE, force: 'flag' };
+  return withFields<ResizeRequest>(checked(body, rules), 'sizeBytes');
+}
+
+function withFields<T>(request: Record<string, unknown>, ...fields: string[]): T {
+  const lacking = fields.find((field) => request[field] === undefined);
+  if (lacking !== undefined) throw usage(`the field "${lacking}" is missing`);
+  return request as T;
 }
 
 /** @throws OperatingError 'usage' */
@@ -229,6 +281,13 @@ function checkValue(key: string, value: unknown, rule: Rule): void {
     }
   } else if (rule === 'bytes') {
     if (typeof value !== 'string' || !BASE64.test(value)) throw usage(`"${key}" must be base64`);
+  } else if (rule === 'texts') {
+    const isList = Array.isArray(value) && value.length <= MAX_SNAPSHOT_VOLUMES;
+    if (!isList) throw usage(`"${key}" must be a list of at most ${MAX_SNAPSHOT_VOLUMES} texts`);
+    for (const one of value) checkValue(key, one, 'text');
+  } else if ('longest' in rule) {
+    const isText = typeof value === 'string' && value.length <= rule.longest;
+    if (!isText) throw usage(`"${key}" must be a text of at most ${rule.longest} characters`);
   } else if ('oneOf' in rule) {
     if (!rule.oneOf.includes(String(value))) {
       throw usage(`"${key}" must be one of ${rule.oneOf.join(', ')}`);

@@ -4,6 +4,7 @@
 
 import { OperatingError } from '../core/errors.ts';
 import { holderText, isHolderDead } from '../core/lock.ts';
+import { readableNamed } from '../core/snapshots.ts';
 import { KIB, MIB } from '../core/units.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { NodeHandle } from '../node-handle.ts';
@@ -154,6 +155,8 @@ export class VolumeIo {
 /** A volume that moves is held by who copies it: that one makes room. */
 function refuseHeld(handle: NodeHandle, name: string): void {
   const view = viewOf(handle);
+  // Nobody holds a snapshot.
+  if (name.includes('@') && readableNamed(view, name) !== undefined) return;
   const { id, lock } = volumeNamed(view, name);
   if (lock.state === 'free' || isHolderDead(view, lock) || view.moves.has(id)) return;
   throw new OperatingError('held', `${name} is in use through ${holderText(lock)}`, {

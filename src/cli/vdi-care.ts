@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import type { VolumeDetail } from '../core/admin-shapes.ts';
 import { MAX_ATTRIBUTE_BYTES } from '../core/attributes.ts';
+import { parseVolumeName } from '../core/snapshot-name.ts';
 import { checkName } from '../core/volume.ts';
 import type { AttributeData, AttributeInfo } from '../core/volume-shapes.ts';
 import { helpTail, type Io, type Session, sessionOf } from './context.ts';
@@ -70,17 +71,20 @@ function addProtect(vdi: Command, io: Io, isProtected: boolean): void {
     .command(`${verb} <name>`)
     .description(
       isProtected
-        ? 'let nothing take the data of a volume away: no delete, no rollback, no shrink'
-        : 'let a volume be deleted, rolled back and shrunk again',
+        ? 'let nothing take the data of a volume, or of a snapshot NAME@TAG, away'
+        : 'let a volume, or a snapshot, be deleted, rolled back and shrunk again',
     )
     .addHelpText('after', helpTail(`dog vdi ${verb} demo`, `dog vdi ${verb} demo --json`))
     .action(async (name: string, _options, command: Command) => {
       const session = sessionOf(command, io);
-      const route = `${routeOf(name)}/protect`;
-      const body = { isProtected };
-      const answer = await session.ask<VolumeDetail>(route, { method: 'POST', body });
+      const { tag } = parseVolumeName(name);
+      const kind = tag === undefined ? 'volumes' : 'snapshots';
+      const route = `/v1/${kind}/${encodeURIComponent(name)}/protect`;
+      const how = { method: 'POST', body: { isProtected } } as const;
+      const answer = await session.ask<{ name: string; isProtected: boolean }>(route, how);
+      const what = tag === undefined ? 'Volume' : 'Snapshot';
       show(session, answer, `vdi.${verb}`, {
-        human: (data) => `Volume ${data.name} is ${isProtected ? '' : 'not '}protected.\n`,
+        human: (data) => `${what} ${data.name} is ${isProtected ? '' : 'not '}protected.\n`,
         raw: (data) => `${data.isProtected}\n`,
       });
     });

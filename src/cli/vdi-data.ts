@@ -3,7 +3,8 @@
 
 import { Agent } from 'node:http';
 import type { Command } from 'commander';
-import { checkName, parseBytes } from '../core/volume.ts';
+import { parseVolumeName } from '../core/snapshot-name.ts';
+import { parseBytes } from '../core/volume.ts';
 import type { HoldData } from '../core/volume-shapes.ts';
 import type { Extent } from '../streams/pieces.ts';
 import {
@@ -25,7 +26,9 @@ interface Hold {
 export function addVdiData(vdi: Command, io: Io): void {
   vdi
     .command('read <name> [offset] [length]')
-    .description('bytes of a volume to stdout: all of it, or from OFFSET, or LENGTH of them')
+    .description(
+      'bytes of a volume, or of a snapshot NAME@TAG, to stdout: all, or LENGTH of them from OFFSET on',
+    )
     .addHelpText(
       'after',
       helpTail('dog vdi read demo > demo.img', 'dog vdi read demo 1M 512 | xxd'),
@@ -88,7 +91,7 @@ async function using(hold: Hold, work: () => Promise<void>): Promise<void> {
 }
 
 async function holdOf(command: Command, io: Io, name: string): Promise<Hold> {
-  checkName(name);
+  parseVolumeName(name);
   const { options } = sessionOf(command, io);
   const target = await findTarget(options, io.env);
   const timing = options.timeout === undefined ? {} : { timeoutMs: options.timeout };

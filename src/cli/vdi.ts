@@ -20,6 +20,8 @@ import {
 } from './vdi-alter.ts';
 import { addVdiCare } from './vdi-care.ts';
 import { addVdiData } from './vdi-data.ts';
+import { addVdiLayers } from './vdi-layers.ts';
+import { addDelete, addTrash } from './vdi-trash.ts';
 
 interface CreateOptions {
   readonly copies?: number;
@@ -59,6 +61,9 @@ export function addVdiCommands(program: Command, io: Io): void {
   addMigrateCommand(vdi, io);
   addVdiCare(vdi, io);
   addVdiData(vdi, io);
+  addVdiLayers(vdi, io);
+  addDelete(vdi, io);
+  addTrash(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -87,18 +92,6 @@ export function addVdiCommands(program: Command, io: Io): void {
       const session = sessionOf(command, io);
       const answer = await session.ask<VolumeDetail>(volumeRoute(name));
       show(session, answer, 'vdi.show', { human: detailText, raw: detailRaw });
-    });
-  vdi
-    .command('delete <name>')
-    .description('delete a volume with its data; refused while a guest holds it')
-    .addHelpText('after', helpTail('dog vdi delete demo', 'dog vdi delete demo --json'))
-    .action(async (name: string, _options, command: Command) => {
-      const session = sessionOf(command, io);
-      const answer = await session.ask<{ name: string }>(volumeRoute(name), { method: 'DELETE' });
-      show(session, answer, 'vdi.delete', {
-        human: () => `Volume ${name} is deleted; its space follows.\n`,
-        raw: () => '',
-      });
     });
 }
 

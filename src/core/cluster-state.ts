@@ -48,6 +48,7 @@ import {
   applySnapshotProtect,
   applyVolumeClone,
 } from './apply-snapshots.ts';
+import { applyAged, applyTrashPurge, applyTrashRestore, applyVolumeTrash } from './apply-trash.ts';
 import {
   applyVolumeDurability,
   applyVolumeProtect,
@@ -159,7 +160,11 @@ type LayerType =
   | 'snapshotProtect'
   | 'generationReclaimed'
   | 'volumeGrow'
-  | 'volumeShrink';
+  | 'volumeShrink'
+  | 'volumeTrash'
+  | 'trashRestore'
+  | 'trashPurge'
+  | 'aged';
 
 type CareBody = Extract<
   EntryBody,
@@ -294,6 +299,14 @@ function applyLayers(state: ClusterState, body: Extract<EntryBody, { type: Layer
       return applyVolumeGrow(state, body);
     case 'volumeShrink':
       return applyVolumeShrink(state, body);
+    case 'volumeTrash':
+      return applyVolumeTrash(state, body);
+    case 'trashRestore':
+      return applyTrashRestore(state, body);
+    case 'trashPurge':
+      return applyTrashPurge(state, body);
+    case 'aged':
+      return applyAged(state, body);
     default:
       return unreachable(body);
   }
@@ -351,6 +364,8 @@ export function viewOf(state: ClusterState): ClusterView {
     policies,
     volumes: state.volumes,
     moves: state.moves,
+    trash: state.trash,
+    ageMs: state.ageMs,
     attributes: state.attributes,
     generations: state.generations,
     settings: state.settings,
@@ -375,6 +390,8 @@ function volumeOf(state: ClusterState, generation: GenerationId): Volume | undef
   const volume = lookUp(state.volumes, state.volumeOfHead.get(generation));
   if (volume?.head === generation) return volume;
   const layer = state.generations.get(generation);
+  const trashed = lookUp(state.trash, layer?.volume)?.volume;
+  if (trashed?.head === generation) return trashed;
   if (layer !== undefined && layer.state !== 'head') {
     return layerVolume(layer, state.volumes.get(layer.volume));
   }

@@ -338,6 +338,31 @@ export type EntryBody =
       readonly sizeBytes: number;
     }
   | {
+      /** The volume can be had back for a while; nobody finds it meanwhile. */
+      readonly type: 'volumeTrash';
+      readonly volume: VolumeId;
+      /** cas; the lock is free */
+      readonly token: FencingToken;
+      /** Of time that leaders count, see `aged`. */
+      readonly keepMs: number;
+      /** For people. */
+      readonly dateMs: number;
+    }
+  | { readonly type: 'trashRestore'; readonly volume: VolumeId; readonly name: string }
+  | {
+      readonly type: 'trashPurge';
+      readonly volume: VolumeId;
+      /** By time: declined before it is due. By an operator: at once. */
+      readonly by: 'time' | 'operator';
+    }
+  | {
+      /** A leader saw so much time go by on its own clock; what it saw before another one took over is not counted. */
+      readonly type: 'aged';
+      /** cas */
+      readonly fromMs: number;
+      readonly byMs: number;
+    }
+  | {
       /** A volume begins to move to another policy, or the copy begins anew; family and generation are assigned on apply. */
       readonly type: 'moveStart';
       readonly volume: VolumeId;

@@ -18,15 +18,14 @@ export function placesOf(ring: Ring, policy: Policy): number {
 
 /** What a state and a view know of policies. */
 interface PolicyUse {
-  readonly volumes: ReadonlyMap<unknown, { readonly policy: PolicyId }>;
-  readonly moves: ReadonlyMap<unknown, { readonly policy: PolicyId }>;
+  /** Heads, what moves copy into, what is in the trash, and snapshots, which outlive their volumes. */
+  readonly generations: ReadonlyMap<unknown, { readonly policy: PolicyId }>;
 }
 
-/** The default policy, and those that a volume has or moves to: what deleted volumes leave bars nobody. */
-export function policiesInUse(policies: Iterable<Policy>, { volumes, moves }: PolicyUse): Policy[] {
+/** The default policy, and those of data that is there: what deleted volumes leave bars nobody. */
+export function policiesInUse(policies: Iterable<Policy>, { generations }: PolicyUse): Policy[] {
   const used = new Set<PolicyId>([DEFAULT_POLICY]);
-  for (const { policy } of volumes.values()) used.add(policy);
-  for (const { policy } of moves.values()) used.add(policy);
+  for (const { policy } of generations.values()) used.add(policy);
   return [...policies].filter(({ id }) => used.has(id));
 }
 

@@ -5,7 +5,7 @@
 // guests are: most writes meet none of them. A partition where no volume has an object exposes nobody, and is joined with
 // all others of its kind.
 
-import type { NodeId, PolicyId } from './ids.ts';
+import type { FamilyId, NodeId, PolicyId } from './ids.ts';
 import { type IsLive, liveCount, partitionOf } from './partition.ts';
 import { divideUp, OBJECT_BYTES } from './units.ts';
 import type { ClusterView, PartitionConfig, Policy } from './view.ts';
@@ -123,13 +123,15 @@ const OBJECTS_PER_PARTITION_FULL = 8;
 /** Where volumes can have objects. Only a hint for what is begun: a wrong answer costs time, never data. */
 export class ObjectPlaces {
   #volumes: ClusterView['volumes'] | undefined;
+  #generations: ClusterView['generations'] | undefined;
   /** By policy: 1 where there may be objects; undefined: everywhere. */
   readonly #found = new Map<PolicyId, Uint8Array | undefined>();
 
   /** False where no volume of the policy can have an object. */
   has(view: ClusterView, policy: PolicyId, p: number): boolean {
-    if (view.volumes !== this.#volumes) {
+    if (view.volumes !== this.#volumes || view.generations !== this.#generations) {
       this.#volumes = view.volumes;
+      this.#generations = view.generations;
       this.#found.clear();
     }
     if (!this.#found.has(policy)) this.#found.set(policy, placesOf(view, policy));
@@ -137,8 +139,23 @@ export class ObjectPlaces {
   }
 }
 
+/** Each family of the policy once, as large as its largest volume, snapshot or deleted layer. */
+function familiesOf(
+  { volumes, trash, generations }: ClusterView,
+  policy: PolicyId,
+): readonly { readonly family: FamilyId; readonly sizeBytes: number }[] {
+  const sizes = new Map<FamilyId, number>();
+  for (const layer of generations.values()) {
+    if (layer.policy !== policy) continue;
+    const of = volumes.get(layer.volume) ?? trash.get(layer.volume)?.volume;
+    const sizeBytes = Math.max(layer.sizeBytes, of?.sizeBytes ?? 0);
+    sizes.set(layer.family, Math.max(sizeBytes, sizes.get(layer.family) ?? 0));
+  }
+  return [...sizes].map(([family, sizeBytes]) => ({ family, sizeBytes }));
+}
+
 function placesOf(view: ClusterView, policy: PolicyId): Uint8Array | undefined {
-  const volumes = [...view.volumes.values()].filter((volume) => volume.policy === policy);
+  const volumes = familiesOf(view, policy);
   const objectsOf = ({ sizeBytes }: { readonly sizeBytes: number }): number =>
     divideUp(sizeBytes, OBJECT_BYTES);
   const total = volumes.reduce((sum, volume) => sum + objectsOf(volume), 0);

@@ -44,6 +44,13 @@ export function hashOf(state: ClusterState): string {
       }),
     );
   }
+  if (state.trash.size > 0) {
+    const trash = byKey(state.trash).map(([, { volume, trashedMs, dueAgeMs }]) => {
+      return [partsOfVolume(volume), trashedMs, dueAgeMs];
+    });
+    feed(hash, ['trash', trash]);
+  }
+  if (state.ageMs > 0) feed(hash, ['age', state.ageMs]);
   if (state.attributes.size > 0) {
     feed(
       hash,

@@ -7,7 +7,7 @@ import type { ExplicitSets, PolicyState } from './policy-state.ts';
 import { type Ring, targetTable } from './ring.ts';
 import { ringOf } from './ring-change.ts';
 import type { ClusterState, ProposalWindow } from './state.ts';
-import type { Member, Policy, Retired, Volume, VolumeMove } from './view.ts';
+import type { Member, Policy, Retired, TrashedVolume, Volume, VolumeMove } from './view.ts';
 
 /** What is kept of a policy: T(p) follows from the ring. */
 export interface KeptPolicy {
@@ -40,6 +40,7 @@ interface KeptLists {
   readonly retired: readonly Retired[];
   readonly moves: readonly VolumeMove[];
   readonly attributes: readonly KeptAttribute[];
+  readonly trash: readonly TrashedVolume[];
   /** But heads with nothing above them: those follow from their volumes. */
   readonly generations: readonly Generation[];
 }
@@ -57,6 +58,7 @@ export function keptOf(state: ClusterState): KeptState {
     moves,
     generations,
     attributes,
+    trash,
   } = kept;
   return {
     ...kept,
@@ -73,6 +75,7 @@ export function keptOf(state: ClusterState): KeptState {
     attributes: byKey(attributes).flatMap(([volume, all]) =>
       byName(all).map(([key, value]) => ({ volume, key, value })),
     ),
+    trash: byKey(trash).map(([, one]) => one),
     generations: byKey(generations)
       .map(([, generation]) => generation)
       .filter((generation) => !isPlainHead(generation)),
@@ -105,6 +108,7 @@ export function restoreState(kept: KeptState): ClusterState {
     moves: new Map(kept.moves.map((move) => [move.volume, move])),
     generations: generationsOf(kept),
     attributes: attributesOf(kept),
+    trash: new Map(kept.trash.map((one) => [one.volume.id, one])),
     settings: new Map(kept.settings),
     proposals: new Map(kept.proposals),
     retired: new Map(kept.retired.map((one) => [one.node, one])),
@@ -112,12 +116,15 @@ export function restoreState(kept: KeptState): ClusterState {
 }
 
 /** A volume without a word about its head, as states before the tree have all: one root generation. */
-function generationsOf({ volumes, moves, generations }: KeptState): ClusterState['generations'] {
+function generationsOf(kept: KeptState): ClusterState['generations'] {
+  const { volumes, moves, trash, generations } = kept;
   const all = new Map(
-    volumes.map(({ id: volume, head: id, family, policy }): [GenerationId, Generation] => [
-      id,
-      rootHead({ id, family, policy, volume }),
-    ]),
+    [...volumes, ...trash.map(({ volume }) => volume)].map(
+      ({ id: volume, head: id, family, policy }): [GenerationId, Generation] => [
+        id,
+        rootHead({ id, family, policy, volume }),
+      ],
+    ),
   );
   for (const move of moves) {
     all.set(move.generation, rootHead({ ...move, id: move.generation }));

@@ -16,7 +16,7 @@ import type {
 import type { ApplyResult } from './log-entry.ts';
 import type { IsLive } from './partition.ts';
 import type { PolicyState } from './policy-state.ts';
-import type { Attributes, Member, Retired, Volume, VolumeMove } from './view.ts';
+import type { Attributes, Member, Retired, TrashedVolume, Volume, VolumeMove } from './view.ts';
 
 export interface ClusterState {
   readonly index: MapIndex;
@@ -37,6 +37,8 @@ export interface ClusterState {
   /** Also of what moves copy into. */
   readonly volumeOfHead: ReadonlyMap<GenerationId, VolumeId>;
   readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
+  readonly trash: ReadonlyMap<VolumeId, TrashedVolume>;
+  readonly ageMs: number;
   /** Of the volumes that have any. */
   readonly attributes: ReadonlyMap<VolumeId, Attributes>;
   /** Of heads, of what moves copy into, of snapshots, and of deleted ones that still show through. */
@@ -86,6 +88,8 @@ export function emptyState(): ClusterState {
     volumeOfName: new Map(),
     volumeOfHead: new Map(),
     moves: new Map(),
+    trash: new Map(),
+    ageMs: 0,
     attributes: new Map(),
     generations: new Map(),
     counters: { node: 0, volume: 0, family: 0, generation: 0 },

@@ -132,6 +132,15 @@ export interface Volume {
 /** Notes of operators and programs on one volume, by key. The bytes never change. */
 export type Attributes = ReadonlyMap<string, Uint8Array>;
 
+/** A deleted volume that can be had back: nobody finds or attaches it, its data stays. */
+export interface TrashedVolume {
+  readonly volume: Volume;
+  /** Date of the node that deleted it, ms since 1970: for people. */
+  readonly trashedMs: number;
+  /** It goes when the cluster is as old: `ageMs`. */
+  readonly dueAgeMs: number;
+}
+
 /** A volume on its way to another policy (S8): what its holder copies into, beside its head. */
 export interface VolumeMove {
   readonly volume: VolumeId;
@@ -157,6 +166,10 @@ export interface ClusterView {
   readonly policies: ReadonlyMap<PolicyId, Policy>;
   readonly volumes: ReadonlyMap<VolumeId, Volume>;
   readonly moves: ReadonlyMap<VolumeId, VolumeMove>;
+  /** Not among `volumes`. */
+  readonly trash: ReadonlyMap<VolumeId, TrashedVolume>;
+  /** How long the cluster has run while something was in the trash, as its leaders measured it: no date decides. */
+  readonly ageMs: number;
   /** Of the volumes that have any. */
   readonly attributes: ReadonlyMap<VolumeId, Attributes>;
   /** The tree (S1): heads too; the same object as long as no generation came, changed or went. */

@@ -75,6 +75,7 @@ export function endsGeneration(body: EntryBody, moves: ClusterView['moves']): bo
     case 'snapshotDelete':
     case 'generationReclaimed':
     case 'volumeShrink':
+    case 'trashPurge':
     case 'moveStart':
     case 'moveCancel':
     case 'volumeMove':

@@ -1,6 +1,8 @@
 // Documents of the admin API about what operators do with one volume: what requests say, what answers are. admin-shapes.ts
 // has the volume itself.
 
+import type { AttachMode } from './view.ts';
+
 /** An attribute of a volume, without its value. */
 export interface AttributeInfo {
   readonly key: string;
@@ -49,4 +51,59 @@ export interface MigrateData {
   readonly holder: string | null;
   /** Prepared successor; null: none. */
   readonly next: string | null;
+}
+
+/** A volume that was deleted and can be had back. */
+export interface TrashData {
+  readonly name: string;
+  readonly id: number;
+  readonly sizeBytes: number;
+  readonly trashedAt: string;
+  /** Of the time that the cluster runs; 0: it goes at the leader's next look. */
+  readonly leftMs: number;
+}
+
+export interface RestoreRequest {
+  readonly name: string;
+}
+
+/** One layer of a family, below the row before it that is less deep. */
+export interface LayerData {
+  readonly depth: number;
+  readonly generation: number;
+  /** 0 = it is a root. */
+  readonly parent: number;
+  readonly family: number;
+  /** `deleted`: nobody names it; it goes when nothing below shows it any more. */
+  readonly kind: 'volume' | 'snapshot' | 'deleted';
+  /** `name` or `name@tag`; empty for a deleted one, and for the copy of a volume that moves. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly createdAt: string | null;
+  readonly isProtected: boolean;
+}
+
+export interface SnapshotData {
+  /** `name@tag` */
+  readonly name: string;
+  readonly generation: number;
+}
+
+export interface SnapshotRequest {
+  readonly volumes: readonly string[];
+  readonly tag: string;
+}
+
+export interface CloneRequest {
+  /** `name` or `name@tag` */
+  readonly from: string;
+  readonly to: string;
+  readonly mode?: 'durable' | 'writeback';
+  readonly attachMode?: AttachMode;
+}
+
+export interface ResizeRequest {
+  readonly sizeBytes: number;
+  /** Also smaller. */
+  readonly force?: boolean;
 }

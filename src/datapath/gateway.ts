@@ -43,7 +43,6 @@ type RequestKind = 'read' | 'write' | 'flush' | 'beside';
 
 export class Gateway implements VolumeSession {
   readonly open: OpenVolume;
-  readonly volume: VolumeSession['volume'];
   readonly #parts: Parts;
   readonly #life: SessionLife;
   readonly #onEnded: (gateway: Gateway) => void;
@@ -64,7 +63,6 @@ export class Gateway implements VolumeSession {
   constructor(parts: Parts, open: OpenVolume, onEnded: (gateway: Gateway) => void) {
     this.#parts = parts;
     this.open = open;
-    this.volume = open.volume;
     this.#onEnded = onEnded;
     this.#desk = new HandoverDesk(parts, open, this.#traffic, {
       isHolder: () => this.isHolder,
@@ -93,6 +91,10 @@ export class Gateway implements VolumeSession {
     });
     open.onChange(() => this.#lockChanged());
     this.#stopWatching = parts.views.onChange((view) => this.#viewChanged(view));
+  }
+
+  get volume(): VolumeSession['volume'] {
+    return this.open.now;
   }
 
   get inFlight(): number {

@@ -26,7 +26,8 @@ const NO_NODE = 0 as NodeId;
 
 export class OpenVolume {
   readonly sessionId: SessionId;
-  /** The record at open time: mode and size do not change in the session's life; its path knows the head (S8). */
+  #now: Volume;
+  /** The record at open time: its mode does not change in the session's life; its path knows the head (S8). */
   readonly volume: Volume;
   #state: LockState = 'none';
   #token = NO_TOKEN;
@@ -52,9 +53,15 @@ export class OpenVolume {
   ) {
     this.sessionId = options.sessionId;
     this.volume = options.volume;
+    this.#now = options.volume;
     this.#onWant = hooks.onWant;
     this.#whenIndex = hooks.whenIndex;
     this.#onLost = hooks.onLost ?? ((): void => {});
+  }
+
+  /** The record as the map has it: its size may change (S5). */
+  get now(): Volume {
+    return this.#now;
   }
 
   get state(): LockState {
@@ -176,6 +183,7 @@ export class OpenVolume {
       this.lost(new OperatingError('gone', `the volume ${this.volume.name} was deleted`));
       return;
     }
+    this.#now = volume;
     if (volume.durability !== this.volume.durability) {
       // Changed while nobody held it. What this session answers a flush with was decided when it began.
       const remedy = 'attach it again';

@@ -2,7 +2,8 @@
 // name means the only volume there is. All connections of one export on this node share one session (and its lock).
 
 import { OperatingError } from '../core/errors.ts';
-import type { AttachMode } from '../core/view.ts';
+import { readableNamed } from '../core/snapshots.ts';
+import type { AttachMode, ClusterView } from '../core/view.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import type { NbdClient } from './access.ts';
@@ -39,9 +40,22 @@ export function exportsOf(
   return {
     lookUp: (name) => node.lookUpVolume(name),
     volumes: () => [...(node.view()?.volumes.values() ?? [])],
-    volume: (name) => node.view()?.volumeByName(name),
+    volume: (name) => exportNamed(node.view(), name),
     open: (name) => node.openVolume(name),
   };
+}
+
+/** A volume, or a snapshot as `name@tag`: that one is for reading only. */
+function exportNamed(view: ClusterView | undefined, name: string): ExportInfo | undefined {
+  const found = view && readableNamed(view, name);
+  if (found === undefined || 'lock' in found) return found;
+  return { name, sizeBytes: found.sizeBytes, attachMode: 'shared-read' };
+}
+
+/** Who may attach a volume may read its snapshots. */
+function volumeOf(name: string): string {
+  const at = name.indexOf('@');
+  return at < 0 ? name : name.slice(0, at);
 }
 
 /** A connection's hold on a session. */
@@ -86,7 +100,7 @@ export class Exports {
   find(name: string, client: NbdClient): ExportInfo {
     if (name !== '') {
       // Before anything else: whether the volume exists is not for everybody.
-      if (!client.mayAttach(name)) {
+      if (!client.mayAttach(volumeOf(name))) {
         throw new OperatingError('refused', `${quote(client.name)} may not attach ${quote(name)}`);
       }
       const found = this.#source.volume(name);

@@ -196,6 +196,10 @@ export const entryBody: Codec<EntryBody> = union('type', {
   generationReclaimed: variant(97, struct({ generation })),
   volumeGrow: variant(98, struct({ volume: volumeId, sizeBytes: u48 })),
   volumeShrink: variant(99, struct({ volume: volumeId, token, sizeBytes: u48 })),
+  volumeTrash: variant(100, struct({ volume: volumeId, token, keepMs: u48, dateMs: u48 })),
+  trashRestore: variant(101, struct({ volume: volumeId, name })),
+  trashPurge: variant(102, struct({ volume: volumeId, by: choice(['time', 'operator']) })),
+  aged: variant(103, struct({ fromMs: u48, byMs: u48 })),
   lockAcquire: grownVariant(83, struct({ ...lockClaim, ...noted }), {
     tag: 80,
     codec: struct(lockClaim),

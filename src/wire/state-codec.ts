@@ -222,6 +222,8 @@ const volume = layout(
 
 const move = layout({ volume: volumeId, policy: policyId, family, generation, token });
 
+const trashed = layout({ volume: growing(volume), trashedMs: u48, dueAgeMs: u48 });
+
 const attribute = layout({
   volume: volumeId,
   key: str(MAX_ATTRIBUTE_KEY_BYTES),
@@ -328,8 +330,10 @@ const state: Codec<KeptState> = growing(
       moves: table(move),
       generations: table(generationRow),
       attributes: table(attribute),
+      trash: table(trashed),
+      ageMs: u48,
     },
-    { retired: [], moves: [], generations: [], attributes: [] },
+    { retired: [], moves: [], generations: [], attributes: [], trash: [], ageMs: 0 },
   ),
 );
 

@@ -15,6 +15,7 @@ import { freshMemo, type ScrubCommand, type ScrubStatus } from '../../src/core/s
 import type { ClusterView } from '../../src/core/view.ts';
 import { checkName, checkSize } from '../../src/core/volume.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
+import { layerAdmin } from '../../src/layer-admin.ts';
 import { unlockVolume } from '../../src/lock-admin.ts';
 import { memberAdmin } from '../../src/member-admin.ts';
 import { cancelMove, moveVolume } from '../../src/move-admin.ts';
@@ -23,6 +24,7 @@ import type {
   ClusterAdmin,
   CreateVolumeOptions,
   FormatOptions,
+  LayerAdmin,
   MoveAnswer,
   MoveVolumeOptions,
   NodeHandle,
@@ -240,7 +242,22 @@ export class FakeNode implements NodeHandle {
 
   /** The real one, on this cell. */
   volumes(): VolumeAdmin {
-    return volumeAdmin(this.#log, () => viewOf(this.cell.state));
+    return volumeAdmin(
+      this.#log,
+      () => viewOf(this.cell.state),
+      () => this.clock.date(),
+    );
+  }
+
+  /** The real one, on this cell; nobody's guest has to be asked. */
+  layers(): LayerAdmin {
+    const viewNow = () => viewOf(this.cell.state);
+    const hold = async (id: VolumeId) => {
+      const volume = viewNow().volumes.get(id);
+      if (volume === undefined) throw new OperatingError('missing', 'no such volume');
+      return { volume: id, head: volume.head, token: volume.lock.token };
+    };
+    return layerAdmin({ agreement: this.#log, viewNow, hold, date: () => this.clock.date() });
   }
 
   /** The real one, on this cell. */

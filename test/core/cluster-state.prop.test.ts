@@ -128,15 +128,24 @@ function moveBody(cell: StateCell, d: Draw): EntryBody {
   return make.volumeMove({ volume, token, head: generation });
 }
 
+function trashBody(cell: StateCell, d: Draw, volume: VolumeId): EntryBody {
+  const token = cell.state.volumes.get(volume)?.lock.token ?? (0 as FencingToken);
+  if (d.b === 0) return { type: 'volumeTrash', volume, token, keepMs: 1000, dateMs: d.c };
+  if (d.b === 1) return { type: 'trashRestore', volume, name: `v${d.c}` };
+  if (d.b === 2) return { type: 'aged', fromMs: cell.state.ageMs, byMs: 500 * d.c };
+  return { type: 'trashPurge', volume, by: d.wild ? 'operator' : 'time' };
+}
+
 /** What operators keep and change of one volume. */
 function careBody(cell: StateCell, d: Draw): EntryBody {
   const volume = (1 + (d.c % 2)) as VolumeId;
   const known = cell.state.volumes.get(volume);
   const token = ((known?.lock.token ?? 0) + (d.wild ? 1 : 0)) as FencingToken;
-  if (d.kind === 30) {
+  if (d.kind === 30 && d.a <= 3) {
     const former = d.wild ? 'else' : (known?.name ?? '');
     return { type: 'volumeRename', volume, former, name: `v${d.b}` };
   }
+  if (d.kind === 30 && d.a > 3) return trashBody(cell, d, volume);
   if (d.kind === 31) {
     if (d.c > 1) return { type: 'volumeProtect', volume, isProtected: d.b === 0 };
     const durability = d.b > 1 ? 'durable' : 'writeback';
@@ -217,7 +226,8 @@ function checkCare(
   for (const [name, id] of now.volumeOfName) t.is(now.volumes.get(id)?.name, name);
   for (const [id, { isProtected }] of old.volumes) t.true(!isProtected || now.volumes.has(id));
   for (const [id, attributes] of now.attributes) {
-    t.true(now.volumes.has(id) && attributes.size > 0, 'attributes go with their volume');
+    const isThere = now.volumes.has(id) || now.trash.has(id);
+    t.true(isThere && attributes.size > 0, 'attributes go with their volume');
   }
 }
 
@@ -245,7 +255,9 @@ function checkMoves(
   }
   t.is(now.volumeOfHead.size, now.volumes.size + now.moves.size);
   const heads = [...now.generations.values()].filter(({ state }) => state === 'head');
-  t.deepEqual(heads.map(({ id }) => id).sort(), [...now.volumeOfHead.keys()].sort(), 'S1');
+  const trashed = [...now.trash.values()].map(({ volume }) => volume.head);
+  const wanted = [...now.volumeOfHead.keys(), ...trashed];
+  t.deepEqual(heads.map(({ id }) => id).sort(), wanted.sort(), 'S1');
 }
 
 function checkPartition(
@@ -368,6 +380,7 @@ function plain(state: ClusterState): unknown {
   });
   const { members, volumes, generations, attributes } = state;
   const sorted = {
+    trash: byKey(state.trash),
     attributes: byKey(attributes).map(([id, all]) => [id, [...all].sort()]),
     members: byKey(members),
     volumes: byKey(volumes),

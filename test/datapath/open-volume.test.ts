@@ -20,6 +20,11 @@ test('a session ends when its volume gets another mode: a flush means something 
   cell.apply({ type: 'volumeRename', volume: DISK, former: 'disk', name: 'web' });
   open.judge(viewOf(cell.state), 1 as NodeId);
   t.is(open.state, 'none', 'a name is nothing to a session');
+  const sizeBytes = 2 * volume.sizeBytes;
+  cell.apply({ type: 'volumeGrow', volume: DISK, sizeBytes });
+  open.judge(viewOf(cell.state), 1 as NodeId);
+  t.like(open.now, { name: 'web', sizeBytes }, 'the next connection sees that');
+  t.is(open.state, 'none');
   const { token } = volume.lock;
   cell.apply({ type: 'volumeDurability', volume: DISK, token, durability: 'writeback' });
   open.judge(viewOf(cell.state), 1 as NodeId);
