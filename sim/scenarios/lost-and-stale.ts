@@ -40,8 +40,9 @@ export const lostAndStale = scenario(
     }
 
     const index = (node: SimNode): number => node.running().handle.view()?.index ?? 0;
-    const know = (): boolean => stage.running.every((node) => index(node) >= index(gateway));
-    await stage.until('all know of it', know, { seconds: 30 });
+    const knowAs = (one: SimNode) => (): boolean =>
+      stage.running.every((node) => index(node) >= index(one));
+    await stage.until('all know of it', knowAs(gateway), { seconds: 30 });
     const lost = ALL.filter((i) => isLost(stage, i));
     const held = lost.filter((i) => hasRow(stage, stale, i));
     if (held.length === 0) throw new RunFailure('no stale copy of anything that is lost');
@@ -54,6 +55,8 @@ export const lostAndStale = scenario(
       lost.flatMap((i) => [0, 1].map((at) => i * BLOCKS_PER_OBJECT + at)),
     );
 
+    // A real guest's attachment asks for what is current; until then what is lost fails at once.
+    await stage.until('all know of that', knowAs(stale), { seconds: 30 });
     const next = stage.guestOf(guest.volume);
     next.attach(stage.anyRunning());
     for (const i of ALL) await next.read(i * BLOCKS_PER_OBJECT, 2);
