@@ -6,9 +6,7 @@ import { readersOf } from '../core/partition.ts';
 import { alignDown, divideUp, OBJECT_BYTES, REGION_BYTES } from '../core/units.ts';
 import { configOf, type Parts, partitionOfObject } from './context.ts';
 import { partDone, startJob } from './job.ts';
-import { type FoundRow, lookUpRows } from './lookup.ts';
-import type { PathCell } from './path-cell.ts';
-import { stackOf } from './stack.ts';
+import { type FoundRow, lookUpShown } from './lookup.ts';
 import type { VolumePath } from './volume-path.ts';
 import type { AllocationExtent } from './volume-session.ts';
 
@@ -85,19 +83,8 @@ function lookUpGroup(
   const [first = 0] = asked.indexes;
   reconciler.whenReadable(asked.p, first, () => {
     if (!cell.isHeld || !reconciler.isTouched(asked.p)) return then(undefined);
-    if (isLayered(parts, cell)) return then(asked.indexes.map(unknownRow));
-    lookUpRows(parts, cell, asked, then);
+    lookUpShown(parts, cell, asked, then);
   });
-}
-
-/** S7: what shows through the head is known from the tables of one copy, all layers together; `noteOwn` looks there. */
-function isLayered({ views }: Parts, { volume }: PathCell): boolean {
-  return stackOf(views.current(), volume.head).size > 1;
-}
-
-function unknownRow(index: number): FoundRow {
-  const all = { ownLow: ALL.low, ownHigh: ALL.high };
-  return { index, verToken: 0, verCount: 0, kind: 'data', ...all };
 }
 
 /** A row says what was ever written; this node's own copy, while it is in sync, what of that is zeroes again. */

@@ -15,7 +15,7 @@ import { divideUp, OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../core/unit
 import { countRegions } from '../storage/object-state.ts';
 import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
-import { type FoundRow, lookUpRows } from './lookup.ts';
+import { type FoundRow, lookUpShown } from './lookup.ts';
 import { isPathOver } from './path-cell.ts';
 import type { RangeTicket } from './range-lock.ts';
 import type { ObjectPipe } from './version-pipe.ts';
@@ -159,7 +159,7 @@ export class VolumeCopier {
         return;
       }
       this.#from.reconciler.whenTouched(batch.p, () => {
-        lookUpRows(this.#parts, this.#from.cell, batch, (rows) => {
+        lookUpShown(this.#parts, this.#from.cell, batch, (rows) => {
           if (rows === undefined || !this.#isCurrent) return;
           for (const row of rows) this.#note(row);
           this.#parts.clock.soon(lane);

@@ -358,3 +358,28 @@ test('snapshots under writes, with kills: each holds what was acknowledged, and 
   }
   t.true(snapshots > 20, `${snapshots}`);
 });
+
+test('a volume that shows a snapshot moves with all that it shows (S8), and says where there is data (S7)', async (t) => {
+  const world = new World({ nodes: 4 });
+  const guest = world.attach(1);
+  t.is(world.write(guest, 64 * KIB, block(1, 128 * KIB)), 'ok');
+  snapshotKnown(world);
+  t.is(world.write(guest, 4 * 1024 * KIB, block(2)), 'ok');
+  const expected = new Uint8Array(8 * 1024 * KIB);
+  expected.fill(1, 64 * KIB, 192 * KIB).fill(2, 4096 * KIB, 4096 * KIB + 4096);
+  let extents: readonly { readonly length: number; readonly isAllocated: boolean }[] = [];
+  guest.allocation(0, 256 * KIB, (_error, found) => {
+    extents = found;
+  });
+  world.clock.run(1000);
+  t.deepEqual(extents, [
+    { length: 64 * KIB, isAllocated: false },
+    { length: 128 * KIB, isAllocated: true },
+    { length: 64 * KIB, isAllocated: false },
+  ]);
+  t.true(world.move(2));
+  t.true(world.hasMoved(2));
+  const seen = world.read(guest, 0, expected.length) as Uint8Array;
+  const firstBad = seen.findIndex((byte, i) => byte !== expected[i]);
+  t.is(firstBad, -1);
+});
