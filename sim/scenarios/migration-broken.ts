@@ -1,6 +1,6 @@
 // Goal: 3.3.6. A migration, announced or not, in which the source, the destination, both, or the leader die, stand still or
-// are cut off, at each of its steps. Whatever comes of it: one of the two guests goes on or nobody does, what was acknowledged
-// is there (C-lin, C-writer), and the lock is to be had again (C-lock).
+// are cut off, at each of its steps. Whatever comes of it: one of the two guests goes on or nobody does, what was
+// acknowledged is there (C-lin, C-writer), and the lock is to be had again (C-lock).
 
 import type { Guest } from '../guest.ts';
 import { scenario } from '../scenario.ts';
