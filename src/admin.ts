@@ -168,9 +168,7 @@ export async function volumeNow(
   viewNow: () => ClusterView,
   name: string,
 ): Promise<Volume> {
-  const known = viewNow().volumeByName(name);
-  if (known !== undefined) return known;
-  await agreement.readCurrent();
+  await lookUp(agreement, viewNow, name);
   const volume = viewNow().volumeByName(name);
   if (volume === undefined) throw missing(name);
   return volume;

@@ -194,7 +194,7 @@ export interface HandoverPlan {
   readonly lock: VolumeLock;
 }
 
-/** What operators do with layers of volumes: `name@tag` is a snapshot. Throws 'missing', 'busy', 'no-quorum' beside what it says. */
+/** What operators do with layers of volumes; `name@tag` is a snapshot. Throws 'missing', 'busy', 'no-quorum' beside that. */
 export interface LayerAdmin {
   /**
    * Of up to 64 volumes at one instant, while their guests work (S4): all or none; gives their generations.
@@ -325,6 +325,6 @@ export interface NodeHandle {
   deleteVolume(name: string): Promise<void>;
   /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */
   lookUpVolume(name: string): Promise<void>;
-  /** The session of this volume, or snapshot, on this gateway, a running one unless fenced. Throws 'missing', by this view. */
+  /** The session of this volume or snapshot here, a running one unless fenced. Throws 'missing', by this view. */
   openVolume(name: string): VolumeSession;
 }
