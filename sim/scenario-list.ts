@@ -72,6 +72,7 @@ import { shortOutage } from './scenarios/short-outage.ts';
 import { silentHolder } from './scenarios/silent-holder.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
 import { slowReplica } from './scenarios/slow-replica.ts';
+import { snapshots } from './scenarios/snapshots.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { stopsAmongNews } from './scenarios/stops-among-news.ts';
@@ -192,6 +193,7 @@ export const SCENARIOS: readonly Scenario[] = [
   lostForGood,
   lostAndStale,
   copiesChange,
+  snapshots,
   volumeMoves,
   volumeMovesWriteback,
 ];

@@ -7,6 +7,7 @@
 
 import { COPY_MUTANTS } from './copy-mutants.ts';
 import { HANDOVER_MUTANTS } from './handover-mutants.ts';
+import { LAYER_MUTANTS } from './layer-mutants.ts';
 import { LOCK_MUTANTS } from './lock-mutants.ts';
 import { MOVE_MUTANTS } from './move-mutants.ts';
 import { OUTAGE_MUTANTS } from './outage-mutants.ts';
@@ -325,6 +326,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   },
   ...OUTAGE_MUTANTS,
   ...COPY_MUTANTS,
+  ...LAYER_MUTANTS,
   ...LOCK_MUTANTS,
   ...HANDOVER_MUTANTS,
   ...MOVE_MUTANTS,

@@ -39,8 +39,8 @@ export function isRead({ generations }: Tree, generation: GenerationId): boolean
 
 /**
  * True when the row of this deleted generation shows nowhere: for every head and snapshot below it, closed rows nearer to
- * that one own every region of it that the limits let through, or there is none below. Nearer rows that are open do not count:
- * they may be made equal to others that own less. Whether the row itself is open does not matter.
+ * that one own every region of it that the limits let through, or there is none below. Nearer rows that are open do not
+ * count: they may be made equal to others that own less. Whether the row itself is open does not matter.
  * @param rowOf the rows of the same index here
  */
 export function mayReclaim(

@@ -1,0 +1,29 @@
+// Mutants of the source around generations: what is copied on write, what a replay does again, and what is dropped of
+// deleted layers. source-mutants.ts lists them; each names the story that must catch it.
+
+export const LAYER_MUTANTS = [
+  {
+    name: 'copies-the-wrong-region',
+    breaks: 'S2: the region that is written to is copied from the layer that shows there',
+    story: 'snapshots',
+    file: 'src/storage/apply.ts',
+    from: 'const copied = readRegion(this.#cache, found[i], state, { offset, limit });',
+    to: 'const copied = { ...readRegion(this.#cache, found[i], state, { offset: offset === 0 ? 65536 : 0, limit }), offset };',
+  },
+  {
+    name: 'owned-before-it-is-copied',
+    breaks: 'S2, R4: a replay copies again what a row owns',
+    story: 'snapshots',
+    file: 'src/storage/store-replay.ts',
+    from: 'applier.copy(state, record, undefined, isSpared);',
+    to: 'applier.copy(state, { ...record, stagedId: new Uint8Array(8) }, undefined, isSpared);',
+  },
+  {
+    name: 'reclaimed-too-early',
+    breaks: 'S6: a row of a deleted layer goes when it shows nowhere any more',
+    story: 'snapshots',
+    file: 'src/core/reclaim.ts',
+    from: 'if (readers.length === 0) return true;',
+    to: 'if (readers.length < 9) return true;',
+  },
+] as const;
