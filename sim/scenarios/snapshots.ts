@@ -1,7 +1,7 @@
 // Goal: a volume is snapshot again and again while its guest writes, reads and trims; its gateway dies meanwhile, or a
-// member does, or power fails for all but one. What a snapshot shows is a read of every block between the asking for it and its
-// answer (S4), the same through every node, and it never changes. Then all are deleted, in any order; once the volume has
-// written everything anew, nothing is left of what they kept (S6, C-gc).
+// member does, or power fails for all but one. What a snapshot shows is a read of every block between the asking for it
+// and its answer (S4), the same through every node, and it never changes. Then all are deleted, in any order; once the
+// volume has written everything anew, nothing is left of what they kept (S6, C-gc).
 
 import { shuffled } from '../../src/core/hash.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
