@@ -408,3 +408,15 @@ export function configAt(cell: StateCell, p: number, policy = 0): PartitionConfi
 export function casOf(cell: StateCell, p: number, policy = 0): PartitionCas {
   return { policy: policyId(policy), p, cfg: configAt(cell, p, policy).cfg };
 }
+
+/** Bytes of the fields that the state has grown by, the last first, where they hold nothing: an age, and empty tables. */
+const GROWN_BYTES: readonly number[] = [6, 5, 5, 5, 5];
+
+/** The bytes of a state as a program wrote it that did not know its last `fields` fields, which hold nothing. */
+export function olderState(bytes: Uint8Array, fields: number): Uint8Array {
+  const tail = GROWN_BYTES.slice(0, fields).reduce((sum, count) => sum + count, 0);
+  const older = bytes.slice(0, bytes.length - tail);
+  // Its version, then how many fields it has.
+  older[1] = (older[1] as number) - fields;
+  return older;
+}

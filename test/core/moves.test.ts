@@ -6,9 +6,15 @@ import type { GenerationId, Incarnation, VolumeId } from '../../src/core/ids.ts'
 import { partitionOf } from '../../src/core/partition.ts';
 import type { Volume } from '../../src/core/view.ts';
 import { copyBar, moverOf } from '../../src/core/volume-move.ts';
-import { Reader, Writer } from '../../src/wire/bytes.ts';
 import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
-import { clusterOf, configAt, entryBodies as make, nodeId, StateCell } from '../fixtures.ts';
+import {
+  clusterOf,
+  configAt,
+  entryBodies as make,
+  nodeId,
+  olderState,
+  StateCell,
+} from '../fixtures.ts';
 
 const DISK = 1 as VolumeId;
 
@@ -136,13 +142,8 @@ test('move: the bytes of a state say it; a state from before moves had none', (t
     value: 2,
     detail: '',
   });
-  // As an older program wrote it: one field of the outermost record less, and no table of moves (5 bytes and its size).
-  const reader = new Reader(without);
-  const [version, fields] = [reader.u8(), reader.u8()];
-  const writer = new Writer(without.length);
-  writer.u8(version);
-  writer.u8(fields - 1);
-  const older = new Uint8Array([...writer.finish(), ...without.subarray(2, without.length - 5)]);
+  // Moves, generations, attributes, trash, age.
+  const older = olderState(without, 5);
   t.is(hashOf(decodeState(older)), plain);
 });
 
