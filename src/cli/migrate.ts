@@ -18,10 +18,7 @@ export function addMigrateCommand(vdi: Command, io: Io): void {
       '--cancel',
       'take it back: the volume stays where it is, and its guest sees nothing of it',
     )
-    .addHelpText(
-      'after',
-      helpTail('dog vdi migrate db n2', 'dog vdi migrate db --cancel'),
-    )
+    .addHelpText('after', helpTail('dog vdi migrate db n2', 'dog vdi migrate db --cancel'))
     .action(
       async (
         name: string,
