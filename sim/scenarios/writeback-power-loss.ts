@@ -1,6 +1,6 @@
 // Goal: C-flush. All hosts lose power in one instant, in mid-write, under a guest that writes, flushes and forces. What
-// had ended before the last acknowledged flush began is there, so are writes that were forced, the last of them a moment
-// ago; of what came later any part, and no block is torn. Three times, so that what a recovery wrote is tried, too.
+// had ended before the last acknowledged flush began is there, so are writes that were forced, now and then up to that
+// moment; of what came later any part, and no block is torn. Three times, so that what a recovery wrote is tried, too.
 
 import { scenario } from '../scenario.ts';
 
@@ -20,7 +20,9 @@ export const writebackPowerLoss = scenario(
       await stage.run({ seconds: 0.5 + stage.random.unit() });
       await stage.inMidWrite(guest);
       guest.freeze();
-      for (let i = 0; i < FORCED; i += 1) await guest.forceWrite(stage.random.between(0, 127));
+      // Not each time: what is forced is synced together with all before it, and would hide a flush that is not.
+      const forced = round % 2 === 0 ? 0 : FORCED;
+      for (let i = 0; i < forced; i += 1) await guest.forceWrite(stage.random.between(0, 127));
       for (const node of stage.nodes) node.losePower();
       stage.cachesAreLost();
       await stage.run({ seconds: stage.random.unit() });

@@ -155,6 +155,7 @@ test('copies: what one member has as closed all sure ones of the in-sync set hav
       partitions: 1,
       policies: new Map([[0, { id: 0 }]]),
       partition: () => config,
+      generations: new Map([[5, { state: 'head' }]]),
       volumeOfGeneration: () => ({ durability }),
     } as unknown as ClusterView;
   };
