@@ -1,5 +1,5 @@
-// A copy in the making whose bytes are written in bulk: it is synced, and its record journaled, once all of them are written,
-// and the caller keeps its bytes until then. One that could not be written is no object.
+// A copy in the making whose bytes are written in bulk: it is synced, and its record journaled, once all of them are
+// written, and the caller keeps its bytes until then. One that could not be written is no object.
 
 import * as fs from 'node:fs';
 import * as os from 'node:os';
