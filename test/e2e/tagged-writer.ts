@@ -1,6 +1,7 @@
 // A guest with a memory: writes numbered blocks with several in flight, remembers what was acknowledged, and later tells
-// whether a volume still has it. One write per block is in flight at a time, so each block must hold the number that was
-// acknowledged last or one issued after it, and nothing else; every sector of a block must hold the same.
+// whether a volume still has it. One write per block is in flight at a time, so each sector must hold the number that was
+// acknowledged last or the one issued after it, and nothing else. What was once read as written counts as acknowledged. The
+// memory outlives connections: a writer that starts again goes on where it stopped.
 
 import type { ExecutionContext } from 'ava';
 import { NbdClient, NbdFailure } from './nbd-client.ts';
@@ -23,8 +24,9 @@ export interface WriterOptions {
 
 export class TaggedWriter {
   readonly #options: WriterOptions;
-  /** By block: the number acknowledged last, the one issued last. 0 = none. */
-  readonly acknowledged: Uint32Array;
+  /** By sector of the whole volume: the number acknowledged last, or read since. 0 = none. */
+  readonly #settled: Uint32Array;
+  /** By block: the number issued last. 0 = none. */
   readonly issued: Uint32Array;
   acknowledgedCount = 0;
   /** Error numbers of writes that were refused; a lost connection is none. */
@@ -39,14 +41,14 @@ export class TaggedWriter {
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    this.acknowledged = new Uint32Array(options.blocks);
+    this.#settled = new Uint32Array((options.blocks * options.blockBytes) / TAG_STRIDE_BYTES);
     this.issued = new Uint32Array(options.blocks);
   }
 
-  /** Connects and writes until `stop`, or until the connection is lost. */
-  async start(): Promise<void> {
+  /** Connects (to another gateway than before, if one is given) and writes until `stop`, or until the connection is lost. */
+  async start(socket = this.#options.socket): Promise<void> {
     this.#isStopping = false;
-    const client = await NbdClient.connect(this.#options.socket, this.#options.volume);
+    const client = await NbdClient.connect(socket, this.#options.volume);
     const lanes = Array.from({ length: this.#options.inFlight }, (_, lane) =>
       this.#lane(client, lane),
     );
@@ -84,7 +86,7 @@ export class TaggedWriter {
         if (error.errno !== 0) this.errors.push(error.errno);
         return;
       }
-      this.acknowledged[block] = sequence;
+      this.#sectorsOf(block).fill(sequence);
       this.acknowledgedCount += 1;
       if (round % (this.#options.verifyEvery ?? Infinity) === 1)
         await this.#readBack(client, block);
@@ -106,10 +108,15 @@ export class TaggedWriter {
   async #check(client: NbdClient, block: number): Promise<void> {
     const { blockBytes } = this.#options;
     const data = await client.read(block * blockBytes, blockBytes);
-    const acknowledged = this.acknowledged[block] ?? 0;
-    const wrong = problemOf(data, { block, acknowledged, issued: this.issued[block] ?? 0 });
+    const settled = this.#sectorsOf(block);
+    const wrong = problemOf(data, { block, settled, issued: this.issued[block] ?? 0 });
     if (wrong !== '') this.problems.push(`block ${block}: ${wrong}`);
     this.verifiedCount += 1;
+  }
+
+  #sectorsOf(block: number): Uint32Array {
+    const count = this.#options.blockBytes / TAG_STRIDE_BYTES;
+    return this.#settled.subarray(block * count, (block + 1) * count);
   }
 
   /** Reads all blocks through `socket` and asserts that nothing acknowledged is lost. */
@@ -137,7 +144,8 @@ export class TaggedWriter {
   }
 }
 
-function taggedBlock(block: number, sequence: number, bytes: number): Buffer {
+/** What write number `sequence` of a block holds. */
+export function taggedBlock(block: number, sequence: number, bytes: number): Buffer {
   const data = Buffer.alloc(bytes, sequence % 251);
   for (let at = 0; at < bytes; at += TAG_STRIDE_BYTES) {
     data.writeUInt32LE(block, at);
@@ -146,13 +154,14 @@ function taggedBlock(block: number, sequence: number, bytes: number): Buffer {
   return data;
 }
 
-/** What is wrong with a block, empty when nothing is. An unacknowledged write may have landed in whole sectors. */
+/** What is wrong with a block, empty when nothing is; what an unacknowledged write is seen to have reached is settled so. */
 function problemOf(
   data: Buffer,
-  expected: { readonly block: number; readonly acknowledged: number; readonly issued: number },
+  expected: { readonly block: number; readonly settled: Uint32Array; readonly issued: number },
 ): string {
-  const { block, acknowledged, issued } = expected;
-  for (let at = 0; at < data.length; at += TAG_STRIDE_BYTES) {
+  const { block, settled, issued } = expected;
+  for (const [sector, acknowledged] of settled.entries()) {
+    const at = sector * TAG_STRIDE_BYTES;
     const sequence = data.readUInt32LE(at + 4);
     if (sequence === acknowledged && acknowledged === 0) continue; // never written
     if (sequence !== acknowledged && sequence !== issued) {
@@ -162,6 +171,7 @@ function problemOf(
     const fill = data.subarray(at + 8, at + TAG_STRIDE_BYTES);
     if (!fill.every((byte) => byte === sequence % 251))
       return `write ${sequence} is torn in a sector`;
+    settled[sector] = sequence;
   }
   return '';
 }
