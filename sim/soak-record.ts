@@ -1,6 +1,6 @@
 // What many soaks of this tree came to: runs and simulated hours by story, where the next seeds begin, every failure with
 // the line that replays it. Kept in a file between soaks, so that nights add up. Which story is next is a rule of the
-// record alone: mostly drawn clusters, an hour now and then, a whole day when there is time for it.
+// record alone: mostly drawn clusters, a quarter locks and migrations, an hour now and then, a whole day when there is time.
 
 import { NOTHING, type Reached, sum } from './reach/reached.ts';
 
@@ -10,14 +10,22 @@ const HOUR_MS = 3_600_000;
 const MAX_FAILURES = 200;
 /** A day is begun only when so much of the soak is left: it takes minutes. */
 export const DAY_NEEDS_MS = 15 * 60_000;
+/** Locks, writers and hand-overs, with deaths and cuts at every step. */
+const MIGRATIONS = [
+  ...['migration', 'migration-prepared', 'migration-broken', 'migration-cut', 'silent-holder'],
+  ...['lock-busy', 'lock-exclusive', 'lock-unlock', 'lock-shared-read', 'locks-come-and-go'],
+];
 /** Stories beside the small clusters, and how many runs of all stories together there are for each run of them. */
 const EVERY: readonly (readonly [story: string, runs: number])[] = [
   ['a-day', 500],
   ['an-hour', 40],
-  ['random-faults', 24],
-  ['may-halt', 12],
-  ['swarm-rare', 24],
-  ['swarm', 12],
+  ['random-faults', 40],
+  ['may-halt', 24],
+  ['swarm-rare', 40],
+  ['swarm', 24],
+  ['snapshots', 20],
+  // C-lock, C-writer, C-migrate: a quarter of all runs.
+  ...MIGRATIONS.map((story) => [story, 40] as const),
 ];
 const USUAL = 'swarm-small';
 const DAY = 'a-day';

@@ -1,9 +1,10 @@
 // npm run soak -- --minutes N [--record FILE] [--jobs J] [--write DOCUMENT]
 //
-// Seeds of mixed length, one after the other, for N minutes: drawn clusters, most of them small, faults one at a time, an
-// hour with a guest that thinks, and a whole simulated day once there is time for it. Counts are kept in FILE and add up,
-// soak by soak; the next soak goes on with the next seed. What failed is named with the line that replays it. Exit code 1
-// when something failed, 2 for bad arguments. A run that is under way at the end is waited for.
+// Seeds of mixed length, one after the other, for N minutes: drawn clusters, most of them small, faults one at a time,
+// locks, migrations, snapshots, an hour with a guest that thinks, and a whole simulated day once there is time for it.
+// Counts are kept in FILE and add up, soak by soak; the next soak goes on with the next seed. What failed is named with
+// the line that replays it. Exit code 1 when something failed, 2 for bad arguments. A run that is under way at the end is
+// waited for.
 
 import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';

@@ -69,9 +69,11 @@ test('a soak mixes lengths, and plays no seed of a story twice, over soaks', (t)
   const { stories } = one.record;
   t.is(stories['a-day']?.runs, 6);
   t.is(stories['an-hour']?.runs, 75);
-  t.is(stories['swarm']?.runs, 250);
-  t.is(stories['swarm-rare']?.runs, 125);
-  t.true((stories['swarm-small']?.runs ?? 0) > 2000);
+  t.is(stories['swarm']?.runs, 125);
+  t.is(stories['swarm-rare']?.runs, 75);
+  t.is(stories['snapshots']?.runs, 150);
+  t.is(stories['migration-broken']?.runs, 75);
+  t.true((stories['swarm-small']?.runs ?? 0) > 1400);
   t.is(totalsOf(two.record).runs, 3100);
   for (const story of Object.keys(stories)) t.truthy(scenarioNamed(story), story);
 });
