@@ -38,6 +38,11 @@ interface ReadTry extends ReadSlice {
   rounds: number;
 }
 
+/** For the guest that reads what is bad on all members (4.10); an overwrite heals it. */
+export function lostSectors(): OperatingError {
+  return new OperatingError('corrupt', 'no copy of these sectors passes its sums');
+}
+
 /** What a reader needs from its session's touches (4.5). */
 export interface TouchedForReading {
   /** Calls `then` when the object may be read or the session is lost. */
@@ -236,7 +241,7 @@ export class ReplicaReader {
     if (sectors <= 1) {
       const { name } = this.#open.volume;
       this.#parts.trace.warn('read.lost', { volume: name, index: pipe.index, sector: firstSector });
-      job.done(new OperatingError('corrupt', 'no copy of these sectors passes its sums'));
+      job.done(lostSectors());
       return;
     }
     const middle = (firstSector + Math.floor(sectors / 2)) * SECTOR_BYTES;

@@ -1,6 +1,7 @@
 // Reads and flushes of a session beside a live holder: asked again and again until that one has answered, or until the lock
 // came to this session meanwhile: then it serves them itself (3.2).
 
+import { OperatingError } from '../core/errors.ts';
 import { slicesOf } from '../core/extent.ts';
 import { OBJECT_BYTES } from '../core/units.ts';
 import type { Parts } from './context.ts';
@@ -57,9 +58,10 @@ export class StandbyReads {
         this.#readHeld({ offset, length, target, at, done });
         return;
       }
-      readFromHolder(this.#parts, this.#open, slice, (bytes) => {
-        if (bytes !== undefined) {
-          target.set(bytes, at);
+      readFromHolder(this.#parts, this.#open, slice, (found) => {
+        if (found instanceof OperatingError) return done(found);
+        if (found !== undefined) {
+          target.set(found, at);
           done(undefined);
           return;
         }

@@ -2,11 +2,13 @@
 // is asked by volume and place; generation and cfg are the holder's business. Its writes wait for the holder to hand the
 // volume over, or to leave (handover-ask.ts).
 
+import { OperatingError } from '../core/errors.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES } from '../core/units.ts';
 import type { Clock, TimerHandle } from '../ports/ports.ts';
 import { FLAG, type Frame, OP, replyTo, STATUS } from '../wire/frame.ts';
 import { type Parts, requestFrame, type SessionOf } from './context.ts';
 import type { OpenVolume } from './open-volume.ts';
+import { lostSectors } from './read-replica.ts';
 
 /** The holder may have to wait for its own writes first. */
 export const STANDBY_DEADLINE_MS = 5000;
@@ -22,13 +24,13 @@ export interface StandbySlice {
 
 /**
  * Asks the holder once.
- * @param done the bytes; undefined = judge the lock by the view known then, and ask again
+ * @param done the bytes, or why no copy has them; undefined = judge the lock by the view known then, and ask again
  */
 export function readFromHolder(
   parts: Parts,
   open: OpenVolume,
   slice: StandbySlice,
-  done: (bytes: Uint8Array | undefined) => void,
+  done: (found: Uint8Array | OperatingError | undefined) => void,
 ): void {
   const { holder } = open;
   const frame = requestFrame(parts.views.current(), OP.READ);
@@ -44,7 +46,8 @@ export function readFromHolder(
     if (reply?.status === STATUS.NOT_HOLDER) {
       parts.pull(reply.mapIndex, holder);
     }
-    done(undefined);
+    // The holder asked every copy: asking it again would make it ask them all again.
+    done(reply?.status === STATUS.SUSPECT ? lostSectors() : undefined);
   });
 }
 
@@ -74,7 +77,7 @@ export function serveStandby(
   frame: Frame,
   reply: (frame: Frame) => void,
 ): void {
-  const answer = (status: 0 | 10 | 11 | 12 | 16): Frame => {
+  const answer = (status: 0 | 8 | 10 | 11 | 12 | 16): Frame => {
     const made = replyTo(frame, status);
     made.mapIndex = parts.views.current().index;
     return made;
@@ -97,6 +100,8 @@ export function serveStandby(
   }
   const bytes = new Uint8Array(frame.count);
   session.readBeside(frame.index * OBJECT_BYTES + frame.offset, frame.count, bytes, 0, (error) => {
+    if (error instanceof OperatingError && error.code === 'corrupt')
+      return reply(answer(STATUS.SUSPECT));
     if (error !== undefined) return reply(answer(session.isHolder ? STATUS.IO : STATUS.NOT_HOLDER));
     const made = answer(STATUS.OK);
     made.payload = bytes;

@@ -4,7 +4,7 @@
 import test from 'ava';
 import { MIB, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../../src/core/units.ts';
 import { fetchRange } from '../../src/datapath/fetch-range.ts';
-import { type Frame, OP } from '../../src/wire/frame.ts';
+import { FLAG, type Frame, OP } from '../../src/wire/frame.ts';
 import { World } from './world.ts';
 
 const block = (fill: number, length = SECTOR_BYTES): Uint8Array =>
@@ -117,6 +117,20 @@ test('sectors that are bad on different members are all read, and all healed', (
   t.deepEqual(world.read(guest, 0, 16 * SECTOR_BYTES), expected);
   world.clock.run(2000);
   for (const id of [1, 2, 3]) t.deepEqual(damage(world, id), []);
+});
+
+test('beside the holder, too: what no copy has is an error at once, and is not asked for again and again (3.2, 4.10)', (t) => {
+  const { world } = written();
+  const standby = world.attach(2);
+  for (const id of [1, 2, 3]) world.node(id).store.rot(world.volume.head, 0, 5);
+  let asks = 0;
+  world.tamper = (_from, _to, frame, isReply) => {
+    if (!isReply && frame.op === OP.READ && (frame.flags & FLAG.STANDBY) !== 0) asks += 1;
+    return 'pass';
+  };
+  t.is(world.read(standby, 5 * SECTOR_BYTES, SECTOR_BYTES), 'corrupt');
+  t.is(asks, 1);
+  t.deepEqual(world.read(standby, 6 * SECTOR_BYTES, SECTOR_BYTES), block(7));
 });
 
 test('a sector that is bad on all members is an error for it alone, told, and healed by an overwrite', (t) => {
