@@ -39,7 +39,7 @@ export const HANDOVER_MUTANTS = [
     story: 'silent-holder',
     file: 'src/datapath/gateway.ts',
     from: 'if (this.#lock.isNobodyWaiting) this.#flushJudged(finish);',
-    to: 'if (this.#inFlight < 0) this.#flushJudged(finish);',
+    to: 'if (this.inFlight < 0) this.#flushJudged(finish);',
   },
   {
     name: 'drained-goes-on',
@@ -50,7 +50,7 @@ export const HANDOVER_MUTANTS = [
     to: 'if (this.#parts.self < 0) this.#parked',
     also: [
       {
-        file: 'src/datapath/gateway.ts',
+        file: 'src/datapath/head-path.ts',
         from: '    this.#path = undefined;\n    this.#mover.sessionLost();\n    path.retire(PATH_RENEWED);\n',
         to: '    if (path !== this.#path) return false;\n',
       },
