@@ -17,6 +17,8 @@ const READ_EVERY_MS = 100;
 /** A process reads its sockets so long after its timers. */
 const SOCKETS_LATER_MS = 0.1;
 const PAUSES = 4;
+/** Longer than the window of the failure detector: two pings lost in one would call the node down, and rightly so. */
+const BETWEEN_PAUSES_S = 6;
 const SILENT_S = 2;
 const BLOCKS = 16;
 
@@ -90,7 +92,7 @@ export const silentHolder = scenario(
     for (let pauses = 0; pauses < PAUSES; pauses += 1) {
       await stage.run({ seconds: 0.2 + random.unit() * 0.2 });
       home.running().process.pause(400 + random.unit() * 600);
-      await stage.run({ seconds: 1.2 });
+      await stage.run({ seconds: BETWEEN_PAUSES_S });
       keeps('a guest that reads');
     }
     await first.write(0);

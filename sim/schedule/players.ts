@@ -203,8 +203,9 @@ export class Players {
     cable.paths.breakRate = weather.breaks;
   }
 
-  /** A cable as it should be. */
+  /** A cable as it should be, and product code on its beaten tracks: an election before its time is no peace. */
   #fair(): void {
+    this.#stage.world.rarities = new Map();
     const { paths } = this.#stage.cable;
     paths.slowness = 1;
     paths.lossRate = 0;
