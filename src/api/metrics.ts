@@ -1,9 +1,11 @@
 // What one node tells a collector of metrics: GET /metrics in Prometheus' text format. Gauges are worked out when they are
 // asked for, from what this node knows by itself: no other node is asked, so a collector asks each. What is of the
-// cluster is the same on all nodes that have applied the same log: dashboards take the largest.
+// cluster is the same on all nodes that have applied the same log: dashboards take the largest. What the process costs
+// (processor, memory, descriptors, how late its event loop was since it was asked last) has the names that all Node
+// processes use.
 
 import type { FastifyInstance } from 'fastify';
-import { Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { NodeId } from '../core/ids.ts';
 import type { ClusterView } from '../core/view.ts';
 import type { NodeHandle, NodeStatus } from '../node-handle.ts';
@@ -11,6 +13,9 @@ import { warningsOf } from './admin-routes.ts';
 import { type Family, familyOf } from './metric-family.ts';
 import { recoveryFamilies } from './recovery-metrics.ts';
 import { clusterPartitions, nodeName } from './report.ts';
+
+/** How often the event loop is asked whether it is on time. What holds it up for less is not seen. */
+const LAG_PRECISION_MS = 20;
 
 /** What the gauges are worked out from, once per answer. */
 interface Facts {
@@ -25,6 +30,8 @@ export function addMetrics(
   handle: NodeHandle,
   counters: () => ReadonlyMap<string, number>,
 ): void {
+  const ofProcess = new Registry();
+  collectDefaultMetrics({ register: ofProcess, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
   app.get('/metrics', async (_request, reply) => {
     const registry = new Registry();
     const view = handle.view();
@@ -39,7 +46,7 @@ export function addMetrics(
     ];
     for (const family of all) registry.registerMetric(familyOf(family));
     reply.type(registry.contentType);
-    return registry.metrics();
+    return `${await registry.metrics()}\n${await ofProcess.metrics()}`;
   });
 }
 

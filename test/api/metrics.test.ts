@@ -24,6 +24,18 @@ async function withNode(t: ExecutionContext, node: FakeNode) {
   return () => metricsOf({ socketPath });
 }
 
+test('metrics: how late the event loop was at worst since it was asked last, and what the process holds', async (t) => {
+  const metrics = await withNode(t, new FakeNode(clusterOf({ nodes: 3 }), 1));
+  const STALL_MS = 200;
+  await metrics();
+  const until = performance.now() + STALL_MS;
+  while (performance.now() < until);
+  const { values } = await metrics();
+  t.true((values.get('nodejs_eventloop_lag_max_seconds') ?? 0) >= (STALL_MS - 40) / 1000);
+  t.true((values.get('process_resident_memory_bytes') ?? 0) > 1 << 20);
+  t.true((values.get('process_open_fds') ?? 0) > 0);
+});
+
 test('metrics: of the cluster, the disk, the counters, in the format that collectors read', async (t) => {
   const node = new FakeNode(clusterOf({ nodes: 3 }), 1);
   await node.createVolume({ name: 'a"b', sizeBytes: 4096 });
