@@ -1,12 +1,13 @@
-// Where a volume holds data, for whoever wants to skip the rest (block status): by regions, from the rows of its objects.
-// It reads no block and takes part in no write. What it can not know it calls allocated: a region that holds only zeroes
-// may be called data, never the other way round.
+// Where a volume holds data, and which layer shows there, for whoever wants to skip the rest (block status, S7): by regions,
+// from the rows of its objects on members in sync. It reads no block and takes part in no write. What it can not know it
+// calls allocated: a region that holds only zeroes may be called data, never the other way round.
 
+import { addRun, cutRuns, type ShownRun, shownRuns } from '../core/changed-regions.ts';
 import { readersOf } from '../core/partition.ts';
-import { alignDown, divideUp, OBJECT_BYTES, REGION_BYTES } from '../core/units.ts';
+import { divideUp, OBJECT_BYTES } from '../core/units.ts';
 import { configOf, type Parts, partitionOfObject } from './context.ts';
 import { partDone, startJob } from './job.ts';
-import { type FoundRow, lookUpShown } from './lookup.ts';
+import { lookUpStack, type StackRows } from './lookup.ts';
 import type { VolumePath } from './volume-path.ts';
 import type { AllocationExtent } from './volume-session.ts';
 
@@ -24,14 +25,8 @@ interface Asked {
   readonly indexes: readonly number[];
 }
 
-/** Regions 0-31 and 32-63 of an object that hold data. */
-interface Held {
-  readonly low: number;
-  readonly high: number;
-}
-
-const NOTHING: Held = { low: 0, high: 0 };
-const ALL: Held = { low: 0xffffffff, high: 0xffffffff };
+/** Of an object that nobody can say anything of. */
+const NOT_KNOWN: readonly ShownRun[] = [{ length: OBJECT_BYTES, isAllocated: true }];
 
 /** `done` with extents from the start of the range, at least one; once, perhaps before this returns. */
 export function lookUpAllocation(
@@ -45,12 +40,11 @@ export function lookUpAllocation(
   const count = Math.min(wanted, MAX_ALLOCATION_OBJECTS);
   const end = Math.min(range.offset + range.length, (first + count) * OBJECT_BYTES);
   const groups = indexesByPartition(parts, path, first, count);
-  const held = new Map<number, Held>();
-  const job = startJob(groups.size, () => done(extentsOf(held, range.offset, end)));
+  const shown = new Map<number, readonly ShownRun[]>();
+  const job = startJob(groups.size, () => done(extentsOf(shown, range.offset, end)));
   for (const [p, indexes] of groups) {
     lookUpGroup(parts, path, { p, indexes }, (rows) => {
-      if (rows !== undefined) noteRows(held, indexes, rows);
-      noteOwn(parts, path, { p, indexes }, held);
+      if (rows !== undefined) noteRows(parts, path, { p, indexes }, rows, shown);
       partDone(job, undefined);
     });
   }
@@ -78,67 +72,48 @@ function lookUpGroup(
   parts: Parts,
   { cell, reconciler }: VolumePath,
   asked: Asked,
-  then: (rows: readonly FoundRow[] | undefined) => void,
+  then: (rows: StackRows | undefined) => void,
 ): void {
   const [first = 0] = asked.indexes;
   reconciler.whenReadable(asked.p, first, () => {
     if (!cell.isHeld || !reconciler.isTouched(asked.p)) return then(undefined);
-    lookUpShown(parts, cell, asked, then);
+    lookUpStack(parts, cell, asked, then);
   });
 }
 
 /** A row says what was ever written; this node's own copy, while it is in sync, what of that is zeroes again. */
-function noteOwn(
-  parts: Parts,
+function noteRows(
+  { self, store, views }: Parts,
   { cell }: VolumePath,
   { p, indexes }: Asked,
-  held: Map<number, Held>,
+  { path, rowOf }: StackRows,
+  shown: Map<number, readonly ShownRun[]>,
 ): void {
-  const { self, store, views } = parts;
   const { durability, head } = cell.volume;
   const config = configOf(views.current(), cell.volume, p);
-  if (!readersOf(config, durability).includes(self)) return;
+  const isHere = readersOf(config, durability).includes(self);
   for (const index of indexes) {
-    const mask = held.get(index);
-    if (mask === undefined) continue;
-    const { low, high } = store.heldRegions(head, index);
-    held.set(index, { low: (mask.low & low) >>> 0, high: (mask.high & high) >>> 0 });
-  }
-}
-
-function noteRows(
-  held: Map<number, Held>,
-  indexes: readonly number[],
-  rows: readonly FoundRow[],
-): void {
-  for (const index of indexes) held.set(index, NOTHING);
-  for (const { index, kind, ownLow, ownHigh } of rows) {
-    if (kind === 'data') held.set(index, { low: ownLow, high: ownHigh });
+    const held = isHere ? store.heldRegions(head, index) : undefined;
+    shown.set(
+      index,
+      shownRuns(path, index, (generation) => rowOf(generation, index), held),
+    );
   }
 }
 
 /** The range as extents, neighbours of one kind as one. */
 function extentsOf(
-  held: ReadonlyMap<number, Held>,
+  shown: ReadonlyMap<number, readonly ShownRun[]>,
   offset: number,
   end: number,
 ): AllocationExtent[] {
-  const extents: { length: number; isAllocated: boolean }[] = [];
+  const extents: AllocationExtent[] = [];
   for (let at = offset; at < end; ) {
-    const to = Math.min(end, alignDown(at, REGION_BYTES) + REGION_BYTES);
     const inObject = at % OBJECT_BYTES;
-    const isAllocated = holds(
-      held.get((at - inObject) / OBJECT_BYTES) ?? ALL,
-      Math.floor(inObject / REGION_BYTES),
-    );
-    const last = extents.at(-1);
-    if (last?.isAllocated === isAllocated) last.length += to - at;
-    else extents.push({ length: to - at, isAllocated });
+    const to = Math.min(end, at - inObject + OBJECT_BYTES);
+    const runs = shown.get((at - inObject) / OBJECT_BYTES) ?? NOT_KNOWN;
+    for (const run of cutRuns(runs, inObject, inObject + to - at)) addRun(extents, run);
     at = to;
   }
   return extents;
-}
-
-function holds({ low, high }: Held, region: number): boolean {
-  return ((region < 32 ? low >>> region : high >>> (region - 32)) & 1) === 1;
 }

@@ -2,14 +2,17 @@
 // member of I (R7). The partition is touched, so all of I agrees on what is acknowledged, and nothing of these objects is
 // in flight.
 
+import type { RegionMask } from '../core/extent.ts';
+import { ancestry, type Layer, NO_LIMIT } from '../core/generations.ts';
 import type { GenerationId, Version } from '../core/ids.ts';
 import { readersOf } from '../core/partition.ts';
+import type { ClusterView } from '../core/view.ts';
 import type { Row } from '../storage/store-types.ts';
 import { OP, STATUS } from '../wire/frame.ts';
 import { decodeRows, encodeObjectNames, MAX_ROWS_PER_FRAME } from '../wire/payloads.ts';
 import { configOf, isUp, type Parts, requestFrame } from './context.ts';
 import type { PathCell } from './path-cell.ts';
-import { type StackKey, stackKey, stackOf } from './stack.ts';
+import { type StackKey, stackKey } from './stack.ts';
 import type { ObjectPipe } from './version-pipe.ts';
 
 export const LOOKUP_DEADLINE_MS = 2000;
@@ -93,27 +96,28 @@ export function lookUpRows(
   });
 }
 
-/**
- * What the head shows of objects of one partition (S7): as one row each, whose own regions are those that the nearest layer
- * that owns them has as data. Limits are not looked at: what they hide is called data. Undefined when the session is lost.
- */
-export function lookUpShown(
+/** Rows of the head and of all that it shows (S1), of objects of one partition. */
+export interface StackRows {
+  readonly path: readonly Layer[];
+  readonly rowOf: (generation: GenerationId, index: number) => FoundRow | undefined;
+}
+
+/** Looks them up, page by page where there are many layers. Undefined when the session is lost. */
+export function lookUpStack(
   parts: Parts,
   open: PathCell,
   asked: { readonly p: number; readonly indexes: readonly number[] },
-  then: (rows: readonly FoundRow[] | undefined) => void,
+  then: (rows: StackRows | undefined) => void,
 ): void {
-  const layers = [...stackOf(parts.views.current(), open.volume.head)];
-  if (layers.length === 1) {
-    lookUpRows(parts, open, asked, then);
-    return;
-  }
+  const path = pathOf(parts.views.current(), open.volume.head);
+  const layers = path.map(({ generation }) => generation);
   const most = Math.max(1, Math.floor(MAX_ROWS_PER_FRAME / layers.length));
   const found = new Map<StackKey, FoundRow>();
+  const rowOf = (generation: GenerationId, index: number) => found.get(stackKey(generation, index));
   const next = (at: number): void => {
     const indexes = asked.indexes.slice(at, at + most);
     if (indexes.length === 0) {
-      then(asked.indexes.map((index) => shownRow(layers, index, found)));
+      then({ path, rowOf });
       return;
     }
     lookUpRows(parts, open, { p: asked.p, indexes, layers }, (rows) => {
@@ -125,15 +129,34 @@ export function lookUpShown(
   next(0);
 }
 
-function shownRow(
-  layers: readonly GenerationId[],
-  index: number,
-  found: ReadonlyMap<StackKey, FoundRow>,
-): FoundRow {
+/** A generation that the view does not know shows itself alone. */
+function pathOf(view: ClusterView, generation: GenerationId): readonly Layer[] {
+  const path = ancestry(view, generation);
+  return path.length > 0 ? path : [{ generation, limitBytes: NO_LIMIT }];
+}
+
+/** Which regions of one object the head shows as data (S7). */
+export interface ShownData extends RegionMask {
+  readonly index: number;
+}
+
+/** The same as masks, one for each object: limits are not looked at, what they hide is called data. */
+export function lookUpShown(
+  parts: Parts,
+  open: PathCell,
+  asked: { readonly p: number; readonly indexes: readonly number[] },
+  then: (shown: readonly ShownData[] | undefined) => void,
+): void {
+  lookUpStack(parts, open, asked, (rows) => {
+    then(rows && asked.indexes.map((index) => shownData(rows, index)));
+  });
+}
+
+function shownData({ path, rowOf }: StackRows, index: number): ShownData {
   const owned = { low: 0, high: 0 };
   const data = { low: 0, high: 0 };
-  for (const generation of layers) {
-    const row = found.get(stackKey(generation, index));
+  for (const { generation } of path) {
+    const row = rowOf(generation, index);
     if (row === undefined) continue;
     if (row.kind === 'data') {
       data.low |= row.ownLow & ~owned.low;
@@ -142,11 +165,7 @@ function shownRow(
     owned.low |= row.ownLow;
     owned.high |= row.ownHigh;
   }
-  const [ownLow, ownHigh] = [data.low >>> 0, data.high >>> 0];
-  const generation = layers[0] as GenerationId;
-  const isData = ownLow !== 0 || ownHigh !== 0;
-  const version = { verToken: 0, verCount: isData ? 1 : 0 };
-  return { generation, index, ...version, kind: isData ? 'data' : 'zero', ownLow, ownHigh };
+  return { index, low: data.low >>> 0, high: data.high >>> 0 };
 }
 
 function versionOf(row: { verToken: number; verCount: number } | undefined): Version {

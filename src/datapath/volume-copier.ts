@@ -15,7 +15,7 @@ import { divideUp, OBJECT_BYTES, REGION_BYTES, SECTOR_BYTES } from '../core/unit
 import { countRegions } from '../storage/object-state.ts';
 import type { Parts } from './context.ts';
 import { partDone, startJob } from './job.ts';
-import { type FoundRow, lookUpShown } from './lookup.ts';
+import { lookUpShown, type ShownData } from './lookup.ts';
 import { isPathOver } from './path-cell.ts';
 import type { RangeTicket } from './range-lock.ts';
 import type { ObjectPipe } from './version-pipe.ts';
@@ -159,9 +159,9 @@ export class VolumeCopier {
         return;
       }
       this.#from.reconciler.whenTouched(batch.p, () => {
-        lookUpShown(this.#parts, this.#from.cell, batch, (rows) => {
-          if (rows === undefined || !this.#isCurrent) return;
-          for (const row of rows) this.#note(row);
+        lookUpShown(this.#parts, this.#from.cell, batch, (shown) => {
+          if (shown === undefined || !this.#isCurrent) return;
+          for (const one of shown) this.#note(one);
           this.#parts.clock.soon(lane);
         });
       });
@@ -169,10 +169,9 @@ export class VolumeCopier {
     for (let i = 0; i < lanes; i += 1) lane();
   }
 
-  #note({ index, verCount, kind, ownLow, ownHigh }: FoundRow): void {
-    if (verCount === 0 || kind === 'zero') return;
-    this.#low[index] = ownLow;
-    this.#high[index] = ownHigh;
+  #note({ index, low, high }: ShownData): void {
+    this.#low[index] = low;
+    this.#high[index] = high;
   }
 
   #counted(): void {

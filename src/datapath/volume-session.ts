@@ -1,18 +1,15 @@
 // What a front (NBD, the simulator's guest) sees of an attached volume. One session per export and gateway: all its
 // connections share it and its lock. gateway.ts implements it.
 
+import type { ShownRun } from '../core/changed-regions.ts';
 import type { OperatingError } from '../core/errors.ts';
 import type { Volume } from '../core/view.ts';
 
 /** Called exactly once per request; may be called before the request call returns. */
 export type Done = (error: OperatingError | undefined) => void;
 
-/** A run of bytes that are all of one kind. */
-export interface AllocationExtent {
-  readonly length: number;
-  /** False: reads as zeroes and takes no space. True says nothing: it may read as zeroes, too. */
-  readonly isAllocated: boolean;
-}
+/** A run of bytes that are all of one kind; which layer shows there, where that is known. */
+export type AllocationExtent = ShownRun;
 
 /** Extents from the start of the range, at least one, perhaps of its first part only; none with an error. */
 export type AllocationDone = (

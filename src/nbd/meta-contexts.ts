@@ -22,9 +22,9 @@ export const META_CONTEXTS: readonly MetaContext[] = [
   },
   {
     id: 2,
-    // 0: nowhere. 1: in the volume itself.
+    // 0: nowhere. 1: in what is exported itself. 2 and more: so many layers down, less one; 1 also where nobody knows.
     name: 'x-sheepdog:allocation-depth',
-    flagsOf: ({ isAllocated }) => (isAllocated ? 1 : 0),
+    flagsOf: ({ isAllocated, depth }) => (isAllocated ? (depth ?? 1) : 0),
   },
 ];
 

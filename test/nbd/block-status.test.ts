@@ -76,6 +76,20 @@ test('the allocation of a range is told in the words of each context, the last c
   t.deepEqual(status(rig, { offset: 96 * KIB, length: 32 * KIB }), ['1: 32 0', '2: 32 1.']);
 });
 
+test('layers: the depth of each region; where only the layer differs base:allocation says one extent', (t) => {
+  const volume = disk();
+  volume.layers.set(2, 3);
+  // Own zeroes beside what nobody ever wrote.
+  volume.layers.set(3, 1);
+  const rig = attachedWith(volume, [DEPTH, ALLOCATION]);
+  t.deepEqual(status(rig, { length: MIB }), [
+    '1: 64 3, 128 0, 832 3',
+    '2: 64 0, 64 1, 64 3, 832 0.',
+  ]);
+  const one = { offset: 64 * KIB, length: MIB, flags: COMMAND_FLAG.reqOne };
+  t.deepEqual(status(rig, one), ['1: 128 0', '2: 64 1.']);
+});
+
 test('REQ_ONE gets one extent, within the request', (t) => {
   const rig = attachedWith(disk(), [ALLOCATION]);
   t.deepEqual(status(rig, { length: MIB, flags: COMMAND_FLAG.reqOne }), ['1: 64 3.']);

@@ -1,9 +1,10 @@
 // A volume in memory behind the VolumeSession interface, for tests and measurements of the NBD front: it really stores
 // bytes. `delayed` mode keeps completions until the test releases them, in any order.
 
+import { addRun, type ShownRun } from '../../src/core/changed-regions.ts';
 import type { OperatingError } from '../../src/core/errors.ts';
 import { OperatingError as Failure } from '../../src/core/errors.ts';
-import type { VolumeId } from '../../src/core/ids.ts';
+import type { GenerationId, VolumeId } from '../../src/core/ids.ts';
 import { REGION_BYTES, SECTOR_BYTES } from '../../src/core/units.ts';
 import type { AllocationDone, Done, VolumeSession } from '../../src/datapath/volume-session.ts';
 import type { ExportSource } from '../../src/nbd/exports.ts';
@@ -24,6 +25,9 @@ export class MemoryVolume implements VolumeSession {
   failure: OperatingError | undefined;
   readonly waiting: Waiting[] = [];
   readonly log: string[] = [];
+  /** Its own layer, and by region how far down the layer is that shows. */
+  generation = 1;
+  readonly layers = new Map<number, number>();
   /** Commands that must be durable before their answer. */
   forced = 0;
   connections = 0;
@@ -79,10 +83,10 @@ export class MemoryVolume implements VolumeSession {
     });
   }
 
-  /** Regions with a byte that is not zero are allocated. */
+  /** Regions with a byte that is not zero are allocated; by `layers` those of this number that are not the volume's own. */
   allocation(offset: number, length: number, done: AllocationDone): void {
     const end = offset + length;
-    const extents: { length: number; isAllocated: boolean }[] = [];
+    const extents: ShownRun[] = [];
     const look = (error?: OperatingError): void => done(error, error === undefined ? extents : []);
     this.#run('allocation', offset, look, () => {
       for (let at = offset; at < end; ) {
@@ -90,12 +94,17 @@ export class MemoryVolume implements VolumeSession {
         const to = Math.min(end, from + REGION_BYTES);
         const region = this.bytes.subarray(from, from + REGION_BYTES);
         const isAllocated = region.some((byte) => byte !== 0);
-        const last = extents.at(-1);
-        if (last?.isAllocated === isAllocated) last.length += to - at;
-        else extents.push({ length: to - at, isAllocated });
+        addRun(extents, { length: to - at, isAllocated, ...this.#layerOf(from, isAllocated) });
         at = to;
       }
     });
+  }
+
+  #layerOf(from: number, isAllocated: boolean): Pick<ShownRun, 'layer' | 'depth'> {
+    const depth = this.layers.get(from / REGION_BYTES) ?? (isAllocated ? 1 : 0);
+    return depth === 0
+      ? { layer: 0, depth }
+      : { layer: (this.generation + 1 - depth) as GenerationId, depth };
   }
 
   flush(done: Done): void {
