@@ -33,8 +33,8 @@ export function lookUpChanges(
   });
 }
 
-/** Nothing is beyond the end: zeroes. */
-function shownBy(
+/** What a session shows of a range; beyond its end nothing: zeroes. */
+export function shownBy(
   session: Shown,
   { offset, length }: { readonly offset: number; readonly length: number },
   done: (error: OperatingError | undefined, runs: readonly ShownRun[]) => void,

@@ -5,8 +5,13 @@
 import { messageOf, OperatingError } from '../core/errors.ts';
 import { ALL_ALLOWED, type NbdClient } from './access.ts';
 import type { ByteChannel, TlsDoor, TlsOutcome } from './byte-channel.ts';
-import type { Attachment, ExportInfo, Exports } from './exports.ts';
-import { chosenContexts, listedContexts, type MetaContext } from './meta-contexts.ts';
+import { type Attachment, type ExportInfo, type Exports, volumeOf } from './exports.ts';
+import {
+  chosenContexts,
+  listedContexts,
+  type MetaContext,
+  snapshotsAsked,
+} from './meta-contexts.ts';
 import { encodeText, MAX_STRING_BYTES, transmissionFlagsOf } from './nbd-codec.ts';
 import {
   type BadOption,
@@ -31,6 +36,8 @@ import { OptionReader } from './option-reader.ts';
 
 /** Options of one handshake; a client needs five. At the bound the connection is closed. */
 export const MAX_OPTIONS = 128;
+/** Options more for each export that was listed: qemu-nbd --list asks two of each, on the same connection. */
+export const OPTIONS_PER_LISTED_EXPORT = 4;
 /** Answers that the client does not read. At the bound the connection is closed. Bytes. */
 export const MAX_HANDSHAKE_QUEUE_BYTES = 1024 * 1024;
 
@@ -64,6 +71,8 @@ export class Handshake {
   readonly #reader: OptionReader;
   #option = 0;
   #optionCount = 0;
+  /** Of the longest list that was told. */
+  #listed = 0;
   #noZeroes = false;
   #structuredReplies = false;
   /** Of the latest SET_META_CONTEXT, and the export that they were chosen for. */
@@ -135,7 +144,8 @@ export class Handshake {
 
   /** Why an option ends the connection before it is read. */
   #endOf(option: number, isTooLong: boolean): string | undefined {
-    if (this.#optionCount > MAX_OPTIONS) return 'too many options';
+    const most = MAX_OPTIONS + OPTIONS_PER_LISTED_EXPORT * this.#listed;
+    if (this.#optionCount > most) return 'too many options';
     if (this.#channel.queuedBytes > MAX_HANDSHAKE_QUEUE_BYTES) return 'answers unread';
     // EXPORT_NAME has no error reply: its only refusal is the end.
     return isTooLong && option === OPTION.exportName ? 'export name too long' : undefined;
@@ -167,9 +177,12 @@ export class Handshake {
   /** Names that a client may not attach are not looked up: they are refused anyway. */
   #doubtOf(data: Uint8Array): Promise<void> | undefined {
     if (this.#shuttingDown || this.#client === undefined) return undefined;
-    const name = nameIn(this.#option, data);
-    if (name === undefined || !this.#client.mayAttach(name)) return undefined;
-    return this.#exports.doubt(name);
+    for (const name of namesIn(this.#option, data)) {
+      const doubt = this.#client.mayAttach(volumeOf(name)) ? this.#exports.doubt(name) : undefined;
+      // One look tells of all that was made by now.
+      if (doubt !== undefined) return doubt;
+    }
+    return undefined;
   }
 
   #lookedUp(data: Uint8Array, error?: unknown): void {
@@ -252,7 +265,13 @@ export class Handshake {
     }
     const listed = this.#orRefuse(() => this.#exports.list(this.#client ?? NOBODY));
     if (listed === undefined) return;
-    for (const { name } of listed) this.#reply(REPLY.server, encodeListEntry(name));
+    const { names, omitted } = listed;
+    this.#listed = Math.max(this.#listed, names.length);
+    for (const [i, name] of names.entries()) {
+      const isCut = omitted > 0 && i === names.length - 1;
+      const hint = isCut ? `${omitted} older snapshots are not listed; see dog vdi list` : '';
+      this.#reply(REPLY.server, encodeListEntry(name, hint));
+    }
     this.#reply(REPLY.ack);
   }
 
@@ -279,7 +298,11 @@ export class Handshake {
     const found = this.#find(request.name);
     if (found === undefined) return;
     const { queries } = request;
-    const contexts = isSet ? chosenContexts(queries) : listedContexts(queries);
+    const of = this.#exports.snapshotted(found.name);
+    const contexts = this.#orRefuse(() => {
+      return isSet ? chosenContexts(queries, of) : listedContexts(queries, of);
+    });
+    if (contexts === undefined) return;
     if (isSet) {
       this.#contexts = contexts;
       this.#contextsOf = found.name;
@@ -304,7 +327,8 @@ export class Handshake {
       this.#reply(REPLY.info, encodeTextInfo(INFO.name, found.name));
     }
     if (request.infos.includes(INFO.description)) {
-      this.#reply(REPLY.info, encodeTextInfo(INFO.description, `Sheepdog volume ${found.name}`));
+      const kind = found.name.includes('@') ? 'snapshot' : 'volume';
+      this.#reply(REPLY.info, encodeTextInfo(INFO.description, `Sheepdog ${kind} ${found.name}`));
     }
     if (request.infos.includes(INFO.blockSize)) this.#reply(REPLY.info, encodeBlockSizeInfo());
     this.#reply(REPLY.ack);
@@ -375,15 +399,21 @@ export class Handshake {
   }
 }
 
-/** The export that an option asks for; undefined when it asks for none, or is malformed. */
-function nameIn(option: number, data: Uint8Array): string | undefined {
+/** The export that an option asks for, and the snapshots it is to be compared with; none when it is malformed. */
+function namesIn(option: number, data: Uint8Array): readonly string[] {
   if (option === OPTION.exportName) {
-    return data.length <= MAX_STRING_BYTES ? decodeText(data) : undefined;
+    const name = data.length <= MAX_STRING_BYTES ? decodeText(data) : undefined;
+    return name === undefined ? [] : [name];
   }
-  const isMeta = option === OPTION.listMetaContext || option === OPTION.setMetaContext;
-  if (!isMeta && option !== OPTION.info && option !== OPTION.go) return undefined;
-  const request = isMeta ? decodeMetaRequest(data) : decodeInfoRequest(data);
-  return typeof request === 'string' ? undefined : request.name;
+  if (option === OPTION.info || option === OPTION.go) {
+    const request = decodeInfoRequest(data);
+    return typeof request === 'string' ? [] : [request.name];
+  }
+  if (option !== OPTION.listMetaContext && option !== OPTION.setMetaContext) return [];
+  const request = decodeMetaRequest(data);
+  if (typeof request === 'string') return [];
+  const { name, queries } = request;
+  return [name, ...(name === '' ? [] : snapshotsAsked(volumeOf(name), queries))];
 }
 
 function flagsOf({ attachMode = 'handover' }: ExportInfo): number {
@@ -393,5 +423,6 @@ function flagsOf({ attachMode = 'handover' }: ExportInfo): number {
 function refusalOf(error: OperatingError): number {
   if (error.code === 'missing') return REPLY.errUnknown;
   if (error.code === 'shutting-down') return REPLY.errShutdown;
+  if (error.code === 'too-large') return REPLY.errTooBig;
   return REPLY.errPolicy;
 }

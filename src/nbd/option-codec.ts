@@ -137,12 +137,14 @@ export function encodeExportNameAnswer(
   return bytes;
 }
 
-/** One export of a LIST answer. */
-export function encodeListEntry(name: string): Uint8Array {
+/** One export of a LIST answer, with a text for people. */
+export function encodeListEntry(name: string, details = ''): Uint8Array {
   const message = encodeText(name);
-  const bytes = new Uint8Array(4 + message.length);
+  const text = encodeText(details);
+  const bytes = new Uint8Array(4 + message.length + text.length);
   writeU32(bytes, 0, message.length);
   bytes.set(message, 4);
+  bytes.set(text, 4 + message.length);
   return bytes;
 }
 
@@ -185,7 +187,11 @@ export function encodeMetaContext(id: number, name: string): Uint8Array {
 
 /** Packs the data of LIST_META_CONTEXT and SET_META_CONTEXT, as a client does. */
 export function encodeMetaRequest(name: string, queries: readonly string[]): Uint8Array {
-  const pieces = [encodeListEntry(name), new Uint8Array(4), ...queries.map(encodeListEntry)];
+  const pieces = [
+    encodeListEntry(name),
+    new Uint8Array(4),
+    ...queries.map((one) => encodeListEntry(one)),
+  ];
   writeU32(pieces[1] as Uint8Array, 0, queries.length);
   return concat(pieces);
 }

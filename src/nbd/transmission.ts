@@ -30,7 +30,7 @@ import { prefetch } from './prefetch.ts';
 import { ReadReplies } from './read-replies.ts';
 import { ReplyBatch } from './reply-batch.ts';
 import { judgeRequest, type Refusal, type RequestRules, SHUTTING_DOWN } from './request-rules.ts';
-import { statusChunks } from './status-reply.ts';
+import { askStatus } from './status-reply.ts';
 
 /** Requests in flight of one connection; QEMU sends 16, nbdcopy 64. */
 export const MAX_CONNECTION_REQUESTS = 128;
@@ -308,13 +308,10 @@ export class Transmission {
   }
 
   #startStatus(request: RequestHeader): void {
-    this.#session.allocation(request.offset, request.length, (error, extents) => {
+    askStatus(request, this.#contexts, this.#attachment, (error, chunks) => {
       this.#ended(0);
-      if (error !== undefined) {
-        this.#failBy(request, error);
-        return;
-      }
-      for (const chunk of statusChunks(request, this.#contexts, extents)) this.#replies.add(chunk);
+      if (error !== undefined) this.#failBy(request, error);
+      else for (const chunk of chunks) this.#replies.add(chunk);
     });
   }
 

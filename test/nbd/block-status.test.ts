@@ -1,6 +1,7 @@
 import test from 'ava';
 import { OperatingError } from '../../src/core/errors.ts';
 import { KIB, MIB } from '../../src/core/units.ts';
+import { MAX_CHOSEN_DIFFS } from '../../src/nbd/meta-contexts.ts';
 import { COMMAND_FLAG, ERRNO, readU32 } from '../../src/nbd/nbd-codec.ts';
 import {
   encodeInfoRequest,
@@ -88,6 +89,125 @@ test('layers: the depth of each region; where only the layer differs base:alloca
   ]);
   const one = { offset: 64 * KIB, length: MIB, flags: COMMAND_FLAG.reqOne };
   t.deepEqual(status(rig, one), ['1: 128 0', '2: 64 1.']);
+});
+
+const DIFF = 'x-sheepdog:diff:';
+
+/** `disk` with two snapshots: of the first all regions are its own, of the second one is. */
+function snapshotted(): { volumes: MemoryVolume[]; disk: MemoryVolume } {
+  const volume = disk();
+  volume.generation = 3;
+  volume.layers.set(1, 3).set(2, 2);
+  volume.bytes.fill(5, 512 * KIB, 640 * KIB);
+  const [first, second] = ['disk@first', 'disk@second'].map((name, i) => {
+    const one = new MemoryVolume(name, 2 * MIB);
+    one.generation = 1 + i;
+    one.bytes.fill(1, 64 * KIB, 192 * KIB);
+    return one;
+  }) as [MemoryVolume, MemoryVolume];
+  second.layers.set(1, 2);
+  first.bytes.fill(9, 320 * KIB, 384 * KIB);
+  return { volumes: [volume, first, second], disk: volume };
+}
+
+test('diffs are listed for the snapshots of the volume, and offered by name; unknown ones are not', (t) => {
+  const { volumes } = snapshotted();
+  const rig = rigOf([...volumes, new MemoryVolume('other', MIB), new MemoryVolume('other@x', MIB)]);
+  rig.send(structured);
+  rig.options();
+  const said = (option: number, of: string, ...queries: string[]) => {
+    rig.send(ask(option, of, queries));
+    return contexts(rig);
+  };
+  const both = [`3 ${DIFF}first`, `4 ${DIFF}second`];
+  const list = OPTION.listMetaContext;
+  t.deepEqual(said(list, 'disk'), [`1 ${ALLOCATION}`, `2 ${DEPTH}`, ...both]);
+  t.deepEqual(said(list, 'disk', 'x-sheepdog:'), [`2 ${DEPTH}`, ...both]);
+  t.deepEqual(said(list, 'disk', DIFF), both);
+  t.deepEqual(said(list, 'disk@second', DIFF), both, 'of a snapshot, too');
+  t.deepEqual(said(list, 'other', DIFF), [`3 ${DIFF}x`]);
+  t.deepEqual(said(list, 'disk', `${DIFF}x`, `${DIFF}second`), [`3 ${DIFF}second`]);
+  const set = OPTION.setMetaContext;
+  t.deepEqual(said(set, 'disk', `${DIFF}nobody`, DIFF, DEPTH), [`2 ${DEPTH}`]);
+  t.deepEqual(said(set, 'other', `${DIFF}first`), []);
+});
+
+test('a diff tells what changed since the snapshot, and what of it is zeroes now', (t) => {
+  const { volumes, disk: volume } = snapshotted();
+  const rig = rigOf(volumes);
+  const names = [`${DIFF}first`, `${DIFF}second`, ALLOCATION];
+  rig.send(structured, ask(OPTION.setMetaContext, 'disk', names), go('disk'));
+  rig.channel.take();
+  t.deepEqual(
+    volumes.map((one) => one.connections),
+    [1, 0, 0],
+    'nobody is kept before it is asked for',
+  );
+  t.deepEqual(status(rig, { length: MIB }), [
+    '1: 64 3, 128 0, 320 3, 128 0, 384 3',
+    '3: 128 0, 64 1, 128 0, 64 3, 128 0, 128 1, 384 0',
+    '4: 512 0, 128 1, 384 0.',
+  ]);
+  volume.bytes.fill(1, 3 * MIB, 4 * MIB);
+  const beyond = { offset: MIB, length: 3 * MIB };
+  t.is(status(rig, beyond)[1], '3: 2048 0, 1024 1', 'beyond the end of the snapshot');
+  const one = { length: MIB, flags: COMMAND_FLAG.reqOne };
+  t.deepEqual(status(rig, one), ['1: 64 3', '3: 128 0', '4: 512 0.']);
+  t.deepEqual(
+    volumes.map((each) => each.connections),
+    [1, 1, 1],
+  );
+  rig.connection.onClose();
+  t.deepEqual(
+    volumes.map((each) => each.connections),
+    [0, 0, 0],
+  );
+});
+
+test('a snapshot that is deleted meanwhile is an error of the request, before and after it was opened', (t) => {
+  const { volumes } = snapshotted();
+  const rig = rigOf(volumes);
+  rig.send(structured, ask(OPTION.setMetaContext, 'disk', [`${DIFF}first`]), go('disk'));
+  rig.channel.take();
+  const [gone] = volumes.splice(1, 1);
+  const failed = [`error ${ERRNO.EIO}`];
+  t.deepEqual(status(rig, { length: MIB }), failed);
+  volumes.push(gone as MemoryVolume);
+  t.is(status(rig, { length: MIB }).length, 1);
+  (gone as MemoryVolume).failure = new OperatingError('gone', 'disk@first was deleted');
+  t.deepEqual(status(rig, { length: MIB }), failed);
+  rig.connection.onClose();
+  t.is(gone?.connections, 0);
+});
+
+test('one connection compares with so many snapshots and no more', (t) => {
+  const tags = Array.from({ length: MAX_CHOSEN_DIFFS + 1 }, (_, i) => `t${i}`);
+  const rig = rigOf([disk(), ...tags.map((tag) => new MemoryVolume(`disk@${tag}`, MIB))]);
+  rig.send(structured);
+  rig.options();
+  const queries = tags.map((tag) => `${DIFF}${tag}`);
+  rig.send(ask(OPTION.setMetaContext, 'disk', queries));
+  t.deepEqual(
+    rig.options().map((one) => one.reply),
+    [REPLY.errTooBig],
+  );
+  rig.send(ask(OPTION.setMetaContext, 'disk', queries.slice(1)));
+  t.is(contexts(rig).length, MAX_CHOSEN_DIFFS);
+});
+
+test('a snapshot that another node made a moment ago is looked up (C2.3)', async (t) => {
+  const { volumes } = snapshotted();
+  const [known, late] = [volumes.slice(0, 1), volumes[1] as MemoryVolume];
+  const asked: string[] = [];
+  const rig = rigOf(known, 3, (name) => {
+    asked.push(name);
+    known.push(late);
+    return Promise.resolve();
+  });
+  rig.send(structured, ask(OPTION.setMetaContext, 'disk', [DEPTH, `${DIFF}first`]));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.deepEqual(asked, ['disk@first']);
+  t.deepEqual(contexts(rig), [`2 ${DEPTH}`, `3 ${DIFF}first`]);
 });
 
 test('REQ_ONE gets one extent, within the request', (t) => {

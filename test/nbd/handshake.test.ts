@@ -1,8 +1,15 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { OperatingError } from '../../src/core/errors.ts';
+import { parseRights } from '../../src/nbd/access.ts';
+import type { TlsOutcome } from '../../src/nbd/byte-channel.ts';
 import { HANDSHAKE_GRACE_MS, HANDSHAKE_MS } from '../../src/nbd/connection.ts';
-import { MAX_HANDSHAKE_QUEUE_BYTES, MAX_OPTIONS } from '../../src/nbd/handshake.ts';
+import { MAX_LISTED_SNAPSHOTS } from '../../src/nbd/exports.ts';
+import {
+  MAX_HANDSHAKE_QUEUE_BYTES,
+  MAX_OPTIONS,
+  OPTIONS_PER_LISTED_EXPORT,
+} from '../../src/nbd/handshake.ts';
 import { readU16, readU32, TRANSMISSION_FLAGS } from '../../src/nbd/nbd-codec.ts';
 import {
   encodeInfoRequest,
@@ -13,7 +20,7 @@ import {
   REPLY,
 } from '../../src/nbd/option-codec.ts';
 import { MAX_HELD_BYTES } from '../../src/nbd/option-reader.ts';
-import { joined, request, rigOf, simpleReplies } from './duplex.ts';
+import { joined, type Rig, request, rigOf, simpleReplies } from './duplex.ts';
 import { MemoryVolume } from './memory-volume.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -167,6 +174,54 @@ test('LIST names all volumes in order', (t) => {
   t.is(rig.options()[0]?.reply, REPLY.errInvalid);
 });
 
+/** What LIST says: names with what stands behind them. */
+function listOf(rig: Rig): { name: string; details: string }[] {
+  rig.send(encodeOption(OPTION.list, NOTHING));
+  const entries = rig.options().filter((one) => one.reply === REPLY.server);
+  return entries.map(({ data }) => {
+    const end = 4 + readU32(data, 0);
+    return { name: text(data.subarray(4, end)), details: text(data.subarray(end)) };
+  });
+}
+
+test('LIST names snapshots beside their volumes, the newest where there are too many, and says how many it left out', (t) => {
+  const few = ['b', 'b@old', 'a', 'b@new'].map((name) => new MemoryVolume(name, 4096));
+  const plain = { details: '' };
+  t.deepEqual(
+    listOf(rigOf(few)),
+    ['a', 'b', 'b@new', 'b@old'].map((name) => ({ name, ...plain })),
+  );
+  const tags = Array.from({ length: MAX_LISTED_SNAPSHOTS + 5 }, (_, i) => `a@${10_000 + i}`);
+  const many = listOf(rigOf(['a', ...tags].map((name) => new MemoryVolume(name, 4096))));
+  t.is(many.length, 1 + MAX_LISTED_SNAPSHOTS);
+  t.deepEqual(many[1], { name: 'a@10005', ...plain });
+  t.is(many.at(-1)?.details, '5 older snapshots are not listed; see dog vdi list');
+});
+
+test('who may attach a volume sees its snapshots, nobody else does', (t) => {
+  const rights = parseRights('guest b', 'rights');
+  const tls = { prepare: () => (outcome: TlsOutcome) => outcome.secured(rights('guest')) };
+  const volumes = ['a', 'a@one', 'b', 'b@two', 'bb@no'].map((name) => new MemoryVolume(name, 4096));
+  const rig = rigOf(volumes, 3, undefined, tls);
+  rig.send(encodeOption(OPTION.startTls, NOTHING));
+  rig.options();
+  t.deepEqual(
+    listOf(rig).map(({ name }) => name),
+    ['b', 'b@two'],
+  );
+});
+
+test('who lists many exports may ask for each of them', (t) => {
+  const volumes = Array.from({ length: 200 }, (_, i) => new MemoryVolume(`v${i}`, 4096));
+  const rig = rigOf(volumes);
+  t.is(listOf(rig).length, 200);
+  for (const { volume } of volumes) {
+    rig.send(encodeOption(OPTION.info, encodeInfoRequest(volume.name, [])));
+    rig.send(encodeOption(OPTION.listMetaContext, encodeMetaRequest(volume.name, [])));
+  }
+  t.false(rig.channel.isEnded);
+});
+
 test('options that are not served are refused and skipped', (t) => {
   const rig = rigOf([disk()]);
   for (const option of [4, OPTION.startTls, 11, 77, 0xffffffff]) {
@@ -257,7 +312,8 @@ test('whoever does not finish in time is cut', (t) => {
 
 test('a client that asks without end, or reads no answer, is closed', (t) => {
   const asker = rigOf([disk()]);
-  for (let i = 0; i < MAX_OPTIONS; i += 1) asker.send(encodeOption(OPTION.list, NOTHING));
+  const most = MAX_OPTIONS + OPTIONS_PER_LISTED_EXPORT;
+  for (let i = 0; i < most; i += 1) asker.send(encodeOption(OPTION.list, NOTHING));
   t.false(asker.channel.isEnded);
   asker.send(encodeOption(OPTION.list, NOTHING));
   t.true(asker.channel.isEnded);

@@ -126,11 +126,14 @@ export class MemoryVolume implements VolumeSession {
   }
 }
 
-/** Exports of volumes in memory. */
+/** Exports of volumes in memory; those with an `@` in their names are snapshots. */
 export function memorySource(volumes: readonly MemoryVolume[]): ExportSource {
   const find = (name: string) => volumes.find((one) => one.volume.name === name);
+  const named = (isSnapshot: boolean) =>
+    volumes.map((one) => one.volume).filter(({ name }) => name.includes('@') === isSnapshot);
   return {
-    volumes: () => volumes.map((one) => one.volume),
+    volumes: () => named(false),
+    snapshots: () => named(true),
     volume: (name) => find(name)?.volume,
     open: (name) => {
       const found = find(name);
