@@ -29,6 +29,7 @@ import { fullRecovery } from './scenarios/full-recovery.ts';
 import { fullReturns } from './scenarios/full-returns.ts';
 import { gatewayLost } from './scenarios/gateway-lost.ts';
 import { gossipSilent } from './scenarios/gossip-silent.ts';
+import { groupSnapshots } from './scenarios/group-snapshots.ts';
 import { growAndShrink } from './scenarios/grow-and-shrink.ts';
 import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
@@ -186,6 +187,7 @@ export const SCENARIOS: readonly Scenario[] = [
   badSnapshot,
   currentReads,
   commands,
+  groupSnapshots,
   growAndShrink,
   twoOut,
   twoAtOnce,

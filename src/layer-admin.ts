@@ -77,14 +77,37 @@ async function snapshotAll(
   for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
     const found = await Promise.all(names.map((name) => volumeNow(agreement, viewNow, name)));
     for (const { name } of found) refuseTag(viewNow(), name, tag);
-    const volumes = await Promise.all(found.map(({ id }) => desk.hold(id)));
+    const volumes = await holdAll(desk, found);
     const body: EntryBody = { type: 'snapshot', volumes, tag, dateMs: desk.date() };
     const result = await agreement.propose(body);
+    if (!isDone(result)) await endHolds(desk, volumes);
     if (result.code === 'stale' || result.code === 'missing') continue;
     told(result, `snapshot ${names.join(', ')}`);
     return volumes.map(({ head }) => head);
   }
   throw inUse(names.join(', '));
+}
+
+/** All of them, or none: one that can not hold still ends the waiting of the others. */
+async function holdAll(desk: LayerDesk, found: readonly Volume[]): Promise<readonly VolumeCas[]> {
+  const answers = await Promise.allSettled(found.map(({ id }) => desk.hold(id)));
+  const held = answers.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  if (held.length === found.length) return held;
+  await endHolds(desk, held);
+  const failed = answers.find((one) => one.status === 'rejected');
+  throw failed?.reason;
+}
+
+/** Nothing comes of it: their guests need not wait until the holders find out. What is free by now is left alone. */
+async function endHolds({ agreement }: LayerDesk, held: readonly VolumeCas[]): Promise<void> {
+  const ends = held.map(({ volume, token }) => {
+    return agreement.propose({ type: 'holdEnd', volume, token }).catch(() => undefined);
+  });
+  await Promise.all(ends);
+}
+
+function isDone({ code }: ApplyResult): boolean {
+  return code === 'ok' || code === 'duplicate';
 }
 
 /** Before anybody's guest is held up for it. */
@@ -112,6 +135,7 @@ async function cloneOf(
       ...{ durability: mode, attachMode, dateMs: desk.date() },
     };
     const result = await agreement.propose(body);
+    if (!isDone(result) && tag === undefined) await endHolds(desk, [source.cas]);
     // Of a snapshot that was deleted meanwhile the next look says so.
     if (result.code === 'stale' || result.code === 'missing') continue;
     return told(result, `clone ${from}`) as VolumeId;

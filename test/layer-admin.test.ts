@@ -4,7 +4,7 @@ import test from 'ava';
 import { MAX_LOCK_TRIES } from '../src/admin.ts';
 import { viewOf } from '../src/core/cluster-state.ts';
 import { OperatingError } from '../src/core/errors.ts';
-import type { VolumeId } from '../src/core/ids.ts';
+import type { FencingToken, VolumeId } from '../src/core/ids.ts';
 import type { EntryBody } from '../src/core/log-entry.ts';
 import { snapshotNamed, treeOf } from '../src/core/snapshots.ts';
 import { MIB } from '../src/core/units.ts';
@@ -86,6 +86,24 @@ test('snapshot: taken over between the hold and the entry: held anew; again and 
   const restless = deskOf(cell, { held: taken });
   t.is(await codeOf(restless.admin.snapshot(['a'], 'y')), 'busy');
   t.is(restless.holds.length, MAX_LOCK_TRIES);
+});
+
+test('snapshot: one volume that can not hold still ends the waiting of the others', async (t) => {
+  const cell = withDisks('a', 'b');
+  cell.apply(make.lockAcquire({ token: 0, node: 1 }));
+  let isFirst = true;
+  const { admin } = deskOf(cell, {
+    hold: async () => {
+      if (!isFirst) throw new OperatingError('busy', 'writes did not end');
+      isFirst = false;
+    },
+  });
+  t.is(await codeOf(admin.snapshot(['a', 'b'], 'x')), 'busy');
+  t.like(viewOf(cell.state).volumeByName('a')?.lock, {
+    state: 'held',
+    token: 2 as FencingToken,
+  });
+  t.is(viewOf(cell.state).volumeByName('b')?.lock.state, 'free', 'nobody waits for it');
 });
 
 test('snapshot: writes that do not end: it is refused, and nothing has changed', async (t) => {

@@ -26,4 +26,21 @@ export const LAYER_MUTANTS = [
     from: 'if (readers.length === 0) return true;',
     to: 'if (readers.length < 9) return true;',
   },
+  {
+    name: 'goes-on-unasked',
+    breaks: 'S4: who goes on without the snapshot makes its late entry void first',
+    story: 'group-snapshots',
+    file: 'src/datapath/freeze-desk.ts',
+    from: "this.#parts.propose?.({ type: 'holdEnd', volume: volume.id, token });\n    this.#wait(FREEZE_AGAIN_MS);",
+    to: 'this.#reopen();',
+  },
+  {
+    name: 'called-down-is-dead',
+    breaks:
+      'S4: a holder that is called down may live, and acknowledge what is in a later snapshot',
+    story: 'group-snapshots',
+    file: 'src/datapath/hold-volume.ts',
+    from: 'if (isUp(view, lock.node)) done(undefined, held);',
+    to: 'if (view.index > 0) done(undefined, held);',
+  },
 ] as const;

@@ -70,6 +70,7 @@ const ENTRY_TYPES: Readonly<Record<EntryBody['type'], true>> = {
   handoverPrepare: true,
   handoverComplete: true,
   handoverCancel: true,
+  holdEnd: true,
   moveStart: true,
   moveCancel: true,
   volumeMove: true,

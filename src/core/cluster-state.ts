@@ -15,6 +15,7 @@ import {
   applyHandoverCancel,
   applyHandoverComplete,
   applyHandoverPrepare,
+  applyHoldEnd,
 } from './apply-handover.ts';
 import {
   applyNodeGone,
@@ -249,6 +250,8 @@ function applyUse(state: ClusterState, body: UseBody): Applied {
       return applyHandoverComplete(state, body);
     case 'handoverCancel':
       return applyHandoverCancel(state, body);
+    case 'holdEnd':
+      return applyHoldEnd(state, body);
     case 'takeover':
       return applyTakeover(state, body);
     default:

@@ -430,6 +430,13 @@ export type EntryBody =
       readonly token: FencingToken;
     }
   | {
+      /** Nothing came of what this holder held still for: it goes on, under a new token, so that a late snapshot fails. */
+      readonly type: 'holdEnd';
+      readonly volume: VolumeId;
+      /** cas */
+      readonly token: FencingToken;
+    }
+  | {
       readonly type: 'takeover';
       readonly volume: VolumeId;
       readonly token: FencingToken;

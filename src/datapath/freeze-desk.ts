@@ -1,20 +1,23 @@
 // The holder's side of a snapshot (S4). Asked to hold its volume still it issues no write any more, waits for every
 // acknowledgement, flushes and says its closes; then its head may be frozen by one entry of the log, here and, of a group,
-// everywhere else. Requests wait meanwhile. It goes on when the map names another head, or when nothing came of it.
+// everywhere else. Requests wait meanwhile. It goes on when the map names another head. When none comes it asks the log for
+// another token: an entry that comes later compares the former one, and freezes nothing. Going on without would let a late
+// entry of a group freeze one volume before, and another after, what its guest then wrote.
 //
 //   open ──hold──▶ draining ──all acknowledged, flushed──▶ held ──another head──▶ open (in the new one)
 //     ▲                │ it took too long                     │
-//     └────────────────┴──────◀── no entry by then, says a majority
+//     └────────────────┴──────◀── no entry by then: the next token
 
 import type { TimerHandle } from '../ports/ports.ts';
 import type { Parts } from './context.ts';
+import type { OpenVolume } from './open-volume.ts';
 import type { Done } from './volume-session.ts';
 
 /** What is in flight, the flush and the closes; else the snapshot is refused and writing goes on. */
 export const FREEZE_DRAIN_MS = 5000;
-/** The log is asked what came of it after this. */
+/** The log is asked for the end of it after this. */
 export const FREEZE_OUTCOME_MS = 5000;
-/** The same where no majority could say: whoever goes on before it knows could tear a group apart. */
+/** The same where the log has not answered. */
 export const FREEZE_AGAIN_MS = 1000;
 
 export interface FreezeHooks {
@@ -26,8 +29,11 @@ export interface FreezeHooks {
   readonly reopened: () => void;
 }
 
+type FreezeParts = Pick<Parts, 'clock' | 'propose' | 'trace'>;
+
 export class FreezeDesk {
-  readonly #parts: Pick<Parts, 'clock' | 'readCurrent' | 'trace'>;
+  readonly #parts: FreezeParts;
+  readonly #open: Pick<OpenVolume, 'volume' | 'token'>;
   readonly #hooks: FreezeHooks;
   #phase: 'open' | 'draining' | 'held' = 'open';
   /** Counts the holds: what belongs to an earlier one is void. */
@@ -37,8 +43,9 @@ export class FreezeDesk {
   #timer: TimerHandle | undefined;
   #answer: ((isHeld: boolean) => void) | undefined;
 
-  constructor(parts: Pick<Parts, 'clock' | 'readCurrent' | 'trace'>, hooks: FreezeHooks) {
+  constructor(parts: FreezeParts, open: Pick<OpenVolume, 'volume' | 'token'>, hooks: FreezeHooks) {
     this.#parts = parts;
+    this.#open = open;
     this.#hooks = hooks;
   }
 
@@ -70,7 +77,7 @@ export class FreezeDesk {
     if (this.#issued === 0) this.#flush();
   }
 
-  /** The map names another head, or the session is over. */
+  /** The map names another head, the lock was granted anew, or the session is over. */
   ended(): void {
     if (this.isClosed) this.#reopen();
   }
@@ -93,17 +100,15 @@ export class FreezeDesk {
   #wait(ms: number): void {
     const { clock } = this.#parts;
     if (this.#timer !== undefined) clock.clearTimer(this.#timer);
-    this.#timer = clock.setTimer(ms, () => this.#ask());
+    this.#timer = clock.setTimer(ms, () => this.#giveUp());
   }
 
-  /** With all that was decided by now the head is still the same: nothing came of it. */
-  #ask(): void {
-    const turn = this.#turn;
-    this.#parts.readCurrent((isCurrent) => {
-      if (turn !== this.#turn || this.#phase !== 'held') return;
-      if (isCurrent) this.#reopen();
-      else this.#wait(FREEZE_AGAIN_MS);
-    });
+  /** The view says what came of it: another head, or another token. */
+  #giveUp(): void {
+    const { volume, token } = this.#open;
+    this.#parts.trace.event('freeze.given.up', { volume: volume.id, token });
+    this.#parts.propose?.({ type: 'holdEnd', volume: volume.id, token });
+    this.#wait(FREEZE_AGAIN_MS);
   }
 
   #reopen(): void {

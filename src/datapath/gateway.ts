@@ -55,7 +55,7 @@ export class Gateway implements VolumeSession {
       drain: (isWanted, done) => this.#head.drain(isWanted, done),
       reopened: () => this.#lock.changed(),
     });
-    this.#freeze = new FreezeDesk(parts, {
+    this.#freeze = new FreezeDesk(parts, open, {
       isFree: () => this.isHolder && !this.#desk.isClosed,
       flush: (done) => this.#head.quiesce((path) => done(path !== undefined)),
       reopened: () => this.#lock.changed(),
@@ -300,6 +300,8 @@ export class Gateway implements VolumeSession {
     if (this.open.state === 'held') {
       this.#desk.granted();
       this.#head.begin(this.#parts.views.current());
+      // What was held still for compares the former token: it comes too late.
+      this.#freeze.ended();
     }
     this.#lock.changed();
   }

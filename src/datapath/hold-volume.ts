@@ -1,13 +1,15 @@
 // Asking the holder of a volume to let its writes end before the head is frozen (S4), from any node: HOLD on the wire. What
-// it answers is what the entry compares: token and head. A volume that nobody alive holds needs no asking: what was half
-// written is settled by whoever reads it first (S3).
+// it answers is what the entry compares: token and head. A volume that nobody holds needs no asking: what was half written
+// is settled by whoever reads it first (S3). A holder that is called down may live, and acknowledge what is then in a
+// snapshot that was answered before: refused, unless an operator took the lock from it and the copies know that.
 
 import { OperatingError } from '../core/errors.ts';
 import type { FencingToken, GenerationId, MapIndex, VolumeId } from '../core/ids.ts';
-import { isHolderDead } from '../core/lock.ts';
+import { isHolderDead, isSuperseded } from '../core/lock.ts';
 import type { Volume } from '../core/view.ts';
 import { type Frame, OP, STATUS, type Status } from '../wire/frame.ts';
-import { type Parts, requestFrame, type SessionOf } from './context.ts';
+import { isUp, type Parts, requestFrame, type SessionOf } from './context.ts';
+import { awaitBarrier } from './fence-barrier.ts';
 import { FREEZE_DRAIN_MS } from './freeze-desk.ts';
 import { answerTo, type Reply } from './peer-answer.ts';
 
@@ -34,10 +36,34 @@ export function holdVolume(
     return;
   }
   const { lock, head } = volume;
-  if (lock.state === 'free' || isHolderDead(view, lock)) {
-    done(undefined, { volume: id, token: lock.token, head });
+  const held = { volume: id, token: lock.token, head };
+  if (lock.state === 'free') {
+    done(undefined, held);
     return;
   }
+  if (isSuperseded(lock)) {
+    awaitBarrier(parts, volume, (isThere) => {
+      if (isThere) done(undefined, held);
+      else done(unfenced(volume), undefined);
+    });
+    return;
+  }
+  if (isHolderDead(view, lock)) {
+    // Up in another life: that process has ended.
+    if (isUp(view, lock.node)) done(undefined, held);
+    else done(holderIsDown(volume), undefined);
+    return;
+  }
+  askHolder(parts, volume, done);
+}
+
+function askHolder(
+  parts: Parts,
+  volume: Volume,
+  done: (error: OperatingError | undefined, held: HeldVolume | undefined) => void,
+): void {
+  const view = parts.views.current();
+  const { id, lock } = volume;
   const frame = requestFrame(view, OP.HOLD);
   frame.volume = id;
   frame.token = lock.token;
@@ -48,6 +74,22 @@ export function holdVolume(
     if (reply?.status === STATUS.OK) {
       done(undefined, { volume: id, token: lock.token, head: reply.generation });
     } else done(refusalOf(volume, reply), undefined);
+  });
+}
+
+function holderIsDown({ name, lock }: Volume): OperatingError {
+  const text = `n${lock.node}, which has ${name}, is down, and its guest may still write: nothing was changed`;
+  return new OperatingError('unreachable', text, {
+    advice: 'retry',
+    remedy: `start it, or, if no guest of it runs any more: dog vdi lock unlock ${name}`,
+  });
+}
+
+function unfenced({ name }: Volume): OperatingError {
+  const text = `not all copies of ${name} know that it was unlocked: nothing was changed`;
+  return new OperatingError('unreachable', text, {
+    advice: 'retry',
+    remedy: 'try again; dog cluster check shows what is not reached',
   });
 }
 

@@ -215,6 +215,7 @@ export const entryBody: Codec<EntryBody> = union('type', {
   handoverPrepare: variant(86, struct({ volume: volumeId, token, toNode: nodeId })),
   handoverComplete: variant(87, struct({ ...lockClaim, ...noted })),
   handoverCancel: variant(88, struct({ volume: volumeId, token })),
+  holdEnd: variant(89, struct({ volume: volumeId, token })),
 });
 
 export const entryOrigin: Codec<EntryOrigin> = struct({ node: nodeId, incarnation, counter: u48 });

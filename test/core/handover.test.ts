@@ -2,7 +2,14 @@
 
 import test from 'ava';
 import { hashOf, viewOf } from '../../src/core/cluster-state.ts';
-import type { FencingToken, Incarnation, NodeId, SessionId, VolumeId } from '../../src/core/ids.ts';
+import type {
+  FencingToken,
+  GenerationId,
+  Incarnation,
+  NodeId,
+  SessionId,
+  VolumeId,
+} from '../../src/core/ids.ts';
 import type { LogEntry } from '../../src/core/log-entry.ts';
 import { decodeEntry, encodeEntry } from '../../src/wire/entry-codec.ts';
 import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
@@ -107,4 +114,18 @@ test('entries and states keep it all; a lock without a successor hashes as it di
   for (const entry of cell.entries as readonly LogEntry[]) {
     t.deepEqual(decodeEntry(encodeEntry(entry)), entry);
   }
+});
+
+test('the end of a hold: the same session with the next token, so that a late snapshot freezes nothing (S4)', (t) => {
+  const cell = held();
+  cell.apply(prepare(1, 3));
+  const holdEnd = (token: number) => ({ type: 'holdEnd', ...cas(token) }) as const;
+  const before = lockOf(cell);
+  t.like(cell.apply(holdEnd(1)), { code: 'ok', value: 2 });
+  t.like(lockOf(cell), { node: 2, session: before.session, token: 2, next: 3, tookOver: false });
+  t.is(cell.apply(holdEnd(1)).code, 'stale');
+  const volumes = [{ ...cas(1), head: 1 as GenerationId }];
+  t.is(cell.apply({ type: 'snapshot', volumes, tag: 'late', dateMs: 0 }).code, 'stale');
+  cell.apply(entryBodies.lockRelease({ token: 2 }));
+  t.is(cell.apply(holdEnd(2)).code, 'refused', 'nobody holds it');
 });

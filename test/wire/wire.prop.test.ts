@@ -181,6 +181,7 @@ const body = fc.oneof(
     handoverPrepare: { volume: u32, token: u32, toNode: u32 },
     handoverComplete: lock,
     handoverCancel: { volume: u32, token: u32 },
+    holdEnd: { volume: u32, token: u32 },
     lockAcquire: lock,
     lockRelease: { volume: u32, token: u32 },
     takeover: { ...lock, reason: text, force: flag },
