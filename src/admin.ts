@@ -48,6 +48,7 @@ export async function createVolume(
     const body = { type: 'volumeOptions', volume, ioTimeoutMs } as const;
     proposed(await agreement.propose(body), `set the io-timeout of ${name}, which is made`);
   }
+  await setRates(agreement, { id: volume, name }, withoutNone(options));
   return volume;
 }
 
@@ -65,11 +66,43 @@ export async function alterVolume(
   // First: they may be refused.
   if (mode !== undefined) await alterDurability(agreement, viewNow, name, mode);
   if (attachMode !== undefined) await alterAttachMode(agreement, viewNow, name, attachMode);
-  if (ioTimeoutMs === undefined) return;
+  if (
+    ioTimeoutMs === undefined &&
+    options.iops === undefined &&
+    options.bytesPerSecond === undefined
+  )
+    return;
   const { id } = await volumeNow(agreement, viewNow, name);
+  await setRates(agreement, { id, name }, options);
+  if (ioTimeoutMs === undefined) return;
   const result = await agreement.propose({ type: 'volumeOptions', volume: id, ioTimeoutMs });
   if (result.code === 'missing') throw missing(name);
   proposed(result, `alter ${name}`);
+}
+
+type Rates = Pick<AlterVolumeOptions, 'iops' | 'bytesPerSecond'>;
+
+/** A new volume has no limits. */
+function withoutNone({ iops = 0, bytesPerSecond = 0 }: Rates): Rates {
+  return { ...(iops > 0 ? { iops } : {}), ...(bytesPerSecond > 0 ? { bytesPerSecond } : {}) };
+}
+
+/** One entry for each that is said. */
+async function setRates(
+  agreement: Asking,
+  { id: volume, name }: { readonly id: VolumeId; readonly name: string },
+  { iops, bytesPerSecond }: Rates,
+): Promise<void> {
+  const said = [
+    { kind: 'iops', perSecond: iops },
+    { kind: 'bandwidth', perSecond: bytesPerSecond },
+  ] as const;
+  for (const { kind, perSecond } of said) {
+    if (perSecond === undefined) continue;
+    const result = await agreement.propose({ type: 'volumeRate', volume, kind, perSecond });
+    if (result.code === 'missing') throw missing(name);
+    proposed(result, `limit ${name}`);
+  }
 }
 
 async function alterDurability(

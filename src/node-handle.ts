@@ -75,10 +75,16 @@ export interface CreateVolumeOptions {
   readonly attachMode?: AttachMode;
   /** After so long a request that waits is answered with an error; 0 (unless given) = it waits. */
   readonly ioTimeoutMs?: number;
+  /** Of rates; none unless given. */
+  readonly iops?: number;
+  readonly bytesPerSecond?: number;
 }
 
 /** What is not said stays. */
 export interface AlterVolumeOptions {
+  /** Limits of rates, at once, also under a guest; 0 = none. */
+  readonly iops?: number;
+  readonly bytesPerSecond?: number;
   /** What a confirmed write is (R5); only while nobody holds the volume. */
   readonly mode?: Durability;
   /** May change while a guest is attached. */

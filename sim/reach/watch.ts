@@ -64,6 +64,7 @@ const ENTRY_TYPES: Readonly<Record<EntryBody['type'], true>> = {
   volumeShrink: true,
   volumeProtect: true,
   volumeDurability: true,
+  volumeRate: true,
   attributeSet: true,
   attributeRemove: true,
   lockBreak: true,

@@ -177,6 +177,7 @@ export function volumeData(view: ClusterView, volume: Volume): VolumeData {
     mode: volume.durability,
     attach: volume.attachMode,
     ioTimeoutMs: volume.ioTimeoutMs,
+    ...volume.rates,
     isProtected: volume.isProtected,
     state: worstState(volumePartitions(view, volume)),
     holder: holderData(view, volume),

@@ -3,8 +3,6 @@
 
 import type {
   AlterCopiesRequest,
-  AlterRequest,
-  CreateRequest,
   FormatRequest,
   InviteRequest,
   MaintenanceRequest,
@@ -21,9 +19,12 @@ import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
 import { MAX_SNAPSHOT_VOLUMES, MAX_TAG_BYTES } from '../core/snapshot-name.ts';
 import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MIN_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
+import { MAX_BANDWIDTH, MAX_IOPS, MIN_BANDWIDTH } from '../core/volume-rates.ts';
 import type {
+  AlterRequest,
   AttributeRequest,
   CloneRequest,
+  CreateRequest,
   MigrateRequest,
   RenameRequest,
   ResizeRequest,
@@ -80,7 +81,21 @@ const IO_TIMEOUT: Rule = {
   },
 };
 const ATTACH_MODE: Rule = { oneOf: ATTACH_MODES };
+const RATES: Rules = {
+  iops: {
+    ...{ from: 1, to: MAX_IOPS },
+    orNone: { problem: `"iops" is 0 (no limit) or up to ${MAX_IOPS}`, remedy: 'take 500, or 0' },
+  },
+  bytesPerSecond: {
+    ...{ from: MIN_BANDWIDTH, to: MAX_BANDWIDTH },
+    orNone: {
+      problem: `"bytesPerSecond" is 0 (no limit) or from ${MIN_BANDWIDTH} to ${MAX_BANDWIDTH}`,
+      remedy: 'take 52428800, or 0',
+    },
+  },
+};
 const ALTER: Rules = {
+  ...RATES,
   ioTimeoutMs: IO_TIMEOUT,
   attachMode: ATTACH_MODE,
   mode: { oneOf: MODES },
@@ -89,6 +104,7 @@ const ALTER: Rules = {
 const SIZE: Rule = { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER };
 const CREATE: Rules = {
   ...POLICY,
+  ...RATES,
   name: 'text',
   sizeBytes: SIZE,
   mode: { oneOf: MODES },

@@ -11,9 +11,16 @@ import { helpTail, type Io, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
 import { countOf } from './numbers.ts';
 import { show } from './output.ts';
+import {
+  bandwidthOption,
+  iopsOption,
+  type RateOptions,
+  ratesBody,
+  ratesText,
+} from './vdi-rates.ts';
 
 /** What is not said stays. */
-interface AlterOptions {
+interface AlterOptions extends RateOptions {
   readonly copies?: number;
   readonly mode?: string;
   /** ms */
@@ -39,9 +46,14 @@ export function addAlter(vdi: Command, io: Io): void {
     .addOption(modeOption())
     .addOption(ioTimeoutOption())
     .addOption(attachModeOption())
+    .addOption(iopsOption())
+    .addOption(bandwidthOption())
     .addHelpText(
       'after',
-      helpTail('dog vdi alter demo --io-timeout 30s', 'dog vdi alter demo --attach-mode exclusive'),
+      helpTail(
+        'dog vdi alter demo --io-timeout 30s',
+        'dog vdi alter demo --iops 500 --bandwidth 50M',
+      ),
     )
     .action(async (name: string, options: AlterOptions, command: Command) => {
       checkName(name);
@@ -58,44 +70,56 @@ export function addAlter(vdi: Command, io: Io): void {
 }
 
 /** Copies are made by a move, which takes its time: nothing else is changed beside it. */
-function isMove({ copies, mode, ioTimeout, attachMode }: AlterOptions): boolean {
+function isMove({ copies, ...others }: AlterOptions): boolean {
   if (copies === undefined) return false;
-  if (mode === undefined && ioTimeout === undefined && attachMode === undefined) return true;
+  if (!saysAnything(others)) return true;
   throw new CommandError('usage', 'the number of copies is changed on its own');
 }
 
-function alterBody({ ioTimeout, attachMode, mode }: AlterOptions): object {
-  if (ioTimeout === undefined && attachMode === undefined && mode === undefined) {
+function saysAnything({ mode, ioTimeout, attachMode, iops, bandwidth }: AlterOptions): boolean {
+  return [mode, ioTimeout, attachMode, iops, bandwidth].some((said) => said !== undefined);
+}
+
+function alterBody(options: AlterOptions): object {
+  if (!saysAnything(options)) {
     throw new CommandError(
       'usage',
       'say what to alter',
-      'give -c, --mode, --io-timeout or --attach-mode',
+      'give -c, --mode, --io-timeout, --attach-mode, --iops or --bandwidth',
     );
   }
+  const { ioTimeout, attachMode, mode } = options;
   return {
+    ...ratesBody(options),
     ...(ioTimeout === undefined ? {} : { ioTimeoutMs: ioTimeout }),
     ...(attachMode === undefined ? {} : { attachMode }),
     ...(mode === undefined ? {} : { mode }),
   };
 }
 
-function alteredText(data: VolumeData, { ioTimeout, attachMode, mode }: AlterOptions): string {
+function alteredText(data: VolumeData, options: AlterOptions): string {
+  const { ioTimeout, attachMode, mode, iops, bandwidth } = options;
   const durability = `The mode of ${data.name} is ${data.mode}.\n`;
   const patience = `Requests of ${data.name} ${patienceText(data)}.\n`;
   const attach = `Volume ${data.name} is attached in mode ${data.attach}.\n`;
+  const limits = `Limits of ${data.name}: ${ratesText(data) || 'none'}.\n`;
   return [
     mode === undefined ? '' : durability,
     attachMode === undefined ? '' : attach,
     ioTimeout === undefined ? '' : patience,
+    iops === undefined && bandwidth === undefined ? '' : limits,
   ].join('');
 }
 
 /** One line per option that was changed. */
-function alteredRaw(data: VolumeData, { ioTimeout, attachMode, mode }: AlterOptions): string {
+function alteredRaw(data: VolumeData, options: AlterOptions): string {
+  const { ioTimeout, attachMode, mode, iops, bandwidth } = options;
   const lines = [
     ...(mode === undefined ? [] : [data.mode]),
     ...(attachMode === undefined ? [] : [data.attach]),
     ...(ioTimeout === undefined ? [] : [data.ioTimeoutMs]),
+    ...(iops === undefined ? [] : [data.iops]),
+    ...(bandwidth === undefined ? [] : [data.bytesPerSecond]),
   ];
   return `${lines.join('\n')}\n`;
 }

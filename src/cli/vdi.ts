@@ -21,9 +21,16 @@ import {
 import { addVdiCare } from './vdi-care.ts';
 import { addVdiData } from './vdi-data.ts';
 import { addVdiLayers } from './vdi-layers.ts';
+import {
+  bandwidthOption,
+  iopsOption,
+  type RateOptions,
+  ratesBody,
+  ratesText,
+} from './vdi-rates.ts';
 import { addDelete, addTrash } from './vdi-trash.ts';
 
-interface CreateOptions {
+interface CreateOptions extends RateOptions {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly strict?: boolean;
@@ -113,6 +120,8 @@ function addCreate(vdi: Command, io: Io): void {
     )
     .addOption(ioTimeoutOption())
     .addOption(attachModeOption())
+    .addOption(iopsOption())
+    .addOption(bandwidthOption())
     .action(async (name: string, size: string, _options, command: Command) => {
       checkName(name);
       const body = { name, sizeBytes: parseSize(size), ...policyOf(command.opts<CreateOptions>()) };
@@ -129,6 +138,7 @@ function addCreate(vdi: Command, io: Io): void {
 function policyOf(options: CreateOptions): object {
   const { copies, minCopies, strict, mode, ioTimeout, attachMode } = options;
   return {
+    ...ratesBody(options),
     ...(attachMode === undefined ? {} : { attachMode }),
     ...(ioTimeout === undefined ? {} : { ioTimeoutMs: ioTimeout }),
     ...(mode === undefined ? {} : { mode }),
@@ -179,6 +189,7 @@ function detailText(data: VolumeDetail): string {
     ['copies', copiesText(data)],
     ['mode', `${data.mode}, attach ${data.attach}${data.isProtected ? ', protected' : ''}`],
     ['requests', patienceText(data)],
+    ['limits', ratesText(data) || 'none'],
     ['state', data.state],
     ['holder', holderText(data)],
     [
@@ -220,6 +231,8 @@ function detailRaw(data: VolumeDetail): string {
     ['mode', data.mode],
     ['attach', data.attach],
     ['ioTimeoutMs', data.ioTimeoutMs],
+    ['iops', data.iops],
+    ['bytesPerSecond', data.bytesPerSecond],
     ['protected', String(data.isProtected)],
     ['state', data.state],
     ['holder', data.holder?.node ?? ''],

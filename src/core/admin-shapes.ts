@@ -1,7 +1,7 @@
 // What the admin API says, as types: the node's HTTP front makes these documents, `dog` reads them. Within one schema
 // number fields are added, never changed. Sizes are bytes; ids are numbers, names strings for people.
 
-import type { AttachMode } from './view.ts';
+import type { VolumeRatesData } from './volume-shapes.ts';
 
 /** In a request that changes something: the epoch that its sender has seen; at another one nothing is done. */
 export const EXPECT_EPOCH_HEADER = 'x-expect-epoch';
@@ -332,7 +332,7 @@ export interface UnlockRequest {
   readonly by?: string;
 }
 
-export interface VolumeData {
+export interface VolumeData extends VolumeRatesData {
   readonly name: string;
   readonly id: number;
   readonly sizeBytes: number;
@@ -444,27 +444,6 @@ export interface FormatRequest {
   readonly strict?: boolean;
   readonly partitions?: number;
   readonly force?: boolean;
-}
-
-export interface CreateRequest {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly copies?: number;
-  readonly minCopies?: number;
-  readonly strict?: boolean;
-  /** What a confirmed write is (R5); 'durable' unless given. */
-  readonly mode?: 'durable' | 'writeback';
-  /** Who may attach beside a holder; 'handover' unless given. */
-  readonly attachMode?: AttachMode;
-  /** 0 = requests wait. */
-  readonly ioTimeoutMs?: number;
-}
-
-/** At least one. */
-export interface AlterRequest {
-  readonly mode?: 'durable' | 'writeback';
-  readonly ioTimeoutMs?: number;
-  readonly attachMode?: AttachMode;
 }
 
 export interface InviteRequest {

@@ -13,6 +13,7 @@ import { MAX_SNAPSHOT_VOLUMES, snapshotName, tagProblem } from './snapshot-name.
 import { type Applied, accepted, type ClusterState, declined, withEntry } from './state.ts';
 import type { Volume } from './view.ts';
 import { MAX_VOLUMES, nameProblem, protectedText } from './volume.ts';
+import { NO_RATES } from './volume-rates.ts';
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
@@ -71,7 +72,7 @@ function cloned(state: ClusterState, source: Generation, body: Body<'volumeClone
   const volume: Volume = {
     ...{ id, name: body.name, family, policy, head, sizeBytes },
     ...{ durability: body.durability, attachMode: body.attachMode },
-    ...{ ioTimeoutMs: 0, isProtected: false, lock: FRESH_LOCK },
+    ...{ ioTimeoutMs: 0, isProtected: false, rates: NO_RATES, lock: FRESH_LOCK },
   };
   const next: ClusterState = {
     ...state,

@@ -16,6 +16,7 @@ import {
 } from './state.ts';
 import type { Volume } from './view.ts';
 import { MODES, nameProblem } from './volume.ts';
+import { rateProblem, withRate } from './volume-rates.ts';
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
@@ -82,6 +83,16 @@ export function applyVolumeDurability(
   const changed: Volume = { ...volume, durability: body.durability };
   const next = { ...withVolume(state, changed), policies: withWriteback(state, changed) };
   return accepted(next, volume.id);
+}
+
+/** How fast requests of a volume may pass; also while a guest has it. The other limit stays as it is. */
+export function applyVolumeRate(state: ClusterState, body: Body<'volumeRate'>): Applied {
+  const volume = state.volumes.get(body.volume);
+  if (volume === undefined) return declined(state, 'missing', 'no such volume');
+  const problem = rateProblem(body.kind, body.perSecond);
+  if (problem !== undefined) return declined(state, 'refused', problem);
+  const rates = withRate(volume.rates, body.kind, body.perSecond);
+  return accepted(withVolume(state, { ...volume, rates }), volume.id);
 }
 
 function withVolume(state: ClusterState, volume: Volume): ClusterState {

@@ -38,6 +38,7 @@ import {
   protectedText,
   sizeProblem,
 } from './volume.ts';
+import { NO_RATES } from './volume-rates.ts';
 
 type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
@@ -61,6 +62,7 @@ export function applyVolumeCreate(state: ClusterState, body: Body<'volumeCreate'
     attachMode: body.attachMode,
     ioTimeoutMs: 0,
     isProtected: false,
+    rates: NO_RATES,
     lock: FRESH_LOCK,
   };
   const next: ClusterState = {

@@ -53,6 +53,7 @@ import { applyAged, applyTrashPurge, applyTrashRestore, applyVolumeTrash } from 
 import {
   applyVolumeDurability,
   applyVolumeProtect,
+  applyVolumeRate,
   applyVolumeRename,
 } from './apply-volume-care.ts';
 import {
@@ -177,6 +178,7 @@ type CareBody = Extract<
       | 'volumeRename'
       | 'volumeProtect'
       | 'volumeDurability'
+      | 'volumeRate'
       | 'attributeSet'
       | 'attributeRemove'
       | LayerType;
@@ -274,6 +276,8 @@ function applyCare(state: ClusterState, body: CareBody): Applied {
       return applyVolumeProtect(state, body);
     case 'volumeDurability':
       return applyVolumeDurability(state, body);
+    case 'volumeRate':
+      return applyVolumeRate(state, body);
     case 'attributeSet':
       return applyAttributeSet(state, body);
     case 'attributeRemove':

@@ -4,6 +4,7 @@
 import type { Generation } from './generations.ts';
 import type { FencingToken, Incarnation, MapIndex, NodeId, SessionId } from './ids.ts';
 import type { Volume, VolumeLock } from './view.ts';
+import { NO_RATES } from './volume-rates.ts';
 
 /** Nobody's: requests for frozen generations carry token 0 (S3). */
 const NO_LOCK: VolumeLock = {
@@ -43,6 +44,8 @@ export function layerVolume(layer: Generation, of: Volume | undefined): Volume {
     attachMode: 'shared-read',
     ioTimeoutMs: of?.ioTimeoutMs ?? 0,
     isProtected: layer.isProtected,
+    // Of the volume's own guests: readers of its snapshots are not theirs.
+    rates: NO_RATES,
     lock: NO_LOCK,
   };
   known.set(layer, { of, volume });

@@ -18,6 +18,7 @@ import type {
 } from './ids.ts';
 import type { SpaceLevel } from './space.ts';
 import type { AttachMode, Durability, OutReason } from './view.ts';
+import type { RateKind } from './volume-rates.ts';
 
 /** Who proposed an entry. Proposals are de-duplicated by it, for ever. */
 export interface EntryOrigin {
@@ -253,6 +254,13 @@ export type EntryBody =
       readonly type: 'volumeOptions';
       readonly volume: VolumeId;
       readonly ioTimeoutMs: number;
+    }
+  | {
+      /** How fast requests may pass, also while a guest is attached; 0 = no limit. */
+      readonly type: 'volumeRate';
+      readonly volume: VolumeId;
+      readonly kind: RateKind;
+      readonly perSecond: number;
     }
   | {
       readonly type: 'volumeRename';

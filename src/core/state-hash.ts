@@ -136,6 +136,8 @@ function partsOfVolume(volume: Volume): unknown[] {
   // One list per option that is not as usual: older states hash as they did.
   const waits = volume.ioTimeoutMs === 0 ? [] : [volume.ioTimeoutMs];
   const options = volume.isProtected ? [['protected']] : [];
+  const { iops, bytesPerSecond } = volume.rates;
+  const rates = iops === 0 && bytesPerSecond === 0 ? [] : [['rates', iops, bytesPerSecond]];
   return [
     id,
     name,
@@ -148,6 +150,7 @@ function partsOfVolume(volume: Volume): unknown[] {
     lockParts,
     ...waits,
     ...options,
+    ...rates,
   ];
 }
 

@@ -113,6 +113,12 @@ export interface VolumeLock {
   readonly next: NodeId;
 }
 
+/** How much of a volume may pass in a second, reads and writes together; 0 = no limit. */
+export interface VolumeRates {
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+}
+
 export interface Volume {
   readonly id: VolumeId;
   readonly name: string;
@@ -126,6 +132,7 @@ export interface Volume {
   readonly ioTimeoutMs: number;
   /** Its data can not be taken away as a whole: no delete, no rollback, no shrink. */
   readonly isProtected: boolean;
+  readonly rates: VolumeRates;
   readonly lock: VolumeLock;
 }
 

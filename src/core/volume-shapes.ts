@@ -107,3 +107,30 @@ export interface ResizeRequest {
   /** Also smaller. */
   readonly force?: boolean;
 }
+
+/** How much of it may pass in a second, reads and writes together; 0 = no limit. */
+export interface VolumeRatesData {
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+}
+
+export interface CreateRequest extends Partial<VolumeRatesData> {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly copies?: number;
+  readonly minCopies?: number;
+  readonly strict?: boolean;
+  /** What a confirmed write is (R5); 'durable' unless given. */
+  readonly mode?: 'durable' | 'writeback';
+  /** Who may attach beside a holder; 'handover' unless given. */
+  readonly attachMode?: AttachMode;
+  /** 0 = requests wait. */
+  readonly ioTimeoutMs?: number;
+}
+
+/** At least one. */
+export interface AlterRequest extends Partial<VolumeRatesData> {
+  readonly mode?: 'durable' | 'writeback';
+  readonly ioTimeoutMs?: number;
+  readonly attachMode?: AttachMode;
+}

@@ -24,6 +24,7 @@ import { ownTarget } from './patience.ts';
 import { SessionLife } from './session-life.ts';
 import { type BytesWanted, StandbyReads } from './standby-reads.ts';
 import type { AllocationDone, AllocationExtent, Done, VolumeSession } from './volume-session.ts';
+import type { ZeroRange } from './zero-range.ts';
 
 interface ReadRequest extends BytesWanted {
   readonly kind: RequestKind;
@@ -152,6 +153,7 @@ export class Gateway implements VolumeSession {
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean {
     const { path } = this.#head;
     if (path?.cell.isHeld !== true || this.#desk.isClosed || offset < 0) return false;
+    if (this.#admission.isLimited) return false;
     const inObject = offset % OBJECT_BYTES;
     const isBeyond = offset + length > this.volume.sizeBytes;
     if (isBeyond || inObject + length > OBJECT_BYTES) return false;
@@ -174,59 +176,60 @@ export class Gateway implements VolumeSession {
 
   #read({ offset, length, target, at, done, kind }: ReadRequest): void {
     const own = ownTarget(this.#admission.patienceMs, { target, at, length }, done);
-    const finish = this.#admission.admit({ offset, length, kind }, own.done);
-    if (finish === undefined) return;
-    const go = (): void => {
-      const wanted = { offset, length, target: own.target, at: own.at };
-      if (this.open.state === 'held') this.#head.read(wanted, finish);
-      else this.#standby.read({ ...wanted, done: finish });
-    };
-    this.#lock.whenJudged(go, finish);
+    this.#admission.admit({ offset, length, bytes: length, kind }, own.done, (finish) => {
+      const go = (): void => {
+        const wanted = { offset, length, target: own.target, at: own.at };
+        if (this.open.state === 'held') this.#head.read(wanted, finish);
+        else this.#standby.read({ ...wanted, done: finish });
+      };
+      this.#lock.whenJudged(go, finish);
+    });
   }
 
   allocation(offset: number, length: number, done: AllocationDone): void {
     let found: readonly AllocationExtent[] = [{ length, isAllocated: true }];
-    // Counted as a request without bytes: none travel.
     const told: Done = (error) => done(error, error === undefined ? found : []);
-    const finish = this.#admission.admit({ offset, length: 0, kind: 'read' }, told);
-    if (finish === undefined) return;
-    this.#lock.whenJudged(() => {
-      const { path } = this.#head;
-      if (this.open.state !== 'held' || path === undefined) return finish(this.open.error);
-      lookUpAllocation(this.#parts, path, { offset, length }, (extents) => {
-        found = extents;
-        finish(this.open.error);
-      });
-    }, finish);
+    // Counted as a request without bytes: none travel.
+    const request = { offset, length: 0, bytes: 0, kind: 'read' } as const;
+    this.#admission.admit(request, told, (finish) => {
+      this.#lock.whenJudged(() => {
+        const { path } = this.#head;
+        if (this.open.state !== 'held' || path === undefined) return finish(this.open.error);
+        lookUpAllocation(this.#parts, path, { offset, length }, (extents) => {
+          found = extents;
+          finish(this.open.error);
+        });
+      }, finish);
+    });
   }
 
   write(offset: number, data: Uint8Array, done: Done, isForced = false): void {
-    const finish = this.#admission.admit({ offset, length: data.length, kind: 'write' }, done);
-    if (finish === undefined) return;
-    const stays = this.#admission.patienceMs === 0 ? data : data.slice();
-    this.#whenWritable(finish, (ended) => {
-      const slices = slicesOf(offset, stays.length);
-      const job = startJob(slices.length, ended);
-      for (const slice of slices) {
-        const bytes = stays.subarray(slice.at, slice.at + slice.length);
-        this.#head.write(slice, { bytes, isForced }, (error) => partDone(job, error));
-      }
+    const { length } = data;
+    this.#admission.admit({ offset, length, bytes: length, kind: 'write' }, done, (finish) => {
+      const stays = this.#admission.patienceMs === 0 ? data : data.slice();
+      this.#whenWritable(finish, (ended) => {
+        const slices = slicesOf(offset, stays.length);
+        const job = startJob(slices.length, ended);
+        for (const slice of slices) {
+          const bytes = stays.subarray(slice.at, slice.at + slice.length);
+          this.#head.write(slice, { bytes, isForced }, (error) => partDone(job, error));
+        }
+      });
     });
   }
 
   writeZeroes(offset: number, length: number, done: Done, isForced = false): void {
-    const finish = this.#admission.admit({ offset, length, kind: 'write' }, done);
-    if (finish === undefined) return;
-    this.#whenWritable(finish, (ended) => {
-      this.#head.zero({ offset, length, keepsEdges: false }, isForced, ended);
-    });
+    this.#zero({ offset, length, keepsEdges: false }, isForced, done);
   }
 
   trim(offset: number, length: number, done: Done, isForced = false): void {
-    const finish = this.#admission.admit({ offset, length, kind: 'write' }, done);
-    if (finish === undefined) return;
-    this.#whenWritable(finish, (ended) => {
-      this.#head.zero({ offset, length, keepsEdges: true }, isForced, ended);
+    this.#zero({ offset, length, keepsEdges: true }, isForced, done);
+  }
+
+  #zero(range: ZeroRange, isForced: boolean, done: Done): void {
+    const { offset, length } = range;
+    this.#admission.admit({ offset, length, bytes: 0, kind: 'write' }, done, (finish) => {
+      this.#whenWritable(finish, (ended) => this.#head.zero(range, isForced, ended));
     });
   }
 
@@ -253,11 +256,11 @@ export class Gateway implements VolumeSession {
       done(this.open.error);
       return;
     }
-    const finish = this.#admission.admit({ offset: 0, length: 0, kind }, done);
-    if (finish === undefined) return;
-    // Behind waiting writes it waits with them.
-    if (this.#lock.isNobodyWaiting) this.#flushJudged(finish);
-    else this.#lock.whenHolder(finish, () => this.#flushJudged(finish));
+    this.#admission.admit({ offset: 0, length: 0, bytes: 0, kind }, done, (finish) => {
+      // Behind waiting writes it waits with them.
+      if (this.#lock.isNobodyWaiting) this.#flushJudged(finish);
+      else this.#lock.whenHolder(finish, () => this.#flushJudged(finish));
+    });
   }
 
   #flushJudged(finish: Done): void {
@@ -293,6 +296,7 @@ export class Gateway implements VolumeSession {
       this.#desk.lost();
       this.#freeze.ended();
       this.#head.lost();
+      this.#admission.lost();
       this.#stopWatching();
       // Forgotten at once: the next connection opens a new session.
       this.#onEnded(this);
@@ -324,6 +328,7 @@ export class Gateway implements VolumeSession {
 
   #viewChanged(view: ClusterView): void {
     this.open.judge(view, this.#parts.self);
+    this.#admission.viewChanged(view);
     this.#lock.viewChanged();
     if (!this.open.isHeld) return;
     this.#desk.viewChanged(view);

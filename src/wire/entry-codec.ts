@@ -19,6 +19,7 @@ import type {
 import type { EntryBody, EntryOrigin, LogEntry } from '../core/log-entry.ts';
 import { MAX_PARTITIONS_PER_ENTRY } from '../core/log-entry.ts';
 import { MAX_SNAPSHOT_VOLUMES, MAX_TAG_BYTES } from '../core/snapshot-name.ts';
+import { RATE_KINDS } from '../core/volume-rates.ts';
 import {
   bool,
   branded,
@@ -178,6 +179,7 @@ export const entryBody: Codec<EntryBody> = union('type', {
   acceptLoss: variant(59, struct({ partitions, node: nodeId, incarnation, by: reason })),
   volumeCreate: variant(64, volumeCreate),
   volumeOptions: variant(66, struct({ volume: volumeId, ioTimeoutMs: u32 })),
+  volumeRate: variant(104, struct({ volume: volumeId, kind: choice(RATE_KINDS), perSecond: u48 })),
   volumeDelete: variant(65, struct({ volume: volumeId, token })),
   moveStart: variant(67, struct({ volume: volumeId, token, policy: policyId, former: generation })),
   moveCancel: variant(68, struct({ volume: volumeId, token })),

@@ -17,6 +17,7 @@ import type { ClusterState, ProposalWindow } from '../core/state.ts';
 import { type KeptState, keptOf, restoreState } from '../core/state-restore.ts';
 import { MIB } from '../core/units.ts';
 import type { VolumeLock } from '../core/view.ts';
+import { NO_RATES } from '../core/volume-rates.ts';
 import { badFrame, Reader, Writer } from './bytes.ts';
 import {
   bool,
@@ -28,6 +29,7 @@ import {
   type SomeCodec,
   type StructOf,
   str,
+  struct,
   u8,
   u32,
   u48,
@@ -216,8 +218,9 @@ const volume = layout(
     lock,
     ioTimeoutMs: u32,
     isProtected: bool,
+    rates: struct({ iops: u32, bytesPerSecond: u48 }),
   },
-  { ioTimeoutMs: 0, isProtected: false },
+  { ioTimeoutMs: 0, isProtected: false, rates: NO_RATES },
 );
 
 const move = layout({ volume: volumeId, policy: policyId, family, generation, token });

@@ -42,6 +42,36 @@ test('vdi alter --attach-mode: refused while somebody holds it, who is named; no
   t.regex(shown.out, /n1 \(up\) since 2026-11-23T12:00:00.000Z, attached from 10\.0\.0\.7:999/);
 });
 
+test('vdi create, alter, show: --iops and --bandwidth are kept, changed, taken away and checked', async (t) => {
+  const { node, env } = await sheep(t);
+  const made = await dog(['vdi', 'create', 'db', '1G'], env);
+  t.is(made.code, 0);
+  t.regex((await dog(['vdi', 'show', 'db'], env)).out, /limits +none/);
+  const altered = await dog(['vdi', 'alter', 'db', '--iops', '500', '--bandwidth', '50MiB/s'], env);
+  t.is(altered.out, 'Limits of db: 500 requests and 50 MiB per second.\n');
+  const rates = { iops: 500, bytesPerSecond: 50 * 1024 * 1024 };
+  t.deepEqual(node.view()?.volumeByName('db')?.rates, rates);
+  t.is((await dog(['vdi', 'alter', 'db', '--iops', 'none'], env)).code, 0);
+  t.regex((await dog(['vdi', 'show', 'db'], env)).out, /limits +50 MiB per second/);
+  const document = JSON.parse((await dog(['vdi', 'show', 'db', '--json'], env)).out);
+  t.like(document.data, { iops: 0, bytesPerSecond: rates.bytesPerSecond });
+  for (const bad of [
+    ['--iops', '0'],
+    ['--iops', 'x'],
+    ['--bandwidth', '1'],
+    ['--bandwidth', 'fast'],
+  ]) {
+    const refused = await dog(['vdi', 'alter', 'db', ...bad], env);
+    t.is(refused.code, 64, bad.join(' '));
+    t.regex(refused.err, /none|no size/);
+  }
+  t.is((await dog(['vdi', 'alter', 'none', '--iops', '5'], env)).code, 5);
+  t.regex(
+    (await dog(['vdi', 'create', '--help'], env)).out,
+    /--iops <number>[\s\S]*--bandwidth <size>/,
+  );
+});
+
 async function heldVolume(t: ExecutionContext) {
   const { node, env } = await sheep(t);
   await dog(['vdi', 'create', 'db', '1G'], env);

@@ -8,6 +8,8 @@ import {
 } from '../../src/core/attributes.ts';
 import { hashOf, viewOf } from '../../src/core/cluster-state.ts';
 import type { FencingToken, VolumeId } from '../../src/core/ids.ts';
+import { MIB } from '../../src/core/units.ts';
+import { MAX_IOPS, MIN_BANDWIDTH, NO_RATES, type RateKind } from '../../src/core/volume-rates.ts';
 import { decodeState, encodeState } from '../../src/wire/state-codec.ts';
 import { clusterOf, entryBodies as make, type StateCell } from '../fixtures.ts';
 
@@ -56,6 +58,29 @@ test('rename: what is no name, what is taken, and what another one was faster wi
   cell.apply(rename('disk', 'web'));
   t.is(cell.apply(rename('disk', 'blue')).code, 'stale', 'it is called web by now');
   t.is(viewOf(cell.state).volumeByName('web')?.id, DISK);
+});
+
+test('rates: one changes, the other stays; what is no limit is refused; kept, and hashed where there is one', (t) => {
+  const cell = withDisk();
+  const rate = (kind: RateKind, perSecond: number, volume = DISK) =>
+    cell.apply({ type: 'volumeRate', volume, kind, perSecond });
+  const before = hashOf(cell.state);
+  t.like(rate('iops', 500), { code: 'ok', value: 1 });
+  t.is(rate('bandwidth', 50 * MIB).code, 'ok');
+  t.deepEqual(cell.state.volumes.get(DISK)?.rates, { iops: 500, bytesPerSecond: 50 * MIB });
+  t.is(rate('iops', 1, NOBODY).code, 'missing');
+  t.is(rate('iops', MAX_IOPS + 1).code, 'refused');
+  t.is(rate('bandwidth', MIN_BANDWIDTH - 1).code, 'refused');
+  const again = decodeState(encodeState(cell.state));
+  t.deepEqual(again.volumes.get(DISK)?.rates, { iops: 500, bytesPerSecond: 50 * MIB });
+  t.is(hashOf(again), hashOf(cell.state));
+  rate('iops', 0);
+  const { counters } = cell.state;
+  t.deepEqual(cell.state.volumes.get(DISK)?.rates, { iops: 0, bytesPerSecond: 50 * MIB });
+  rate('bandwidth', 0);
+  t.is(counters.volume, cell.state.counters.volume);
+  t.deepEqual(cell.state.volumes.get(DISK)?.rates, NO_RATES);
+  t.not(hashOf(cell.state), before, 'the index is part of it');
 });
 
 test('protect: nothing deletes it until that is taken back', (t) => {

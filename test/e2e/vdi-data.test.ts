@@ -1,11 +1,11 @@
 // Method: `dog vdi write` from a pipe and `dog vdi read` to a checksum, as processes, through different nodes, at odd
-// offsets; refused while a guest has the volume; memory of the reader stays bounded. Scenarios 045, 062, 071.
+// offsets; refused while a guest has the volume, whose limits of rates limit. Scenarios 045, 062, 071.
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { MIB } from '../../src/core/units.ts';
 import type { Cluster } from './cluster.ts';
 import { NbdClient } from './nbd-client.ts';
@@ -47,6 +47,41 @@ function dog(cluster: Cluster, n: number, args: readonly string[], input?: Itera
   );
 }
 
+const LIMITED_MS = 4000;
+
+/** Requests of a guest, 16 at once, reads and writes in turn, that end in this time. */
+async function rateOf(guest: NbdClient, ms: number): Promise<number> {
+  const until = performance.now() + ms;
+  let done = 0;
+  const worker = async (n: number) => {
+    for (let at = n; performance.now() < until; at += 1) {
+      const offset = (at % 1024) * 4096;
+      if (at % 2 === 0) await guest.read(offset, 4096);
+      else await guest.write(offset, Buffer.alloc(4096, at % 251));
+      if (performance.now() < until) done += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, (_, n) => worker(n)));
+  return done / (ms / 1000);
+}
+
+/** Limits under a guest that goes on: as fast as they say, by either measure, and free again. */
+async function limitsLimit(t: ExecutionContext, cluster: Cluster, guest: NbdClient): Promise<void> {
+  t.is((await dog(cluster, 3, ['alter', 'disk', '--iops', '200'])).code, 0);
+  await rateOf(guest, 500);
+  const iops = await rateOf(guest, LIMITED_MS);
+  t.true(Math.abs(iops - 200) <= 20, `${iops} requests per second of 200`);
+  const bandwidth = ['alter', 'disk', '--iops', 'none', '--bandwidth', '1M'];
+  t.is((await dog(cluster, 3, bandwidth)).code, 0);
+  await rateOf(guest, 500);
+  const mibs = (await rateOf(guest, LIMITED_MS)) / 256;
+  t.true(Math.abs(mibs - 1) <= 0.1, `${mibs} MiB/s of 1`);
+  t.is((await dog(cluster, 3, ['alter', 'disk', '--bandwidth', 'none'])).code, 0);
+  const free = await rateOf(guest, 1000);
+  t.true(free > 220, `${free} requests per second without limits`);
+  t.log(`limits: ${iops} of 200 requests/s, ${mibs.toFixed(2)} of 1 MiB/s, free ${free}`);
+}
+
 test.serial(
   'read and write by dog: the same bytes through another node, odd offsets, refused beside a guest',
   withCluster({ nodes: 3, copies: 3, volume: `disk:${SIZE_MIB}MiB` }, async (t, cluster) => {
@@ -70,6 +105,7 @@ test.serial(
     t.regex(refused.err, /disk is in use through n1/);
     t.is((await dog(cluster, 1, ['read', 'disk'])).code, 6, 'on the very node of the guest, too');
     t.deepEqual(Buffer.from(await guest.read(0, 4096)), Buffer.alloc(4096, 9));
+    await limitsLimit(t, cluster, guest);
     await guest.close();
   }),
 );

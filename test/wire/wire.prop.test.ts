@@ -130,6 +130,7 @@ const body = fc.oneof(
     isrRelease: { partitions: cas, node: u32 },
     isrSettle: { partitions: cas, node: u32, incarnation: u32 },
     volumeOptions: { volume: u32, ioTimeoutMs: u32 },
+    volumeRate: { volume: u32, kind: fc.constantFrom('iops', 'bandwidth'), perSecond: u48 },
     isrDoubt: { partitions: cas },
     acceptLoss: { partitions: cas, node: u32, incarnation: u32, by: text },
     isrShrinkUnsure: { partitions: cas, node: u32, reason: text },
