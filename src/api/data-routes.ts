@@ -1,9 +1,9 @@
-// The routes by which `dog vdi read` and `dog vdi write` move bytes: open a hold, move pieces, end it (volume-io.ts).
+// The routes by which `dog` moves bytes of volumes: open a hold, ask where data is, move pieces, end it (volume-io.ts).
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { OperatingError } from '../core/errors.ts';
 import { MAX_VOLUME_BYTES } from '../core/volume.ts';
-import type { HoldData } from '../core/volume-shapes.ts';
+import type { ExtentData, HoldData } from '../core/volume-shapes.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { parseEmpty } from './requests.ts';
@@ -11,7 +11,7 @@ import { IO_BODY_BYTES, IO_IDLE_MS, IO_PIECE_BYTES, VolumeIo } from './volume-io
 
 const BYTES = 'application/octet-stream';
 /** Where the client came from, in `dog vdi lock list`. */
-const FROM = 'dog vdi read or write';
+const FROM = 'dog (read, write, backup or restore)';
 
 type Named = FastifyRequest<{ Params: { name: string } }>;
 type Held = FastifyRequest<{
@@ -48,6 +48,18 @@ export function addDataRoutes(
     if (!(body instanceof Uint8Array)) throw new OperatingError('usage', `the body is ${BYTES}`);
     await io.write(idOf(request), numberOf(request.query.offset), body);
     return answer(handle, 'io.written', { bytes: body.length });
+  });
+  app.get('/v1/io/:id/extents', async (request: Held) => {
+    const { offset, length } = request.query;
+    const found = await io.extents(idOf(request), numberOf(offset), numberOf(length));
+    const data: readonly ExtentData[] = found;
+    return answer(handle, 'io.extents', data);
+  });
+  app.post('/v1/io/:id/zero', async (request: Held) => {
+    parseEmpty(request.body);
+    const { offset, length } = request.query;
+    await io.zero(idOf(request), numberOf(offset), numberOf(length));
+    return answer(handle, 'io.zeroed', {});
   });
   app.post('/v1/io/:id/keep', async (request: Held) => {
     io.keep(idOf(request));

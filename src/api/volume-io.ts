@@ -6,13 +6,17 @@ import { OperatingError } from '../core/errors.ts';
 import { holderText, isHolderDead } from '../core/lock.ts';
 import { readableNamed } from '../core/snapshots.ts';
 import { KIB, MIB } from '../core/units.ts';
-import type { VolumeSession } from '../datapath/volume-session.ts';
+import type { AllocationExtent, VolumeSession } from '../datapath/volume-session.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { viewOf } from './answer.ts';
 import { volumeNamed } from './report.ts';
 
 /** One read or write of a hold has at most so many bytes. */
 export const IO_PIECE_BYTES = MIB;
+/** One request zeroes at most so much. */
+export const MAX_ZERO_BYTES = 64 * MIB;
+/** Extents of one answer: what comes behind is asked for again. */
+export const MAX_EXTENTS = 4096;
 /** Holds of one node at a time. */
 export const MAX_IO_HOLDS = 16;
 /** Pieces of one hold on their way at a time: a further one is refused. */
@@ -78,6 +82,26 @@ export class VolumeIo {
   async write(id: number, offset: number, bytes: Uint8Array): Promise<void> {
     checkLength(bytes.length);
     await this.#with(id, (session, done) => session.write(offset, bytes, done));
+  }
+
+  /** Reads as zeroes afterwards, and whole regions of it take no space. Durable as a write is. */
+  async zero(id: number, offset: number, length: number): Promise<void> {
+    if (length < 1 || length > MAX_ZERO_BYTES) {
+      throw new OperatingError('usage', `zeroes are 1 to ${MAX_ZERO_BYTES} bytes at once`);
+    }
+    await this.#with(id, (session, done) => session.writeZeroes(offset, length, done));
+  }
+
+  /** Where there may be data, from `offset` on: of the whole range, or of its first part. */
+  async extents(id: number, offset: number, length: number): Promise<readonly AllocationExtent[]> {
+    let found: readonly AllocationExtent[] = [];
+    await this.#with(id, (session, done) => {
+      session.allocation(offset, length, (error, extents) => {
+        found = extents.slice(0, MAX_EXTENTS);
+        done(error);
+      });
+    });
+    return found;
   }
 
   /** Somebody is there. */

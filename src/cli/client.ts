@@ -24,6 +24,8 @@ export interface Ask {
   readonly timeoutMs?: number;
   /** What changes something is refused at another epoch. */
   readonly expectEpoch?: number;
+  /** Keeps connections; without one each request has its own. */
+  readonly agent?: Agent;
 }
 
 /** A little longer than the node takes to give up by itself. */
@@ -116,8 +118,6 @@ interface Payload {
 
 interface Exchange extends Omit<Ask, 'body'> {
   readonly payload: Payload | undefined;
-  /** Keeps connections; without one each request has its own. */
-  readonly agent?: Agent;
 }
 
 export function describeTarget(target: Target): string {

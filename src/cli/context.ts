@@ -15,6 +15,10 @@ export interface Io {
   readonly env: NodeJS.ProcessEnv;
   /** For commands that end well and still say something by their code. */
   readonly setExitCode: (code: number) => void;
+  /** A person looks at stderr: a line may be written over. */
+  readonly isTerminal?: boolean;
+  /** A person looks at stdout: it is no place for bytes. */
+  readonly isOutTerminal?: boolean;
   /** Asks a person; undefined where there is no terminal. */
   readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
   /** The same, for an answer that is typed out. */

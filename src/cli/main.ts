@@ -16,6 +16,8 @@ process.exitCode = await run(process.argv.slice(2), {
   input: () => process.stdin,
   env: process.env,
   setExitCode: () => undefined,
+  isTerminal: process.stderr.isTTY === true,
+  isOutTerminal: process.stdout.isTTY === true,
   confirm: isTerminal ? confirm : undefined,
   type: isTerminal ? typed : undefined,
 });

@@ -1,27 +1,14 @@
 // `dog vdi read` and `dog vdi write`: bytes of a volume without a guest, through the node that is asked. It takes the
 // volume's lock like a guest, so it is refused while one has it.
 
-import { Agent } from 'node:http';
 import type { Command } from 'commander';
 import { parseVolumeName } from '../core/snapshot-name.ts';
 import { parseBytes } from '../core/volume.ts';
-import type { HoldData } from '../core/volume-shapes.ts';
 import type { Extent } from '../streams/pieces.ts';
-import {
-  type FarVolume,
-  MAX_PIECES_MOVING,
-  readRange,
-  writeRange,
-} from '../streams/volume-copy.ts';
-import { ask, askBytes, findTarget, type Target } from './client.ts';
+import { readRange, writeRange } from '../streams/volume-copy.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
-
-interface Hold {
-  readonly sizeBytes: number;
-  readonly volume: FarVolume;
-  end(): Promise<void>;
-}
+import { type Hold, holdOf, using } from './hold.ts';
 
 export function addVdiData(vdi: Command, io: Io): void {
   vdi
@@ -34,7 +21,7 @@ export function addVdiData(vdi: Command, io: Io): void {
       helpTail('dog vdi read demo > demo.img', 'dog vdi read demo 1M 512 | xxd'),
     )
     .action(async (name: string, from = '0', count: string | undefined, _o, command: Command) => {
-      const hold = await holdOf(command, io, name);
+      const hold = await opened(command, io, name);
       await using(hold, async () => {
         const range = rangeOf(hold, from, count);
         await readRange(hold.volume, range, io.outBytes);
@@ -48,7 +35,7 @@ export function addVdiData(vdi: Command, io: Io): void {
       helpTail('dog vdi write demo < demo.img', 'echo hello | dog vdi write demo 4096'),
     )
     .action(async (name: string, from = '0', count: string | undefined, _o, command: Command) => {
-      const hold = await holdOf(command, io, name);
+      const hold = await opened(command, io, name);
       await using(hold, async () => writeAll(hold, rangeOf(hold, from, count), io, count));
     });
 }
@@ -69,7 +56,12 @@ async function writeAll(
   }
 }
 
-function rangeOf({ sizeBytes }: Hold, from: string, count: string | undefined): Extent {
+async function opened(command: Command, io: Io, name: string): Promise<Hold> {
+  parseVolumeName(name);
+  return holdOf(sessionOf(command, io).options, io.env, name);
+}
+
+function rangeOf({ volume: { sizeBytes } }: Hold, from: string, count: string | undefined): Extent {
   const offset = parseBytes(from);
   const length = count === undefined ? sizeBytes - offset : parseBytes(count);
   const isWhole = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
@@ -77,56 +69,4 @@ function rangeOf({ sizeBytes }: Hold, from: string, count: string | undefined): 
     return { offset, length };
   }
   throw new CommandError('usage', `the volume has ${sizeBytes} bytes: that range is not in it`);
-}
-
-/** The volume is given back whatever happens; what happened first is told. */
-async function using(hold: Hold, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    await hold.end().catch(() => undefined);
-    throw error;
-  }
-  await hold.end();
-}
-
-async function holdOf(command: Command, io: Io, name: string): Promise<Hold> {
-  parseVolumeName(name);
-  const { options } = sessionOf(command, io);
-  const target = await findTarget(options, io.env);
-  const timing = options.timeout === undefined ? {} : { timeoutMs: options.timeout };
-  const route = `/v1/volumes/${encodeURIComponent(name)}/io`;
-  const { data } = await ask<HoldData>(target, route, { method: 'POST', body: {}, ...timing });
-  const { id, sizeBytes, keepEveryMs } = data;
-  const keep = setInterval(() => {
-    ask(target, `/v1/io/${id}/keep`, { method: 'POST', body: {} }).catch(() => undefined);
-  }, keepEveryMs);
-  const agent = new Agent({ keepAlive: true, maxSockets: MAX_PIECES_MOVING });
-  return {
-    sizeBytes,
-    volume: farVolume(target, data, { agent, ...timing }),
-    async end() {
-      clearInterval(keep);
-      agent.destroy();
-      await ask(target, `/v1/io/${id}`, { method: 'DELETE', ...timing });
-    },
-  };
-}
-
-function farVolume(
-  target: Target,
-  { id, pieceBytes }: HoldData,
-  how: { readonly agent: Agent; readonly timeoutMs?: number },
-): FarVolume {
-  return {
-    pieceBytes,
-    read({ offset, length }) {
-      const route = `/v1/io/${id}?offset=${offset}&length=${length}`;
-      return askBytes(target, route, { method: 'GET', ...how });
-    },
-    async write({ offset, bytes }) {
-      const route = `/v1/io/${id}?offset=${offset}`;
-      await askBytes(target, route, { method: 'POST', bytes, ...how });
-    },
-  };
 }

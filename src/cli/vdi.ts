@@ -18,6 +18,7 @@ import {
   modeOption,
   patienceText,
 } from './vdi-alter.ts';
+import { addVdiBackup } from './vdi-backup.ts';
 import { addVdiCare } from './vdi-care.ts';
 import { addVdiData } from './vdi-data.ts';
 import { addVdiLayers } from './vdi-layers.ts';
@@ -28,6 +29,7 @@ import {
   ratesBody,
   ratesText,
 } from './vdi-rates.ts';
+import { addVdiRestore } from './vdi-restore.ts';
 import { addDelete, addTrash } from './vdi-trash.ts';
 
 interface CreateOptions extends RateOptions {
@@ -66,9 +68,11 @@ export function addVdiCommands(program: Command, io: Io): void {
   addAttach(vdi, io);
   addLockCommands(vdi, io);
   addMigrateCommand(vdi, io);
+  addVdiBackup(vdi, io);
   addVdiCare(vdi, io);
   addVdiData(vdi, io);
   addVdiLayers(vdi, io);
+  addVdiRestore(vdi, io);
   addDelete(vdi, io);
   addTrash(vdi, io);
   vdi

@@ -1,6 +1,7 @@
 // Documents of the admin API about what operators do with one volume: what requests say, what answers are. admin-shapes.ts
 // has the volume itself.
 
+import type { GenerationId } from './ids.ts';
 import type { AttachMode } from './view.ts';
 
 /** An attribute of a volume, without its value. */
@@ -34,6 +35,15 @@ export interface HoldData {
   readonly pieceBytes: number;
   /** A client with nothing to move says so often that it is there. */
   readonly keepEveryMs: number;
+}
+
+/** A run of bytes of a volume that are all of one kind. */
+export interface ExtentData {
+  readonly length: number;
+  /** False: reads as zeroes and takes no space. */
+  readonly isAllocated: boolean;
+  /** The layer whose bytes show there, 0 = nobody's; absent: not known. */
+  readonly layer?: GenerationId | 0;
 }
 
 /** To whom a volume is to be handed over at that one's first write; `cancel` takes it back. */

@@ -3,21 +3,38 @@
 
 import { pipe } from 'it-pipe';
 import { OperatingError } from '../core/errors.ts';
+import type { GenerationId } from '../core/ids.ts';
 import { atMost, type Extent, extentsOf, inOrder, type Piece, recut, totalOf } from './pieces.ts';
 
 /** Pieces on their way at once. */
 export const MAX_PIECES_MOVING = 4;
 
+/** A run of bytes that are all of one kind. */
+export interface FarExtent {
+  readonly length: number;
+  /** False: zeroes. */
+  readonly isAllocated: boolean;
+  /** The layer whose bytes show there, 0 = nobody's; absent: not known. */
+  readonly layer?: GenerationId | 0;
+}
+
 /** A volume that can be reached in pieces. */
 export interface FarVolume {
+  readonly sizeBytes: number;
   readonly pieceBytes: number;
+  /** Most bytes that are zeroed at once. */
+  readonly zeroBytes: number;
   read(extent: Extent): Promise<Uint8Array>;
   write(piece: Piece): Promise<void>;
+  /** They read as zeroes afterwards. */
+  zero(extent: Extent): Promise<void>;
+  /** Where there may be data, from the start of the range on: at least one run, perhaps of its first part only. */
+  extents(extent: Extent): Promise<readonly FarExtent[]>;
 }
 
 /** Gives the range to the sink, in order; resolves with the bytes when it has taken all. */
 export async function readRange(
-  volume: FarVolume,
+  volume: Pick<FarVolume, 'pieceBytes' | 'read'>,
   range: Extent,
   sink: (bytes: Uint8Array) => Promise<void>,
 ): Promise<number> {
@@ -37,7 +54,7 @@ export async function readRange(
  * @throws OperatingError 'too-large' (`tooLong`) when the stream is longer than the range; the range is written by then
  */
 export async function writeRange(
-  volume: FarVolume,
+  volume: Pick<FarVolume, 'pieceBytes' | 'write'>,
   range: Extent & { readonly tooLong?: string },
   input: AsyncIterable<Uint8Array>,
 ): Promise<number> {

@@ -1,0 +1,146 @@
+// `dog vdi restore`: a backup stream becomes a new volume. It is checked record by record; nothing has the volume's name
+// before all of it is there.
+
+import type { Command } from 'commander';
+import { MAX_COPIES } from '../core/limits.ts';
+import { snapshotName } from '../core/snapshot-name.ts';
+import { checkName } from '../core/volume.ts';
+import type { BackupHead } from '../streams/backup-head.ts';
+import { type OpenStream, openStream, restoreInto } from '../streams/restore.ts';
+import { bytesOf } from './backup-file.ts';
+import { helpTail, type Io, type Session, sessionOf } from './context.ts';
+import { CommandError } from './failure.ts';
+import { holdOf, using } from './hold.ts';
+import { countOf } from './numbers.ts';
+import { formatBytes, rawFacts, show } from './output.ts';
+import { progressOn, rateMeter } from './progress.ts';
+import { noteOrigin } from './snapshot-facts.ts';
+import {
+  clearStaged,
+  deleteStaged,
+  markStaged,
+  nameStaged,
+  refuseTaken,
+  snapshotOf,
+  stagedName,
+} from './staged-volume.ts';
+import { modeOption } from './vdi-alter.ts';
+
+const STDIN = 'stdin';
+
+interface RestoreOptions {
+  readonly input?: string;
+  readonly copies?: number;
+  readonly mode?: string;
+}
+
+export function addVdiRestore(vdi: Command, io: Io): void {
+  vdi
+    .command('restore <name>')
+    .description('a backup stream becomes a new volume, all of it or nothing')
+    .option('-i, --input <file>', 'the stream (stdin)')
+    .option('-c, --copies <number>', "copies (the cluster's)", countOf('copies', MAX_COPIES))
+    .addOption(modeOption())
+    .addHelpText(
+      'after',
+      helpTail(
+        'dog vdi restore demo -i demo.monday',
+        'ssh vault cat demo.monday | dog vdi restore demo2',
+      ),
+    )
+    .action(async (name: string, _options, command: Command) => {
+      checkName(name);
+      checkName(stagedName(name));
+      const options = command.opts<RestoreOptions>();
+      const session = sessionOf(command, io);
+      const { input = STDIN } = options;
+      const source = input === STDIN ? io.input() : bytesOf(input);
+      const stream = await openStream(source);
+      try {
+        await restoreNew(session, io, { name, stream, options });
+      } finally {
+        await stream.records.return(undefined);
+      }
+    });
+}
+
+interface Wanted {
+  readonly name: string;
+  readonly stream: OpenStream;
+  readonly options: RestoreOptions;
+}
+
+async function restoreNew(session: Session, io: Io, wanted: Wanted): Promise<void> {
+  const { name, stream, options } = wanted;
+  const { head } = stream;
+  refuseDifference(head, name);
+  await refuseTaken(session, name);
+  await clearStaged(session, name);
+  const staged = stagedName(name);
+  const { copies, mode } = options;
+  const body = {
+    ...{ name: staged, sizeBytes: head.sizeBytes },
+    ...(copies === undefined ? {} : { copies }),
+    ...(mode === undefined ? {} : { mode }),
+  };
+  await session.ask('/v1/volumes', { method: 'POST', body });
+  try {
+    await markStaged(session, name, snapshotName(head.volume, head.target.tag));
+    const writtenBytes = await filled(session, io, staged, stream, true);
+    const local = await snapshotOf(session, staged, head.target.tag);
+    const { cluster, target } = head;
+    await noteOrigin(session, staged, { cluster, generation: target.generation, local });
+    await nameStaged(session, name);
+    told(session, head, name, writtenBytes);
+  } catch (error) {
+    await deleteStaged(session, name).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** A stream that builds on another one has only what differs. */
+function refuseDifference({ volume, base, target }: BackupHead, name: string): void {
+  if (base === null) return;
+  const text = `the stream has only what differs between ${volume}@${base.tag} and ${volume}@${target.tag}`;
+  const remedy = `restore the backup of ${volume}@${base.tag} first: dog vdi restore ${name}; then this one onto it: dog vdi restore ${name} --onto`;
+  throw new CommandError('missing', text, remedy);
+}
+
+/** All of the stream is in the volume, and flushed. */
+export async function filled(
+  session: Session,
+  io: Io,
+  name: string,
+  stream: OpenStream,
+  isFresh: boolean,
+): Promise<number> {
+  const { sizeBytes } = stream.head;
+  const text = progressOn(io, 'restore', session.format !== 'human');
+  const rate = rateMeter();
+  const hold = await holdOf(session.options, io.env, name);
+  try {
+    return await using(hold, () =>
+      restoreInto(hold.volume, stream, { isFresh }, (offset, position) => {
+        text.at(offset, sizeBytes, rate(position));
+      }),
+    );
+  } finally {
+    text.end();
+  }
+}
+
+export function told(
+  session: Session,
+  { volume, target, sizeBytes, madeAt }: BackupHead,
+  name: string,
+  writtenBytes: number,
+): void {
+  const from = snapshotName(volume, target.tag);
+  const data = { name, from, madeAt, sizeBytes, writtenBytes };
+  show(session, { schema: '', epoch: 0, data, warnings: [] }, 'vdi.restore', {
+    human: () =>
+      `Volume ${name} is what ${from} was (${madeAt}): ${formatBytes(sizeBytes)}, ${formatBytes(writtenBytes)} written; ` +
+      `snapshot ${snapshotName(name, target.tag)} keeps it.\n`,
+    raw: () => rawFacts(Object.entries(data)),
+  });
+}
