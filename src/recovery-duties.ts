@@ -6,9 +6,9 @@ import type { RoundsInput } from './actors/rounds.ts';
 import type { Agreement } from './agreement/agreement.ts';
 import { CatchUpRound } from './catch-up-round.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
-import type { Incarnation, NodeId } from './core/ids.ts';
+import type { GenerationId, Incarnation, NodeId } from './core/ids.ts';
 import type { ApplyResult, LogEntry, PartitionCas } from './core/log-entry.ts';
-import { hasDeleted } from './core/reclaim.ts';
+import { hasDeleted, layersToAsk, reclaimWitnesses } from './core/reclaim.ts';
 import { doubtsOf, joinsDue, lacksOf, surplusOf } from './core/recovery-work.ts';
 import type { ClusterView } from './core/view.ts';
 import { endsGeneration } from './core/volume-move.ts';
@@ -24,6 +24,9 @@ export const DOUBTS_PER_ROUND = 512;
 export const RECOVERY_PROPOSE_MS = 5000;
 /** While there are deleted layers that show through to others, it is looked so often for rows that are covered by now. */
 export const RECLAIM_LOOK_MS = 30_000;
+
+/** Members are asked for what is left of deleted layers as often; so soon again when something was forgotten. */
+export const RECLAIM_SOON_MS = 1000;
 
 export interface RecoveryContext {
   readonly self: NodeId;
@@ -45,6 +48,9 @@ export class RecoveryDuties {
   /** Looks for rows of deleted volumes that are still to be made; each sees PARTITIONS_PER_CALL partitions. */
   #looksLeft = 1;
   #reclaimAtMs = 0;
+  /** When the members are asked what they have left of deleted layers, and the last that they were asked about. */
+  #askAtMs = 0;
+  #askedUpTo: GenerationId | 0 = 0;
   /** Volumes deleted, as far as this node saw, and jumps of the map, which may have deleted some. */
   #deletions = 0;
 
@@ -107,7 +113,29 @@ export class RecoveryDuties {
     if (joinsDue(view, self).length > 0) return () => this.#catchUp(datapath);
     const surplus = surplusOf(view, self, store.partitionsHeld());
     if (surplus.length > 0) return () => this.#askForPurge(surplus);
+    const { agreement, clock } = this.#context;
+    const isAskDue = hasDeleted(view) && clock.now() >= this.#askAtMs;
+    if (isAskDue && agreement.driver.role === 'leader')
+      return () => this.#forgetLayers(datapath, view);
     return undefined;
+  }
+
+  /** S6, by the leader: layers that no member has anything of any more are forgotten. */
+  async #forgetLayers(datapath: Datapath, view: ClusterView): Promise<void> {
+    const { agreement, clock } = this.#context;
+    this.#askAtMs = clock.now() + RECLAIM_LOOK_MS;
+    const members = reclaimWitnesses(view);
+    if (members === undefined) return;
+    const asked = layersToAsk(view, this.#askedUpTo);
+    this.#askedUpTo = asked.at(-1) ?? 0;
+    const nowhere = (await datapath.layersLeft(asked, members)) ?? [];
+    // The next ones soon: many may have been deleted together.
+    if (nowhere.length > 0) this.#askAtMs = clock.now() + RECLAIM_SOON_MS;
+    await Promise.all(
+      nowhere.map((generation) => {
+        return agreement.propose({ type: 'generationReclaimed', generation }, RECOVERY_PROPOSE_MS);
+      }),
+    );
   }
 
   #isUp(view: ClusterView): boolean {

@@ -27,6 +27,22 @@ export const LAYER_MUTANTS = [
     to: 'if (readers.length < 9) return true;',
   },
   {
+    name: 'layers-stay-known',
+    breaks: 'S6, C-gc: the record of a layer goes when no member has a row of it',
+    story: 'snapshots',
+    file: 'src/recovery-duties.ts',
+    from: 'const isAskDue = hasDeleted(view)',
+    to: 'const isAskDue = self < 0',
+  },
+  {
+    name: 'forgets-what-is-left',
+    breaks: 'S6: the record of a layer stays while any member has a row of it',
+    story: 'snapshots',
+    file: 'src/datapath/layers-left.ts',
+    from: 'asked.filter((one) => parts.store.hasRows(one))',
+    to: 'asked.slice(0, parts.self < 0 ? 1 : 0)',
+  },
+  {
     name: 'goes-on-unasked',
     breaks: 'S4: who goes on without the snapshot makes its late entry void first',
     story: 'group-snapshots',

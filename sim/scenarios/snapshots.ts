@@ -1,7 +1,7 @@
 // Goal: a volume is snapshot again and again while its guest writes, reads and trims; its gateway dies meanwhile, or a
 // member does, or power fails for all but one. What a snapshot shows is a read of every block between the asking for it
 // and its answer (S4), the same through every node, and it never changes. Then all are deleted, in any order; once the
-// volume has written everything anew, nothing is left of what they kept (S6, C-gc).
+// volume has written everything anew, nothing is left of what they kept, neither rows nor records (S6, C-gc).
 
 import { shuffled } from '../../src/core/hash.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
@@ -200,11 +200,13 @@ async function deleteAll({ stage, taken }: Run): Promise<void> {
   }
 }
 
-/** Rows of anything but the head. */
+/** Rows or records of anything but the head. */
 function leftOver(stage: Stage): true | string {
   for (const node of stage.running) {
     const { store, view } = node.running().handle.inspect();
     const head = view?.volumeByName('disk')?.head;
+    const layer = [...(view?.generations.values() ?? [])].find(({ id }) => id !== head);
+    if (layer !== undefined) return `${node.name} has the record of generation ${layer.id}`;
     for (const key of store?.partitionsHeld() ?? []) {
       const old = store?.rowsOf(key).find(({ generation }) => generation !== head);
       if (old === undefined) continue;

@@ -2,9 +2,10 @@
 // rows and the tree of the map, row by row; what one has dropped and another not yet looks the same to every reader. Pure.
 
 import { regionMask } from './extent.ts';
-import { ancestry, type Generations, type Layer, readersBelow } from './generations.ts';
-import type { GenerationId } from './ids.ts';
+import { ancestry, deletedOf, type Generations, type Layer, readersBelow } from './generations.ts';
+import type { GenerationId, NodeId } from './ids.ts';
 import { OBJECT_BYTES } from './units.ts';
+import type { ClusterView } from './view.ts';
 
 /** What a replica notes of one generation at one index. */
 export interface LayerRow {
@@ -81,4 +82,27 @@ function isHidden(
   }
   // It is not on the way to the root: nothing of it can show.
   return true;
+}
+
+/** Layers that one round of a leader asks the members about. */
+export const MAX_LAYERS_PER_ROUND = 256;
+
+/**
+ * Whom a leader asks what is left of deleted layers: all that may hold a row that counts. Who is out and down compares all
+ * that it has when it comes back, and drops what is no generation by then. Undefined: one of them can not be asked now.
+ */
+export function reclaimWitnesses(
+  view: Pick<ClusterView, 'members'>,
+): readonly NodeId[] | undefined {
+  const members = [...view.members.values()].filter(({ isWitness, standing, state }) => {
+    return !isWitness && state !== 'joined' && (standing === 'in' || state === 'up');
+  });
+  return members.every(({ state }) => state === 'up') ? members.map(({ node }) => node) : undefined;
+}
+
+/** The next deleted layers after this one, round and round, so that each has its turn. */
+export function layersToAsk(tree: Tree, after: GenerationId | 0): readonly GenerationId[] {
+  const all = deletedOf(tree).map(({ id }) => id);
+  const later = all.filter((id) => id > after);
+  return [...later, ...all.slice(0, all.length - later.length)].slice(0, MAX_LAYERS_PER_ROUND);
 }

@@ -24,6 +24,7 @@ import { DirtyMaps } from './dirty-maps.ts';
 import { FrozenSession } from './frozen-session.ts';
 import { Gateway } from './gateway.ts';
 import { type HeldVolume, holdVolume } from './hold-volume.ts';
+import { askLayersLeft } from './layers-left.ts';
 import { CopyFence, JoinMarks, ObjectGates } from './object-gate.ts';
 import { OpenVolume } from './open-volume.ts';
 import { PeerCopies } from './peer-copies.ts';
@@ -59,6 +60,11 @@ export interface Datapath {
   moves(): readonly MoveStatus[];
   /** Ends every session: drained (bounded), its lock given back. Never rejects. */
   stop(): Promise<void>;
+  /** The generations that none of these members has rows of; undefined: somebody did not say. Never rejects. */
+  layersLeft(
+    generations: readonly GenerationId[],
+    members: readonly NodeId[],
+  ): Promise<readonly GenerationId[] | undefined>;
   readonly catchUp: CatchUp;
   readonly surplus: Surplus;
   readonly settler: Settler;
@@ -116,12 +122,12 @@ export function createDatapath(context: DatapathContext): Datapath {
           else reject(error);
         });
       }),
+    layersLeft: (generations, members) => {
+      return new Promise((resolve) => askLayersLeft(parts, generations, members, resolve));
+    },
     openSnapshot: (generation) => sessions.openFrozen(generation),
     holderOf: sessionOf,
-    moves: () => {
-      const found = sessions.all().map((gateway) => gateway.move);
-      return found.filter((status) => status !== undefined);
-    },
+    moves: () => sessions.all().flatMap((gateway) => gateway.move ?? []),
     stop: async () => {
       repairer.stop();
       await Promise.all(sessions.all().map((gateway) => gateway.end()));

@@ -18,6 +18,7 @@ import type { Parts, SessionOf } from './context.ts';
 import { serveHandover } from './handover-frames.ts';
 import { serveHold } from './hold-volume.ts';
 import { isMember, judgeCfg, judgeFrozen, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
+import { answerLayers } from './layers-left.ts';
 import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
 import { answerTo, type Reply, versionOfRow } from './peer-answer.ts';
 import type { PeerCopies } from './peer-copies.ts';
@@ -143,6 +144,9 @@ export class PeerService {
       case OP.CONTENTS:
         this.#source.contents(frame, reply);
         return;
+      case OP.LAYERS:
+        answerLayers(this.#parts, frame, reply);
+        return;
       case OP.FETCH:
         this.#source.fetch(frame, reply);
         return;
@@ -164,7 +168,7 @@ export class PeerService {
       case OP.HANDOVER:
         serveHandover(this.#parts, this.#sessionOf, from, frame, reply);
         return;
-      default: {
+      default:
         reply(answerTo(this.#parts, frame, STATUS.BAD));
         return;
       }

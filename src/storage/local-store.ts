@@ -167,6 +167,10 @@ export class LocalObjectStore implements ObjectStore {
     return this.#parts.table.partitionsHeld();
   }
 
+  hasRows(generation: number): boolean {
+    return this.#parts.table.hasRows(generation);
+  }
+
   followLayers(layersOf: LayersOf): void {
     this.#lineage.follow(layersOf);
   }

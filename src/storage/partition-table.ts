@@ -74,6 +74,11 @@ export class PartitionTable {
     state.isDead = true;
   }
 
+  /** True while there is a row of this generation, or one that leaves. */
+  hasRows(generation: number): boolean {
+    return this.#byGeneration.has(generation) || this.isLeaving(generation);
+  }
+
   /** Some object of this generation is being replaced or dropped, and that is not applied. */
   isLeaving(generation: number): boolean {
     return this.#leavingOf.has(generation);

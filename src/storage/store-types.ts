@@ -146,6 +146,8 @@ export interface ObjectStore {
   rowsOf(partition: number): readonly Row[];
   /** Partitions with at least one row, sorted. */
   partitionsHeld(): readonly number[];
+  /** True while there is a row of this generation, or one that is dropped and may still be there after a crash. */
+  hasRows(generation: GenerationId): boolean;
   readonly objectCount: number;
   readonly usedBytes: number;
 

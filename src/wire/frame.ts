@@ -33,6 +33,7 @@ export const OP = {
   REGIONS: 37,
   SURVEY: 38,
   CONTENTS: 39,
+  LAYERS: 40,
   HELLO: 48,
   PING: 49,
   MAP: 50,

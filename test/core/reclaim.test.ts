@@ -5,8 +5,16 @@ import test from 'ava';
 import fc from 'fast-check';
 import { type Generation, headBelow, NO_LIMIT } from '../../src/core/generations.ts';
 import type { FamilyId, GenerationId, PolicyId, VolumeId } from '../../src/core/ids.ts';
-import { type LayerRow, mayReclaim } from '../../src/core/reclaim.ts';
+import {
+  type LayerRow,
+  layersToAsk,
+  MAX_LAYERS_PER_ROUND,
+  mayReclaim,
+  reclaimWitnesses,
+} from '../../src/core/reclaim.ts';
 import { OBJECT_BYTES, REGION_BYTES } from '../../src/core/units.ts';
+import type { Member } from '../../src/core/view.ts';
+import { member } from '../fixtures.ts';
 
 const INDEX = 3;
 const REGIONS = 4;
@@ -141,4 +149,31 @@ test('reclaim: open rows cover nothing, and go themselves like any other', (t) =
   const covered = { ...head, isOpen: false };
   t.true(free([{ ...base, isOpen: true }, covered]), 'its close may be lost');
   t.true(free([{ ...base, isOpen: true }]), 'nobody is below');
+});
+
+test('a leader asks about some layers at a time, each in its turn', (t) => {
+  const node: Node = { parent: 0, limit: NO_LIMIT, state: 'deleted', own: 0, isOpen: false };
+  const generations = treeOf(Array.from({ length: MAX_LAYERS_PER_ROUND + 10 }, () => node));
+  const first = layersToAsk({ generations }, 0);
+  t.is(first.length, MAX_LAYERS_PER_ROUND);
+  const next = layersToAsk({ generations }, first.at(-1) as GenerationId);
+  t.deepEqual(next.slice(0, 11), [
+    ...Array.from({ length: 10 }, (_, i) => first.length + 1 + i),
+    1,
+  ] as never);
+  t.is(new Set([...first, ...next]).size, MAX_LAYERS_PER_ROUND + 10);
+  const one = treeOf([{ ...node, state: 'head' }]);
+  t.deepEqual(layersToAsk({ generations: one }, 0), []);
+});
+
+test('who is down counts, and is waited for; who is out and down, joins first, or only votes does not', (t) => {
+  const of = (node: number, changes: Partial<Member> = {}) => ({ ...member({ node }), ...changes });
+  const asked = (...members: Member[]) => {
+    return reclaimWitnesses({ members: new Map(members.map((one) => [one.node, one])) });
+  };
+  t.deepEqual(asked(of(1), of(2)), [1, 2] as never);
+  t.is(asked(of(1), of(2, { state: 'down' })), undefined);
+  t.deepEqual(asked(of(1), of(2, { state: 'down', standing: 'out' })), [1] as never);
+  t.deepEqual(asked(of(1), of(2, { standing: 'out' })), [1, 2] as never, 'it may still serve');
+  t.deepEqual(asked(of(1), of(2, { state: 'joined' }), of(3, { isWitness: true })), [1] as never);
 });

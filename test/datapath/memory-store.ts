@@ -106,6 +106,10 @@ export class MemoryStore implements ObjectStore {
     return [...found].sort((a, b) => a - b);
   }
 
+  hasRows(generation: number): boolean {
+    return [...this.#live.values()].some(({ row }) => row.generation === generation);
+  }
+
   get objectCount(): number {
     return this.#live.size;
   }
