@@ -82,6 +82,7 @@ export function voterDuties(context: DutiesContext): VoterInput {
   const chosen = voterChoice(context);
   return {
     votersDue: () => nextVoterEntry(context, chosen) !== undefined,
+    areFed: () => agreement.driver.hasLearners,
     changeVoters: async () => {
       const body = nextVoterEntry(context, chosen);
       if (body !== undefined) await agreement.propose(body, DUTY_PROPOSE_MS);

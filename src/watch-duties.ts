@@ -131,6 +131,7 @@ export function ringDuties(context: DutiesContext): RingInput {
   };
   return {
     tally: (observer, suspicion) => tally.note({ observer, ...suspicion }, clock.now()),
+    isSuspicious: () => tally.size > 0,
     verdictReady: () => tally.size > 0 && (judge().length > 0 || failures().length > 0),
     proposeDown: async () => {
       // First, so that a cause comes before the verdict of those who only see silence.

@@ -1,8 +1,8 @@
 /**
  * The leader's judgement of who is down (C1.5). Every node gets alerts; only a leader acts on them.
  *
- *   following ──role.changed(leader)──▶ leading { tallying ──verdictReady──▶ proposing ──▶ tallying, pausing }
- *       ▲                                  │         every look while something is suspected
+ *   following ──role.changed(leader)──▶ leading { calm ◀──▶ tallying ──verdictReady──▶ proposing ──▶ tallying, pausing }
+ *       ▲                                  │              every look while something is suspected
  *       └────── role.changed(other) ───────┘
  */
 import { fromPromise, setup } from 'xstate';
@@ -18,13 +18,15 @@ export const TALLY_PAUSE_MS = 500;
 export interface RingInput {
   /** Counts one observer's claim. */
   readonly tally: (observer: NodeId, suspicion: Suspicion) => void;
+  /** True while there are claims: time is part of what becomes of them. Without any there is nothing to look at. */
+  readonly isSuspicious: () => boolean;
   /** True when ONE nodesDown entry should be proposed now. */
   readonly verdictReady: () => boolean;
   /** Proposes it; resolves when it is applied. */
   readonly proposeDown: () => Promise<void>;
   /** Drops claims that the new view has answered. */
   readonly settle: () => void;
-  /** This node leads no more: what it did for its judgement alone ends. */
+  /** Nothing to judge, or this node leads no more: what it did for its judgement alone ends. */
   readonly rest: () => void;
   readonly warn: (what: string) => void;
 }
@@ -39,6 +41,7 @@ export const ringMachine = setup({
   actors: { proposeDown: fromPromise(({ input }: { input: RingInput }) => input.proposeDown()) },
   guards: {
     isLeader: ({ event }) => event.type === 'role.changed' && event.role === 'leader',
+    isSuspicious: ({ context }) => context.isSuspicious(),
     verdictReady: ({ context }) => context.verdictReady(),
   },
   actions: {
@@ -65,9 +68,15 @@ export const ringMachine = setup({
       initial: 'tallying',
       exit: 'rest',
       states: {
+        calm: { entry: 'rest', always: { guard: 'isSuspicious', target: 'tallying' } },
         tallying: {
           always: { guard: 'verdictReady', target: 'proposing' },
-          after: { tallyLook: { target: 'tallying', reenter: true } },
+          after: {
+            tallyLook: [
+              { guard: 'isSuspicious', target: 'tallying', reenter: true },
+              { target: 'calm' },
+            ],
+          },
         },
         proposing: {
           invoke: {

@@ -8,8 +8,10 @@
 import { fromPromise, setup } from 'xstate';
 import type { RoleChanged, ViewChanged } from './events.ts';
 
-/** How often a leader looks whether the voters should change: candidates catch up without a new view. */
-export const VOTERS_LOOK_MS = 100;
+/** How often a leader looks whether the voters should change: who is down for long, or under load, is a matter of time. */
+export const VOTERS_LOOK_MS = 1000;
+/** The same while candidates are fed: they catch up without a new view. */
+export const VOTERS_FEED_LOOK_MS = 100;
 
 /** After a proposal that failed. */
 export const VOTERS_PAUSE_MS = 500;
@@ -17,6 +19,8 @@ export const VOTERS_PAUSE_MS = 500;
 export interface VoterInput {
   /** True when a change of voters is due and its candidates have caught up. Starts feeding candidates as learners. */
   readonly votersDue: () => boolean;
+  /** True while candidates are being fed that have not caught up, as far as `votersDue` saw. */
+  readonly areFed: () => boolean;
   /** Proposes the next step of the change; resolves when it is applied. */
   readonly changeVoters: () => Promise<void>;
   readonly warn: (what: string) => void;
@@ -45,9 +49,13 @@ export const voterMachine = setup({
     isRole: ({ event }, params: { role: string }) =>
       event.type === 'role.changed' && event.role === params.role,
     votersDue: ({ context }) => context.votersDue(),
+    areFed: ({ context }) => context.areFed(),
   },
   actions: { warnFailed: ({ context }) => context.warn('voters.change.failed') },
-  delays: { votersLook: VOTERS_LOOK_MS, votersPause: VOTERS_PAUSE_MS },
+  delays: {
+    votersLook: ({ context }) => (context.areFed() ? VOTERS_FEED_LOOK_MS : VOTERS_LOOK_MS),
+    votersPause: VOTERS_PAUSE_MS,
+  },
 }).createMachine({
   id: 'voter',
   context: ({ input }) => input,
@@ -61,7 +69,12 @@ export const voterMachine = setup({
       initial: 'watching',
       states: {
         watching: {
-          on: { 'view.changed': { guard: 'votersDue', target: 'changing' } },
+          on: {
+            'view.changed': [
+              { guard: 'votersDue', target: 'changing' },
+              { guard: 'areFed', target: 'watching', reenter: true },
+            ],
+          },
           after: {
             votersLook: [
               { guard: 'votersDue', target: 'changing' },

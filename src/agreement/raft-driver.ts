@@ -227,6 +227,11 @@ export class RaftDriver {
     return answer;
   }
 
+  /** True while somebody who has no vote is fed by this node. */
+  get hasLearners(): boolean {
+    return this.#state.learners.length > 0;
+  }
+
   setLearners(nodes: readonly NodeId[]): void {
     this.#feed({ type: 'setLearners', nodes });
   }

@@ -10,7 +10,12 @@ import {
 } from '../../src/actors/replicator.ts';
 import { ringMachine, TALLY_LOOK_MS, TALLY_PAUSE_MS } from '../../src/actors/ring.ts';
 import { SCRUB_LOOK_MS, SCRUB_PAUSE_MS, scrubMachine } from '../../src/actors/scrub.ts';
-import { VOTERS_LOOK_MS, VOTERS_PAUSE_MS, voterMachine } from '../../src/actors/voter.ts';
+import {
+  VOTERS_FEED_LOOK_MS,
+  VOTERS_LOOK_MS,
+  VOTERS_PAUSE_MS,
+  voterMachine,
+} from '../../src/actors/voter.ts';
 import { controlled, startMachine } from './hand-clock.ts';
 
 interface Duty {
@@ -50,12 +55,21 @@ const duties: readonly Duty[] = [
 /** The machine with one effect, whatever it is called there. */
 function startDuty(machine: AnyStateMachine) {
   const effect = controlled();
-  const world = { isDue: false, looks: 0, warnings: 0, settled: 0, words: 0 };
+  const world = {
+    ...{ isSuspicious: true, areFed: false },
+    isDue: false,
+    looks: 0,
+    warnings: 0,
+    settled: 0,
+    words: 0,
+  };
   const look = () => {
     world.looks += 1;
     return world.isDue;
   };
   const started = startMachine(machine, {
+    isSuspicious: () => world.isSuspicious,
+    areFed: () => world.areFed,
     verdictReady: look,
     changeDue: look,
     votersDue: look,
@@ -176,4 +190,32 @@ test('ring: every node counts claims and settles them, so that the next leader k
   await view();
   t.is(world.words, 2);
   t.is(world.settled, 1);
+});
+
+test('ring: without claims nothing is looked at; the first one is looked at at once, and from then on in time', async (t) => {
+  const { world, send, role, pass, effect } = startDuty(ringMachine);
+  world.isSuspicious = false;
+  await role('leader');
+  await pass(TALLY_LOOK_MS);
+  const before = world.looks;
+  await pass(100 * TALLY_LOOK_MS);
+  t.is(world.looks, before);
+  world.isSuspicious = true;
+  await send({ type: 'alert.received', observer: 3, subject: 2, incarnation: 1, down: true });
+  t.is(world.looks, before + 1);
+  await pass(5 * TALLY_LOOK_MS);
+  t.is(world.looks, before + 6);
+  world.isDue = true;
+  await pass(TALLY_LOOK_MS);
+  t.is(effect.starts, 1);
+});
+
+test('voter: while candidates are fed they are looked at often, from the view on that named them', async (t) => {
+  const { world, role, view, pass, effect } = startDuty(voterMachine);
+  await role('leader');
+  world.areFed = true;
+  await view();
+  world.isDue = true;
+  await pass(VOTERS_FEED_LOOK_MS);
+  t.is(effect.starts, 1);
 });

@@ -53,10 +53,11 @@ function startNode() {
     onFailed: () => log.push('failed'),
     warn: (what) => log.push(what),
     membership: { subjects: () => [], report: () => {} },
-    voter: { votersDue: () => false, changeVoters: none, warn: () => {} },
+    voter: { votersDue: () => false, areFed: () => false, changeVoters: none, warn: () => {} },
     ring: {
       tally: () => {},
       verdictReady: () => false,
+      isSuspicious: () => false,
       proposeDown: none,
       settle: () => {},
       rest: () => {},
