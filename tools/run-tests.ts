@@ -21,6 +21,8 @@ const END_TO_END_CONCURRENCY = '1';
 const SIMULATED_CONCURRENCY = '1';
 /** A runner that says nothing for so long hangs: a test that failed may have left something open. */
 const MAX_SILENCE_MS = 600_000;
+/** What takes longer says how long, where tests run one by one. */
+const SLOW_TEST_MS = 15_000;
 
 const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
 const files = process.argv.slice(2);
@@ -59,12 +61,17 @@ async function runAva(
   const own: Tally = { passed: 0, failed: 0, skipped: 0 };
   const startedAt = performance.now();
   let isInFailure = false;
+  let lastAt = startedAt;
   const [command, ...args] = [...before, 'ava', '--tap', '--concurrency', concurrency, ...patterns];
   const code = await runLines(command as string, args, (line) => {
     const kind = tapLine(line);
     if (kind !== undefined) isInFailure = kind === 'failed';
-    if (kind !== undefined) count(kind, line, own);
-    else if (isInFailure || !line.startsWith(' ')) showOther(line);
+    if (kind !== undefined) {
+      count(kind, line, own);
+      const tookMs = performance.now() - lastAt;
+      lastAt += tookMs;
+      if (concurrency === '1' && tookMs > SLOW_TEST_MS) print(`#   ${Math.round(tookMs / 1000)} s`);
+    } else if (isInFailure || !line.startsWith(' ')) showOther(line);
   });
   tally.passed += own.passed;
   tally.failed += own.failed;
