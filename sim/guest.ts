@@ -33,6 +33,8 @@ export interface Workload {
   /** Blocks that it works on; the rest of the volume is left alone. */
   readonly workingSet: number;
   readonly thinkMs: number;
+  /** The volume shows layers below its head: a trim of less than a region may leave what is there (S2a). */
+  readonly hasLayers?: boolean;
   /** The same while the story waits and nothing happens: a long run's time goes to what matters. */
   readonly calmThinkMs?: number;
 }
@@ -58,6 +60,8 @@ interface Request {
   readonly count: number;
   /** FUA. */
   readonly isForced?: boolean;
+  /** A trim that may leave what is there. */
+  readonly isHint?: boolean;
 }
 
 const FLUSH: Request = { kind: 'flush', block: 0, count: 0 };
@@ -267,7 +271,8 @@ export class Guest {
     const block = this.#random.between(0, workingSet - count);
     const dice = this.#random.unit();
     if (this.volume.mode === 'writeback') return this.#drawWriteback({ block, count }, dice);
-    return { kind: dice < 0.65 ? 'write' : dice < 0.95 ? 'read' : 'zero', block, count };
+    if (dice >= 0.95) return this.#zeroOf({ block, count });
+    return { kind: dice < 0.65 ? 'write' : 'read', block, count };
   }
 
   /** A guest that knows of the cache: a flush now and then, and writes that are forced through. */
@@ -275,7 +280,14 @@ export class Guest {
     if (dice < 0.06) return FLUSH;
     if (dice < 0.34) return { kind: 'read', ...range };
     const isForced = this.#random.unit() < 0.05;
-    return { kind: dice < 0.4 ? 'zero' : 'write', ...range, isForced };
+    if (dice < 0.4) return this.#zeroOf({ ...range, isForced });
+    return { kind: 'write', ...range, isForced };
+  }
+
+  /** Where layers show, half of them are hints. */
+  #zeroOf(range: Pick<Request, 'block' | 'count' | 'isForced'>): Request {
+    if (this.#workload.hasLayers !== true) return { kind: 'zero', ...range };
+    return { kind: 'zero', ...range, isHint: this.#random.chance(0.5) };
   }
 
   #issue(request: Request, onAnswer: (isOk: boolean) => void): void {
@@ -305,7 +317,8 @@ export class Guest {
     this.#world.enter(process, () => {
       const offset = block * BLOCK_BYTES;
       if (kind === 'write') session.write(offset, buffer, done, isForced);
-      else if (kind === 'zero') session.trim(offset, count * BLOCK_BYTES, done, isForced);
+      else if (request.isHint === false) session.writeZeroes(offset, buffer.length, done, isForced);
+      else if (kind === 'zero') session.trim(offset, buffer.length, done, isForced);
       else if (kind === 'flush') session.flush(done);
       else readInto(session, block * BLOCK_BYTES, buffer, done);
     });
@@ -333,7 +346,7 @@ export class Guest {
   }
 
   #finish(
-    { kind, block }: Request,
+    { kind, block, isHint = false }: Request,
     ops: readonly BlockOp[],
     buffer: Uint8Array,
     error: OperatingError | undefined,
@@ -353,7 +366,8 @@ export class Guest {
           this.#world.fail(`I8: block ${op.block} read as bytes nobody wrote there`);
         op.value = value ?? 0;
       }
-      this.volume.history.end(op, error === undefined);
+      // A hint may change nothing, like a write that nobody answered.
+      this.volume.history.end(op, error === undefined && !isHint);
     }
   }
 }

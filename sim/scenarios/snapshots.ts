@@ -17,7 +17,14 @@ const SIZE_MIB = 8;
 /** Part of two objects. */
 const BLOCKS = 1280;
 const ROUNDS = 3;
-const WORK = { workingSet: BLOCKS, depth: 6, thinkMs: 6, maxBlocks: 12, calmThinkMs: 60 };
+const WORK = {
+  workingSet: BLOCKS,
+  depth: 6,
+  thinkMs: 6,
+  maxBlocks: 12,
+  calmThinkMs: 60,
+  hasLayers: true,
+};
 /** A trouble comes so long after the asking at most: before, in and after the drain. */
 const TROUBLE_MS = 120;
 const LIMIT_S = 120;

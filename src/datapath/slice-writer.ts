@@ -103,7 +103,9 @@ export class SliceWriter {
   #submit(pipe: ObjectPipe, change: Change): void {
     this.#closer.forget(pipe.index);
     const mirror = this.#mirror();
-    const both = mirror === undefined ? change : onBoth(mirror, pipe.index, change);
+    // Both must show the same afterwards: the copy owns other regions than the head.
+    const both =
+      mirror === undefined ? change : onBoth(mirror, pipe.index, { ...change, isTrim: false });
     this.#writer.submit(pipe, both);
   }
 
@@ -150,7 +152,9 @@ export class SliceWriter {
       writeEdge: (slice, done) => {
         this.write(slice, { bytes: new Uint8Array(slice.length), isForced }, done);
       },
-      zeroSectors: (index, whole, done) => this.zeroSectors(index, whole, isForced, done),
+      zeroSectors: (index, whole, done) => {
+        this.#zeroSectors(index, { ...whole, isForced, isTrim: range.keepsEdges }, done);
+      },
       soon: (fn) => this.#clock.soon(fn),
     };
     zeroRange(hooks, range, finish);
@@ -163,9 +167,17 @@ export class SliceWriter {
     isForced: boolean,
     done: Done,
   ): void {
-    this.#withRange(index, range, done, (pipe, ended, early) => {
-      const bytes = { data: NO_BYTES, sums: NO_BYTES, isForced };
-      this.#submit(pipe, { kind: 'zero', ...range, ...bytes, done: ended, early });
+    this.#zeroSectors(index, { ...range, isForced, isTrim: false }, done);
+  }
+
+  #zeroSectors(
+    index: number,
+    zeroes: Pick<Change, 'offset' | 'count' | 'isForced' | 'isTrim'>,
+    done: Done,
+  ): void {
+    this.#withRange(index, zeroes, done, (pipe, ended, early) => {
+      const bytes = { data: NO_BYTES, sums: NO_BYTES };
+      this.#submit(pipe, { kind: 'zero', ...zeroes, ...bytes, done: ended, early });
     });
   }
 }

@@ -27,6 +27,8 @@ export interface Change {
   readonly sums: Uint8Array;
   /** Confirmed by nobody before it is synced, whatever the volume's mode (FUA, R5). */
   readonly isForced: boolean;
+  /** Of zeroes: what lies in a part of a region that this layer does not own may stay (NO_COW, S2a). */
+  readonly isTrim?: boolean;
   readonly done: Done;
   /** Answers the guest, and no more: the range stays held until `done`, for the change may yet happen (R2). */
   readonly early: Done;

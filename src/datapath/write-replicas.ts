@@ -130,7 +130,10 @@ export class ReplicaWriter {
       return;
     }
     this.#planOf(pipe);
-    pipe.number(change, this.#open.token, this.#parts.clock.now());
+    // Decided once: each replica is told the same, however often.
+    const isWhole = change.isTrim === true && !this.#showsOthers;
+    const asked = isWhole ? { ...change, isTrim: false } : change;
+    pipe.number(asked, this.#open.token, this.#parts.clock.now());
     this.#pump(pipe);
   }
 
@@ -240,6 +243,7 @@ export class ReplicaWriter {
     frame.closed = pipe.durable;
     frame.status = this.#parts.streams.strainTold;
     if (change.isForced) frame.flags |= FLAG.SYNC;
+    if (change.isTrim === true) frame.flags |= FLAG.NO_COW;
     frame.volume = volume.id;
     if (isWrite) {
       frame.flags |= FLAG.SUMS;

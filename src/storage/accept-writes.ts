@@ -62,8 +62,8 @@ export class WriteAcceptor {
   zero(asked: StoreWrite, done: StoreDone): void {
     checkRange(asked);
     const { table, space, order, lineage } = this.#parts;
-    const isPart = asked.keepsUnowned === true && !lineage.isRoot(asked.generation);
-    const write = isPart ? { ...asked, ...lineage.ownPart(asked) } : asked;
+    // By the row alone, never by what lies above: replicas hear at different moments of a layer that is forgotten.
+    const write = asked.keepsUnowned === true ? { ...asked, ...lineage.ownPart(asked) } : asked;
     const copies = lineage.copiesFor(write);
     const isCopied = copies.regions > 0;
     const bytes = copies.regions * REGION_BYTES;

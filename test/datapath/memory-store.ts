@@ -15,6 +15,7 @@ import {
 import { closeRow, hasRegion } from '../../src/storage/object-state.ts';
 import type {
   CheckFound,
+  CheckRange,
   KeptOutages,
   LayersOf,
   ObjectImage,
@@ -154,7 +155,7 @@ export class MemoryStore implements ObjectStore {
 
   /** What of a trim is done (S2a, NO_COW). */
   #ownPart(write: StoreWrite): StoreWrite {
-    if (write.keepsUnowned !== true || this.#layersOf(write.generation).length < 2) return write;
+    if (write.keepsUnowned !== true) return write;
     const row = this.row(write.generation, write.index);
     const isOwned = (at: number): boolean => row !== undefined && isOwner(row, at / SECTOR_BYTES);
     let [start, end] = [write.offset, write.offset + write.count];
@@ -347,7 +348,7 @@ export class MemoryStore implements ObjectStore {
   check(
     generation: number,
     index: number,
-    range: { readonly offset: number; readonly count: number },
+    range: CheckRange,
     done: (found: CheckFound) => void,
   ): void {
     const entry = this.#live.get(keyOf(generation, index));
@@ -359,7 +360,7 @@ export class MemoryStore implements ObjectStore {
     for (const [number, { bytes, sum }] of sectors) {
       if (sectorSum(generation, index, number, bytes, 0) !== sum) bad.push(number);
     }
-    if (bad.length > 0 && entry !== undefined) this.suspects.note(entry.row, false);
+    if (bad.length > 0 && entry && range.isQuiet !== true) this.suspects.note(entry.row, false);
     const checkedBytes = sectors.length * SECTOR_BYTES;
     this.#clock.setTimer(1, () => done({ isLost, bad: isLost ? [] : bad, checkedBytes }));
   }

@@ -240,8 +240,7 @@ export class LayeredStore {
       const start = Math.max(first, one * SECTORS_PER_REGION);
       const end = Math.min(first + count, (one + 1) * SECTORS_PER_REGION);
       const isPart = end - start < SECTORS_PER_REGION;
-      // A root owns what it wrote or not: nothing shows through it.
-      const isLeft = keepsUnowned && isPart && head.parent !== 0 && !content.own.has(one);
+      const isLeft = keepsUnowned && isPart && !content.own.has(one);
       if (isLeft) continue;
       own.add(one);
       for (let sector = start; sector < end; sector += 1) tags.delete(sector);
