@@ -192,6 +192,11 @@ export class Guest {
     this.#issue({ kind: 'write', block, count }, done);
   }
 
+  /** Starts one flush and does not wait. */
+  startFlush(done: (isOk: boolean) => void = () => {}): void {
+    this.#issue(FLUSH, done);
+  }
+
   /** Starts one read and does not wait; what it sees goes into the history. */
   startRead(block: number, count = 1, done: (isOk: boolean) => void = () => {}): void {
     this.#issue({ kind: 'read', block, count }, done);

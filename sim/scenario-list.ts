@@ -35,11 +35,13 @@ import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { identityTwice } from './scenarios/identity-twice.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
+import { linkComesAndGoes } from './scenarios/link-comes-and-goes.ts';
 import { lockBusy } from './scenarios/lock-busy.ts';
 import { lockExclusive } from './scenarios/lock-exclusive.ts';
 import { lockSharedRead } from './scenarios/lock-shared-read.ts';
 import { lockUnlock } from './scenarios/lock-unlock.ts';
 import { locksComeAndGo } from './scenarios/locks-come-and-go.ts';
+import { locksGivenUp } from './scenarios/locks-given-up.ts';
 import { lostAndStale } from './scenarios/lost-and-stale.ts';
 import { lostChannel } from './scenarios/lost-channel.ts';
 import { lostForGood } from './scenarios/lost-for-good.ts';
@@ -68,6 +70,7 @@ import { repairBehind } from './scenarios/repair-behind.ts';
 import { restlessRing } from './scenarios/restless-ring.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { rollingUpgrade } from './scenarios/rolling-upgrade.ts';
+import { scrubPaused } from './scenarios/scrub-paused.ts';
 import { shortCutLink } from './scenarios/short-cut-link.ts';
 import { shortOutage } from './scenarios/short-outage.ts';
 import { silentHolder } from './scenarios/silent-holder.ts';
@@ -76,7 +79,9 @@ import { slowReplica } from './scenarios/slow-replica.ts';
 import { snapshots } from './scenarios/snapshots.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
+import { stopFails } from './scenarios/stop-fails.ts';
 import { stopsAmongNews } from './scenarios/stops-among-news.ts';
+import { stopsWhileItWaits } from './scenarios/stops-while-it-waits.ts';
 import { strangerKnocks } from './scenarios/stranger-knocks.ts';
 import { swarm, swarmRare, swarmSmall } from './scenarios/swarm.ts';
 import { threeNodesWrite } from './scenarios/three-nodes-write.ts';
@@ -92,6 +97,7 @@ import { voterByLoad } from './scenarios/voter-by-load.ts';
 import { voterLosesDisk } from './scenarios/voter-loses-disk.ts';
 import { voterReplaced } from './scenarios/voter-replaced.ts';
 import { votersPause } from './scenarios/voters-pause.ts';
+import { wholeObjectsCopied } from './scenarios/whole-objects-copied.ts';
 import { writebackDoubtfulReads } from './scenarios/writeback-doubtful-reads.ts';
 import { writebackFlushBeside } from './scenarios/writeback-flush-beside.ts';
 import { writebackNodeCrash } from './scenarios/writeback-node-crash.ts';
@@ -115,6 +121,7 @@ export const SCENARIOS: readonly Scenario[] = [
   lockSharedRead,
   lockUnlock,
   locksComeAndGo,
+  locksGivenUp,
   migration,
   migrationPrepared,
   migrationBroken,
@@ -129,6 +136,7 @@ export const SCENARIOS: readonly Scenario[] = [
   oneWayCut,
   lostChannel,
   shortCutLink,
+  linkComesAndGoes,
   shortOutage,
   recoveryOrder,
   recoveryPaused,
@@ -151,6 +159,7 @@ export const SCENARIOS: readonly Scenario[] = [
   fullReturns,
   fullRecovery,
   bitRot,
+  scrubPaused,
   repairBehind,
   randomFaults,
   swarm,
@@ -162,6 +171,7 @@ export const SCENARIOS: readonly Scenario[] = [
   outagesOverlap,
   restlessRing,
   ...recoveryBroken,
+  wholeObjectsCopied,
   deletedStaysDeleted,
   deletedBeside,
   voterReplaced,
@@ -178,6 +188,8 @@ export const SCENARIOS: readonly Scenario[] = [
   slowReplica,
   leaderStops,
   stopsAmongNews,
+  stopsWhileItWaits,
+  stopFails,
   voterLosesDisk,
   oldImage,
   brokenState,

@@ -87,6 +87,11 @@ export class SimNode {
     cable.addHost(this.host);
   }
 
+  /** How fast its clock goes. */
+  get clockRate(): number {
+    return this.#skew.rate;
+  }
+
   get isRunning(): boolean {
     return this.#life !== undefined;
   }

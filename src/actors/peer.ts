@@ -9,7 +9,8 @@
  * A suspicion is repeated until the edge is back or the map answers it: alerts may be lost, and leaders change. That it
  * was wrong is told twice: if that were lost, or overtaken by a late rumour, a claim would stay that nobody takes back.
  * What the map calls down is no subject any more, so its actor ends; a new life gets a new actor, and late news of the
- * old one finds nobody.
+ * old one finds nobody. The prober tells changes only, of an edge that begins with the actor: an edge is lost, then
+ * regained, then lost. What would be told twice has no arrow here.
  */
 import { assign, sendParent, setup } from 'xstate';
 import type { Incarnation, NodeId } from '../core/ids.ts';
@@ -71,14 +72,12 @@ export const peerMachine = setup({
       on: {
         'edge.lost': 'suspect',
         'peer.refused': { target: 'suspect', actions: 'noteRefused' },
-        'edge.regained': {},
       },
     },
     suspect: {
       entry: ['reportSuspicion', 'countTold'],
       after: { alertRepeat: { target: 'suspect', reenter: true } },
       on: {
-        'edge.lost': {},
         'peer.refused': { target: 'suspect', reenter: true, actions: 'noteRefused' },
         'edge.regained': { target: 'cleared', actions: 'forgetAll' },
       },
@@ -89,7 +88,6 @@ export const peerMachine = setup({
       on: {
         'edge.lost': 'suspect',
         'peer.refused': { target: 'suspect', actions: 'noteRefused' },
-        'edge.regained': {},
       },
     },
   },

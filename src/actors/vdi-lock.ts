@@ -10,6 +10,9 @@
  * A holder whose hand-over was cancelled is granted the next token: it is told, and stays. `lock.offered` comes with the
  * token that the holder was drained under: what the log says since then makes the completion too late.
  *
+ * A session says once that it is drained, whatever state this is in then: after that nobody wants the lock, and what is
+ * held, or may still be granted, goes back.
+ *
  * Safety rests on the token in the log, not on this machine (F1): it may believe to hold a lock for as long as it
  * likes, the replicas know better.
  */
@@ -120,11 +123,14 @@ export const vdiLockMachine = setup({
     'view.changed': {},
     'lock.wanted': {},
     'lock.offered': {},
-    'session.drained': '.released',
   },
   states: {
     idle: {
-      on: { 'lock.wanted': 'deciding', 'view.changed': { guard: 'isGone', target: 'gone' } },
+      on: {
+        'lock.wanted': 'deciding',
+        'view.changed': { guard: 'isGone', target: 'gone' },
+        'session.drained': 'released',
+      },
     },
     deciding: {
       always: [
@@ -148,13 +154,14 @@ export const vdiLockMachine = setup({
       invoke: { id: 'complete', src: 'complete', input: ({ context }) => context, ...proposed },
       on: { 'session.drained': 'unsure' },
     },
-    pausing: { after: { lockPause: 'deciding' } },
+    pausing: { after: { lockPause: 'deciding' }, on: { 'session.drained': 'released' } },
     // The cell leaves `standby` by itself when its view has another holder, so each new holder is told, and each wish heard.
     standby: {
       entry: 'tellStandby',
       on: {
         'lock.wanted': 'deciding',
         'lock.offered': { target: 'completing', actions: 'noteOffer' },
+        'session.drained': 'released',
         'view.changed': [
           { guard: 'isGone', target: 'gone' },
           { guard: 'isLive', target: 'standby', reenter: true },
@@ -174,12 +181,10 @@ export const vdiLockMachine = setup({
     },
     // The session ended while a grant was under way: what was granted must be given back. Views do not start the wait anew.
     unsure: {
-      on: { 'session.drained': {} },
       always: { guard: 'isMine', target: 'releasing', actions: 'noteToken' },
       after: { settleGrant: 'released' },
     },
     releasing: {
-      on: { 'session.drained': {} },
       invoke: {
         id: 'release',
         src: 'release',
@@ -189,7 +194,6 @@ export const vdiLockMachine = setup({
       },
     },
     releasePausing: {
-      on: { 'session.drained': {} },
       after: { lockPause: [{ guard: 'isMine', target: 'releasing' }, { target: 'released' }] },
     },
     lost: { type: 'final', entry: ['tellLost', 'tellEnded'] },

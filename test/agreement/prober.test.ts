@@ -159,3 +159,32 @@ test('prober: nothing is pinged after it stopped', (t) => {
   pings(10);
   t.is(state.pings, 1);
 });
+
+test('prober: it tells changes only: lost, regained, lost; an edge that begins anew is not lost (actors/peer.ts has no other arrows)', (t) => {
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const { edges, state, prober, pings } = world();
+    let dice = seed;
+    const draw = (sides: number): number => {
+      dice = (Math.imul(dice, 1664525) + 1013904223) >>> 0;
+      return (dice >>> 8) % sides;
+    };
+    let isLost = false;
+    for (let step = 0; step < 60; step += 1) {
+      const act = draw(10);
+      if (act === 0) prober.refused(peer);
+      else if (act === 1) prober.forget(peer);
+      else if (act === 2) prober.observe([]);
+      state.isDead = draw(2) === 0;
+      state.isOverdue = draw(8) === 0;
+      if (act === 1 || act === 2) isLost = false;
+      if (act === 2) prober.observe([peer]);
+      pings(1);
+      for (const told of edges.splice(0)) {
+        const [type] = told.split(' ');
+        if (type === 'edge.lost') t.false(isLost, `seed ${seed} step ${step}: lost twice`);
+        if (type === 'edge.regained') t.true(isLost, `seed ${seed} step ${step}: back twice`);
+        isLost = type !== 'edge.regained';
+      }
+    }
+  }
+});
