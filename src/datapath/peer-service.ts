@@ -170,8 +170,6 @@ export class PeerService {
         return;
       default:
         reply(answerTo(this.#parts, frame, STATUS.BAD));
-        return;
-      }
     }
   }
 
