@@ -39,6 +39,14 @@ export function layerAdmin(desk: LayerDesk): LayerAdmin {
         return { type: 'rollback', volume: volume.id, token: volume.lock.token, generation };
       });
     },
+    become: async (name, from, token) => {
+      const { id: generation } = await snapshotNow(desk, from.name, from.tag);
+      const { id: volume } = await volumeNow(desk.agreement, desk.viewNow, name);
+      const body = { type: 'rollback', volume, token, generation } as const;
+      const result = await desk.agreement.propose(body);
+      if (result.code === 'stale') throw usedSince(name);
+      told(result, `change ${name}`);
+    },
     deleteSnapshot: async (name, tag) => {
       const { id: generation } = await snapshotNow(desk, name, tag);
       await once(desk, { type: 'snapshotDelete', generation }, snapshotName(name, tag));
@@ -208,6 +216,12 @@ function told(result: ApplyResult, what: string): number {
     throw new OperatingError('refused', detail, { remedy: 'dog vdi unprotect allows it again' });
   }
   return proposed(result, what);
+}
+
+function usedSince(name: string): OperatingError {
+  return new OperatingError('changed', `${name} was used meanwhile: what was prepared is void`, {
+    remedy: 'see to it that nobody attaches it, and begin again',
+  });
 }
 
 function checkCut(sizeBytes: number): void {

@@ -1,7 +1,7 @@
 // A running node as its fronts (NBD, HTTP API) and the simulator see it. build-node.ts makes one.
 
 import type { NodeCondition } from './core/condition.ts';
-import type { ClusterId, GenerationId, NodeId, VolumeId } from './core/ids.ts';
+import type { ClusterId, FencingToken, GenerationId, NodeId, VolumeId } from './core/ids.ts';
 import type { VolumeLoss } from './core/lost.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
@@ -211,6 +211,15 @@ export interface LayerAdmin {
   clone(from: string, to: string, how?: CloneOptions): Promise<VolumeId>;
   /** The volume is what the snapshot was. Throws 'held', 'refused' for a protected one. */
   rollback(name: string, tag: string): Promise<void>;
+  /**
+   * The volume is what a snapshot of its family is, which was prepared in a clone, by one entry (S5).
+   * @param token that the volume's lock had: throws 'changed' when somebody used it since, 'held' while somebody has it
+   */
+  become(
+    name: string,
+    from: { readonly name: string; readonly tag: string },
+    token: FencingToken,
+  ): Promise<void>;
   /** Throws 'refused' for a protected one. */
   deleteSnapshot(name: string, tag: string): Promise<void>;
   protectSnapshot(name: string, tag: string, isProtected: boolean): Promise<void>;

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { OperatingError } from '../core/errors.ts';
+import type { FencingToken } from '../core/ids.ts';
 import { parseVolumeName, snapshotName } from '../core/snapshot-name.ts';
 import { treeOf } from '../core/snapshots.ts';
 import type { ClusterView } from '../core/view.ts';
@@ -9,7 +10,14 @@ import type { LayerData, SnapshotData } from '../core/volume-shapes.ts';
 import type { NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { dateText, volumeDetail, volumeNamed } from './report.ts';
-import { parseClone, parseProtect, parseResize, parseRollback, parseSnapshot } from './requests.ts';
+import {
+  parseBecome,
+  parseClone,
+  parseProtect,
+  parseResize,
+  parseRollback,
+  parseSnapshot,
+} from './requests.ts';
 
 type Named = FastifyRequest<{ Params: { name: string } }>;
 
@@ -61,6 +69,13 @@ function addVolumeLayers(app: FastifyInstance, handle: NodeHandle): void {
     await handle.layers().rollback(name, tag);
     return say(name);
   });
+  app.post('/v1/volumes/:name/become', async (request: Named) => {
+    const { snapshot, token } = parseBecome(request.body);
+    viewOf(handle);
+    const { name } = request.params;
+    await handle.layers().become(name, snapshotOf(snapshot), token as FencingToken);
+    return say(name);
+  });
   app.post('/v1/volumes/:name/resize', async (request: Named) => {
     const { sizeBytes, force = false } = parseResize(request.body);
     const { name } = request.params;
@@ -75,7 +90,11 @@ function addVolumeLayers(app: FastifyInstance, handle: NodeHandle): void {
 }
 
 function snapshotIn(request: Named): { readonly name: string; readonly tag: string } {
-  const { name, tag } = parseVolumeName(request.params.name);
+  return snapshotOf(request.params.name);
+}
+
+function snapshotOf(text: string): { readonly name: string; readonly tag: string } {
+  const { name, tag } = parseVolumeName(text);
   if (tag !== undefined) return { name, tag };
   throw new OperatingError('usage', `${name} is a volume: a snapshot is NAME@TAG`);
 }

@@ -23,6 +23,7 @@ import { MAX_BANDWIDTH, MAX_IOPS, MIN_BANDWIDTH } from '../core/volume-rates.ts'
 import type {
   AlterRequest,
   AttributeRequest,
+  BecomeRequest,
   CloneRequest,
   CreateRequest,
   MigrateRequest,
@@ -178,6 +179,14 @@ export function parseClone(body: unknown): CloneRequest {
     ...{ mode: { oneOf: MODES }, attachMode: ATTACH_MODE },
   };
   return withFields<CloneRequest>(checked(body, rules), 'from', 'to');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseBecome(body: unknown): BecomeRequest {
+  const request = checked(body, { snapshot: 'text', token: { from: 0, to: 0xffffffff } });
+  if (request['snapshot'] === undefined) throw usage('the field "snapshot" is missing');
+  if (request['token'] === undefined) throw usage('the field "token" is missing');
+  return request as unknown as BecomeRequest;
 }
 
 /** @throws OperatingError 'usage' */

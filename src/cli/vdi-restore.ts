@@ -6,14 +6,13 @@ import { MAX_COPIES } from '../core/limits.ts';
 import { snapshotName } from '../core/snapshot-name.ts';
 import { checkName } from '../core/volume.ts';
 import type { BackupHead } from '../streams/backup-head.ts';
-import { type OpenStream, openStream, restoreInto } from '../streams/restore.ts';
+import { type OpenStream, openStream } from '../streams/restore.ts';
 import { bytesOf } from './backup-file.ts';
 import { helpTail, type Io, type Session, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
-import { holdOf, using } from './hold.ts';
 import { countOf } from './numbers.ts';
-import { formatBytes, rawFacts, show } from './output.ts';
-import { progressOn, rateMeter } from './progress.ts';
+import { restoreOnto } from './restore-onto.ts';
+import { filled, told } from './restore-run.ts';
 import { noteOrigin } from './snapshot-facts.ts';
 import {
   clearStaged,
@@ -29,6 +28,7 @@ import { modeOption } from './vdi-alter.ts';
 const STDIN = 'stdin';
 
 interface RestoreOptions {
+  readonly onto?: boolean;
   readonly input?: string;
   readonly copies?: number;
   readonly mode?: string;
@@ -37,15 +37,18 @@ interface RestoreOptions {
 export function addVdiRestore(vdi: Command, io: Io): void {
   vdi
     .command('restore <name>')
-    .description('a backup stream becomes a new volume, all of it or nothing')
+    .description(
+      'a backup stream becomes a new volume, or goes onto its base: all of it or nothing',
+    )
     .option('-i, --input <file>', 'the stream (stdin)')
+    .option('--onto', 'what differs, onto a volume that has the snapshot that the stream builds on')
     .option('-c, --copies <number>', "copies (the cluster's)", countOf('copies', MAX_COPIES))
     .addOption(modeOption())
     .addHelpText(
       'after',
       helpTail(
-        'dog vdi restore demo -i demo.monday',
         'ssh vault cat demo.monday | dog vdi restore demo2',
+        'dog vdi restore demo2 --onto -i demo.tuesday',
       ),
     )
     .action(async (name: string, _options, command: Command) => {
@@ -57,7 +60,8 @@ export function addVdiRestore(vdi: Command, io: Io): void {
       const source = input === STDIN ? io.input() : bytesOf(input);
       const stream = await openStream(source);
       try {
-        await restoreNew(session, io, { name, stream, options });
+        if (options.onto === true) await restoreOnto(session, io, name, stream);
+        else await restoreNew(session, io, { name, stream, options });
       } finally {
         await stream.records.return(undefined);
       }
@@ -104,43 +108,4 @@ function refuseDifference({ volume, base, target }: BackupHead, name: string): v
   const text = `the stream has only what differs between ${volume}@${base.tag} and ${volume}@${target.tag}`;
   const remedy = `restore the backup of ${volume}@${base.tag} first: dog vdi restore ${name}; then this one onto it: dog vdi restore ${name} --onto`;
   throw new CommandError('missing', text, remedy);
-}
-
-/** All of the stream is in the volume, and flushed. */
-export async function filled(
-  session: Session,
-  io: Io,
-  name: string,
-  stream: OpenStream,
-  isFresh: boolean,
-): Promise<number> {
-  const { sizeBytes } = stream.head;
-  const text = progressOn(io, 'restore', session.format !== 'human');
-  const rate = rateMeter();
-  const hold = await holdOf(session.options, io.env, name);
-  try {
-    return await using(hold, () =>
-      restoreInto(hold.volume, stream, { isFresh }, (offset, position) => {
-        text.at(offset, sizeBytes, rate(position));
-      }),
-    );
-  } finally {
-    text.end();
-  }
-}
-
-export function told(
-  session: Session,
-  { volume, target, sizeBytes, madeAt }: BackupHead,
-  name: string,
-  writtenBytes: number,
-): void {
-  const from = snapshotName(volume, target.tag);
-  const data = { name, from, madeAt, sizeBytes, writtenBytes };
-  show(session, { schema: '', epoch: 0, data, warnings: [] }, 'vdi.restore', {
-    human: () =>
-      `Volume ${name} is what ${from} was (${madeAt}): ${formatBytes(sizeBytes)}, ${formatBytes(writtenBytes)} written; ` +
-      `snapshot ${snapshotName(name, target.tag)} keeps it.\n`,
-    raw: () => rawFacts(Object.entries(data)),
-  });
 }

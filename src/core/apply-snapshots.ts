@@ -86,14 +86,18 @@ function cloned(state: ClusterState, source: Generation, body: Body<'volumeClone
   return accepted(withLayers(next, [layer]), id);
 }
 
-/** The volume is what the snapshot was: a new head below it. What was written since is deleted by the same step. */
+/**
+ * The volume is what the snapshot was, its own or one of its family's (what was prepared in a clone becomes it): a new head
+ * below it. What was written since is deleted by the same step.
+ */
 export function applyRollback(state: ClusterState, body: Body<'rollback'>): Applied {
   const volume = state.volumes.get(body.volume);
   if (volume === undefined) return declined(state, 'missing', 'no such volume');
   const bar = freeHeadBar(state, volume, body.token);
   if (bar !== undefined) return bar;
   const snapshot = state.generations.get(body.generation);
-  if (snapshot?.state !== 'frozen' || snapshot.volume !== volume.id) {
+  const isNear = snapshot?.volume === volume.id || snapshot?.family === volume.family;
+  if (snapshot?.state !== 'frozen' || !isNear) {
     return declined(state, 'missing', `"${volume.name}" has no such snapshot`);
   }
   const full = depthBar(state, snapshot.id, 1);

@@ -112,6 +112,14 @@ export interface CloneRequest {
   readonly attachMode?: AttachMode;
 }
 
+/** A volume becomes what was prepared in a clone. */
+export interface BecomeRequest {
+  /** `name@tag`, of its family. */
+  readonly snapshot: string;
+  /** That its lock had when it was looked at. */
+  readonly token: number;
+}
+
 export interface ResizeRequest {
   readonly sizeBytes: number;
   /** Also smaller. */

@@ -2,8 +2,9 @@
 // at once, as records to a sink. Memory is bounded by the pieces on their way, whatever the size; holes are not read.
 
 import { pipe } from 'it-pipe';
-import { changedRuns as changedExtents } from '../core/changed-regions.ts';
-import { REGION_BYTES } from '../core/units.ts';
+import { changedRuns as changedExtents, holeOf } from '../core/changed-regions.ts';
+import { OperatingError } from '../core/errors.ts';
+import { alignDown, alignUp, REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { BackupHead } from './backup-head.ts';
 import type { RecordWriter } from './backup-records.ts';
 import { type Extent, extentsOf, inOrder, totalOf } from './pieces.ts';
@@ -92,12 +93,26 @@ function inPieces(pieceBytes: number): (source: AsyncIterable<Wanted>) => AsyncG
   };
 }
 
-/** Ranges from this byte on, in order: of a full backup those with data, else those that may differ. */
-async function* wantedFrom({ target, base }: BackupSource, from: number): AsyncGenerator<Wanted> {
-  const end = target.sizeBytes;
-  for (let at = from; at < end; ) {
-    const length = Math.min(ASKED_BYTES, end - at);
-    const runs = await runsOf(target, { offset: at, length });
+/**
+ * Ranges from this byte on, in order: of a full backup those with data, else those that may differ. A volume may end inside a
+ * sector, and a longer one go on there: what is meant of a part of a sector is read as a whole.
+ */
+async function* wantedFrom(source: BackupSource, from: number): AsyncGenerator<Wanted> {
+  const { sizeBytes } = source.target;
+  let past = from;
+  for await (const { offset, length, isZero } of meantFrom(source, from)) {
+    const start = Math.max(past, alignDown(offset, SECTOR_BYTES));
+    const end = Math.min(sizeBytes, alignUp(offset + length, SECTOR_BYTES));
+    if (end <= start) continue;
+    const isWhole = start === offset && end === offset + length;
+    yield { offset: start, length: end - start, isZero: isZero && isWhole };
+    past = end;
+  }
+}
+
+async function* meantFrom({ target, base }: BackupSource, from: number): AsyncGenerator<Wanted> {
+  for (let at = from; at < target.sizeBytes; ) {
+    const runs = await runsFrom(target, at);
     if (base === undefined) {
       for (const run of runs) {
         if (run.isAllocated) yield { offset: at, length: run.length, isZero: false };
@@ -105,8 +120,7 @@ async function* wantedFrom({ target, base }: BackupSource, from: number): AsyncG
       }
       continue;
     }
-    const known = runs.reduce((sum, run) => sum + run.length, 0);
-    const former = await paddedRuns(base, { offset: at, length: known });
+    const former = at < base.sizeBytes ? await runsFrom(base, at) : [holeOf(totalLength(runs))];
     for (const run of changedExtents(former, runs)) {
       if (run.isChanged) yield { offset: at, length: run.length, isZero: !run.isAllocated };
       at += run.length;
@@ -114,27 +128,21 @@ async function* wantedFrom({ target, base }: BackupSource, from: number): AsyncG
   }
 }
 
-async function runsOf(volume: FarSnapshot, extent: Extent): Promise<readonly FarExtent[]> {
+/** What a volume says of itself from this byte on, as far as one answer goes. */
+export async function runsFrom(volume: FarSnapshot, offset: number): Promise<readonly FarExtent[]> {
+  const length = Math.min(ASKED_BYTES, volume.sizeBytes - offset);
   const runs: FarExtent[] = [];
-  let left = extent.length;
-  for (const run of await volume.extents(extent)) {
-    const length = Math.min(run.length, left);
-    if (length > 0) runs.push({ ...run, length });
-    left -= length;
+  let left = length;
+  for (const run of await volume.extents({ offset, length })) {
+    if (left > 0) runs.push({ ...run, length: Math.min(run.length, left) });
+    left -= run.length;
   }
-  return runs;
+  if (runs.length > 0) return runs;
+  throw new OperatingError('io', 'the node did not say where there is data');
 }
 
-/** As far as the former volume goes; behind its end all is zeroes. */
-async function paddedRuns(
-  base: FarSnapshot,
-  { offset, length }: Extent,
-): Promise<readonly FarExtent[]> {
-  const within = Math.max(0, Math.min(length, base.sizeBytes - offset));
-  const runs = within === 0 ? [] : await runsOf(base, { offset, length: within });
-  return within === length
-    ? runs
-    : [...runs, { length: length - within, isAllocated: false, layer: 0 }];
+function totalLength(runs: readonly FarExtent[]): number {
+  return runs.reduce((sum, { length }) => sum + length, 0);
 }
 
 async function readPiece({ target, base }: BackupSource, piece: Wanted): Promise<Read> {

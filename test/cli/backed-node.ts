@@ -1,23 +1,29 @@
-// A fake node whose volumes have bytes: each volume a MemoryVolume of its own that keeps its bytes under whatever name; a
-// snapshot shows what was frozen by `freeze`.
+// A fake node whose volumes have bytes: each volume a MemoryVolume that keeps its bytes under whatever name; a snapshot shows
+// what was frozen by `freeze`. Reads take the lock as real ones do. A clone begins with the bytes of its snapshot, and a
+// volume that becomes a snapshot has its bytes.
 
 import { OperatingError } from '../../src/core/errors.ts';
+import type { GenerationId, NodeId, VolumeId } from '../../src/core/ids.ts';
+import { readableNamed } from '../../src/core/snapshots.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
+import type { LayerAdmin } from '../../src/node-handle.ts';
 import { FakeNode } from '../api/fake-node.ts';
-import { clusterOf } from '../fixtures.ts';
+import { clusterOf, entryBodies } from '../fixtures.ts';
 import { MemoryVolume } from '../nbd/memory-volume.ts';
 
 export class BackedNode extends FakeNode {
   readonly #byId = new Map<number, MemoryVolume>();
-  readonly frozen = new Map<string, MemoryVolume>();
+  /** By generation: snapshots are renamed with their volumes. */
+  readonly #frozen = new Map<number, MemoryVolume>();
+  /** Volumes that were written since their newest snapshot. */
+  readonly dirty = new Set<string>();
 
   constructor() {
     super(clusterOf({ nodes: 2 }), 1);
   }
 
   override openVolume(name = ''): VolumeSession {
-    const snapshot = this.frozen.get(name);
-    return snapshot ?? this.memory(name);
+    return this.snapshot(name) ?? this.#layered(name, this.memory(name));
   }
 
   memory(name: string): MemoryVolume {
@@ -30,16 +36,79 @@ export class BackedNode extends FakeNode {
     return made;
   }
 
+  /** `name@tag` */
+  snapshot(text: string): MemoryVolume | undefined {
+    const view = this.view();
+    const found = view === undefined ? undefined : readableNamed(view, text);
+    return found === undefined || 'head' in found ? undefined : this.#frozen.get(found.id);
+  }
+
   /** A snapshot with the bytes of now. */
   async freeze(name: string, tag: string): Promise<MemoryVolume> {
-    await this.layers().snapshot([name], tag);
-    const copy = new MemoryVolume(name, this.memory(name).bytes.length);
-    copy.bytes.set(this.memory(name).bytes);
-    this.frozen.set(`${name}@${tag}`, copy);
-    return copy;
+    await super.layers().snapshot([name], tag);
+    return this.#keep(name, tag);
+  }
+
+  /** Somebody attaches, and leaves. */
+  useBriefly(name: string): void {
+    const token = this.view()?.volumeByName(name)?.lock.token ?? 0;
+    const volume = this.view()?.volumeByName(name)?.id ?? (0 as VolumeId);
+    this.cell.apply({ ...entryBodies.lockAcquire({ token, node: 2 as NodeId }), volume });
+    this.cell.apply({ ...entryBodies.lockRelease({ token: token + 1 }), volume });
+  }
+
+  override layers(): LayerAdmin {
+    const real = super.layers();
+    return {
+      ...real,
+      snapshot: async (names, tag) => {
+        const made = await real.snapshot(names, tag);
+        for (const name of names) this.#keep(name, tag);
+        return made;
+      },
+      clone: async (from, to, how) => {
+        const id = await real.clone(from, to, how);
+        this.memory(to).bytes.set(this.snapshot(from)?.bytes ?? []);
+        return id;
+      },
+      become: async (name, from, token) => {
+        await real.become(name, from, token);
+        this.memory(name).bytes.set(this.snapshot(`${from.name}@${from.tag}`)?.bytes ?? []);
+      },
+    };
   }
 
   names(): string[] {
     return [...(this.view()?.volumes.values() ?? [])].map(({ name }) => name).sort();
+  }
+
+  #keep(name: string, tag: string): MemoryVolume {
+    const copy = new MemoryVolume(name, this.memory(name).bytes.length);
+    copy.bytes.set(this.memory(name).bytes);
+    const view = this.view();
+    const found = view === undefined ? undefined : readableNamed(view, `${name}@${tag}`);
+    if (found === undefined) throw new OperatingError('missing', `there is no ${name}@${tag}`);
+    const layered = this.#layered(`${name}@${tag}`, copy, found.id);
+    this.#frozen.set(found.id, layered);
+    return layered;
+  }
+
+  /** All that is allocated is of one layer: of the newest snapshot, or of the head where it was written since. */
+  #layered(name: string, volume: MemoryVolume, frozen?: number): MemoryVolume {
+    const plain = MemoryVolume.prototype.allocation.bind(volume);
+    volume.allocation = (offset, length, done) => {
+      const view = this.view();
+      const head = view?.volumeByName(name)?.head ?? (0 as GenerationId);
+      const above = view?.generations.get(head)?.parent ?? 0;
+      const isHeads = this.dirty.has(name) || above === 0;
+      const layer = (frozen ?? (isHeads ? head : above)) as GenerationId;
+      plain(offset, length, (error, runs) => {
+        done(
+          error,
+          runs.map((run) => ({ ...run, layer: run.isAllocated ? layer : 0 })),
+        );
+      });
+    };
+    return volume;
   }
 }

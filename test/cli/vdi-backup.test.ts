@@ -124,7 +124,7 @@ test('a file that was cut goes on; one of another snapshot, or none, is refused'
   await run(['backup', 'db@a', '-o', file]);
   const whole = fs.readFileSync(file);
   fs.truncateSync(file, whole.length - 100);
-  const reads = () => node.frozen.get('db@a')?.log.filter((one) => one === 'read').length ?? 0;
+  const reads = () => node.snapshot('db@a')?.log.filter((one) => one === 'read').length ?? 0;
   const before = reads();
   const on = await run(['backup', 'db@a', '--resume', file]);
   t.is(on.code, 0, on.err);
@@ -162,4 +162,70 @@ test('a difference is no volume: the cure is named', async (t) => {
     refused.err,
     /only what differs between db@a and db@b[\s\S]*cure: restore the backup of db@a first/,
   );
+});
+
+async function withDifference(t: ExecutionContext) {
+  const all = await sheep(t);
+  const { node, run, file } = all;
+  await run(['backup', 'db@a', '-o', file]);
+  node.memory('db').bytes.set(noise(5 * KIB, 5), 70 * KIB);
+  node.memory('db').bytes.fill(0, 2 * MIB, 2 * MIB + 128 * KIB);
+  await node.freeze('db', 'b');
+  const next = `${file}-b`;
+  t.is((await run(['backup', 'db@b', '--from', 'a', '-o', next])).code, 0);
+  t.is((await run(['restore', 'copy', '-i', file])).code, 0);
+  return { ...all, next };
+}
+
+test('restore --onto: what differs, onto its base, here under another name; then the next one', async (t) => {
+  const { node, run, next } = await withDifference(t);
+  const before = node.view()?.volumeByName('copy');
+  const onto = await run(['restore', 'copy', '--onto', '-i', next]);
+  t.is(onto.code, 0, onto.err);
+  t.regex(onto.out, /Volume copy is what db@b was/);
+  const after = node.view()?.volumeByName('copy');
+  t.is(after?.id, before?.id, 'the same volume, with its attributes');
+  t.true(isEqual(node.memory('copy').bytes, node.memory('db').bytes));
+  t.deepEqual(node.names(), ['copy', 'db']);
+  const tags = [...(node.view()?.generations.values() ?? [])]
+    .filter((one) => one.state === 'frozen' && one.name.startsWith('copy'))
+    .map(({ name, tag }) => `${name}@${tag}`);
+  t.deepEqual(tags.sort(), ['copy@a', 'copy@b'], 'nothing in the making is left');
+  const again = await run(['restore', 'copy', '--onto', '-i', next]);
+  t.is(again.code, 3);
+  t.regex(again.err, /copy@b exists already/);
+});
+
+test('restore --onto: an unknown base, a full stream, a volume that was written are refused with the cure', async (t) => {
+  const { node, run, next, file } = await withDifference(t);
+  await node.createVolume({ name: 'other', sizeBytes: SIZE });
+  const unknown = await run(['restore', 'other', '--onto', '-i', next]);
+  t.is(unknown.code, 5);
+  t.regex(unknown.err, /no snapshot of other has the contents that the stream builds on, db@a/);
+  t.regex(unknown.err, /cure: restore the backup of db@a first/);
+  t.is((await run(['restore', 'none', '--onto', '-i', next])).code, 5);
+  t.is((await run(['restore', 'copy', '--onto', '-i', file])).code, 64);
+  node.dirty.add('copy');
+  const written = await run(['restore', 'copy', '--onto', '-i', next]);
+  t.is(written.code, 1, written.err);
+  t.regex(written.err, /copy was written since copy@a[\s\S]*dog vdi rollback copy@a/);
+  t.is((await run(['restore', 'copy', '--onto', '-i', next, '-f'])).code, 0);
+  t.true(isEqual(node.memory('copy').bytes, node.memory('db').bytes));
+});
+
+test('restore --onto: a volume that somebody uses meanwhile stays as it is, and so it does with a damaged stream', async (t) => {
+  const { node, run, next } = await withDifference(t);
+  const bad = fs.readFileSync(next);
+  bad[bad.length - 100] = (bad[bad.length - 100] ?? 0) ^ 4;
+  t.regex((await run(['restore', 'copy', '--onto'], bad)).err, /the stream is damaged/);
+  const open = node.openVolume.bind(node);
+  node.openVolume = (name = '') => {
+    if (name === 'copy.restoring') node.useBriefly('copy');
+    return open(name);
+  };
+  const raced = await run(['restore', 'copy', '--onto', '-i', next]);
+  t.is(raced.code, 1);
+  t.regex(raced.err, /copy was used meanwhile: what was prepared is void/);
+  t.true(isEqual(node.memory('copy').bytes, node.snapshot('db@a')?.bytes ?? new Uint8Array(0)));
+  t.deepEqual(node.names(), ['copy', 'db']);
 });

@@ -168,7 +168,10 @@ function clone(world: World, volume: Volume, d: Draw): void {
 function rollback(world: World, d: Draw): void {
   const generation = world.snapshot(d.b);
   if (generation === undefined) return;
-  const id = world.view.generations.get(generation)?.volume ?? (0 as VolumeId);
+  // Its own, or another of the family: what was prepared in a clone.
+  const family = world.view.generations.get(generation)?.family;
+  const near = [...world.view.volumes.values()].filter((one) => one.family === family);
+  const id = near[d.a % Math.max(1, near.length)]?.id ?? (0 as VolumeId);
   const token = world.view.volumes.get(id)?.lock.token ?? (0 as FencingToken);
   const result = world.cell.apply({ type: 'rollback', volume: id, token, generation });
   if (result.code === 'ok') world.volumes.set(id, world.snapshots.get(generation) ?? []);

@@ -120,6 +120,28 @@ test('rollback: a new head below the snapshot, the former one is gone; not while
   t.is(view.generations.get(gen(1))?.tag, 'good', 'it can be rolled back again');
 });
 
+test('rollback to what was prepared in a clone: the volume is that, its own snapshots stay its own', (t) => {
+  const cell = withDisks('disk', 'other');
+  cell.apply(snapshot('base', cas(1, 0, 1)));
+  cell.apply(clone('disk.next', cas(1, 0, 1)));
+  const next = viewOf(cell.state).volumeByName('disk.next');
+  cell.apply({ type: 'volumeGrow', volume: next?.id ?? DISK, sizeBytes: 128 * MIB });
+  cell.apply(snapshot('good', cas(next?.id ?? 0, 0, next?.head ?? 0)));
+  const [none, generation] = [0 as FencingToken, next?.head ?? gen(0)];
+  const other = { type: 'rollback', volume: 2 as VolumeId, token: none, generation } as const;
+  t.is(cell.apply(other).code, 'missing', 'of another family');
+  t.is(cell.apply({ ...other, volume: DISK }).code, 'ok');
+  const view = viewOf(cell.state);
+  const { head, sizeBytes, name } = view.volumes.get(DISK) ?? {
+    head: gen(0),
+    sizeBytes: 0,
+    name: '',
+  };
+  t.deepEqual([name, sizeBytes], ['disk', 128 * MIB]);
+  t.is(view.generations.get(head)?.parent, generation);
+  t.is(view.generations.get(gen(1))?.name, 'disk', 'the base is there');
+});
+
 test('delete: of a snapshot and of its volume in any order; a protected one stays; a second delete finds nothing', (t) => {
   const cell = withDisks('disk');
   cell.apply(snapshot('a', cas(1, 0, 1)));
