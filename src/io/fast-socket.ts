@@ -8,8 +8,10 @@ import { createConnection, createServer, isIP, type ListenOptions, Socket } from
 import { messageOf, OperatingError } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
 import type { Clock } from '../ports/ports.ts';
+import { silentForMs } from './tcp-silence.ts';
 
 const READ_BUFFER_BYTES = 256 * KIB;
+/** Probes of an idle connection begin after this; the tenth that nobody answers ends it. Milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
 
 /**
@@ -44,6 +46,11 @@ interface NativeHandle {
 /** Where the other side of a socket is, for people. */
 export function originOf({ remoteAddress, remotePort }: Socket): string {
   return remoteAddress === undefined ? 'a unix socket' : `${remoteAddress}:${remotePort ?? 0}`;
+}
+
+/** How long the other side has acknowledged nothing while something waits for it; 0: it answers, or nobody can say. */
+export function silenceOf(socket: Socket): number {
+  return silentForMs(socket);
 }
 
 /** Owns one connected socket. Unbounded by itself: look at `queuedBytes`, wait for `onDrain`. */
@@ -98,6 +105,10 @@ export class FastSocket {
   /** Address and port of the other side, for people; `a unix socket` where it has none. */
   get from(): string {
     return originOf(this.#socket);
+  }
+
+  silentForMs(): number {
+    return silenceOf(this.#socket);
   }
 
   /** Bytes written and not yet taken by the kernel. */

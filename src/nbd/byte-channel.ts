@@ -8,6 +8,8 @@ export interface ByteChannel {
   readonly queuedBytes: number;
   /** Where the client is, for people. */
   readonly from?: string;
+  /** How long it has acknowledged nothing while something waits for it; 0 = it answers. Absent: by no network. */
+  silentForMs?(): number;
   /** Sends in order. `bytes` is kept by reference until sent. Ignored when closed. */
   write(bytes: Uint8Array): void;
   /** Stops and restarts `onData`. One chunk more may still come after `pause`. */

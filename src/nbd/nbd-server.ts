@@ -16,6 +16,7 @@ import type { NbdCredentials } from './access.ts';
 import type { ByteChannel, ByteReceiver, TlsDoor, TlsOutcome } from './byte-channel.ts';
 import { Connection } from './connection.ts';
 import { type ExportSource, Exports } from './exports.ts';
+import { type SilenceRule, SilentClients } from './silent-clients.ts';
 import { checkCredentials, TlsChannel } from './tls-channel.ts';
 
 /** Clients of one server at a time, in handshake or attached; the next one is closed at once. */
@@ -58,6 +59,8 @@ export interface NbdServerOptions {
   readonly removeSocket: (path: string) => void;
   /** Keys, certificates and rights as they are now; for each client anew. Throws OperatingError. Absent: no TLS. */
   readonly credentials?: (() => NbdCredentials) | undefined;
+  /** When a client's host counts as vanished; for tests. */
+  readonly silence?: SilenceRule;
 }
 
 export class NbdServer {
@@ -65,6 +68,7 @@ export class NbdServer {
   readonly #exports: Exports;
   readonly #listeners: FastListener[] = [];
   readonly #connections = new Map<Connection, ByteChannel>();
+  readonly #silent: SilentClients;
   #isStopping = false;
   /** Refused and not said yet; when that was said last. */
   #refusals = 0;
@@ -74,6 +78,7 @@ export class NbdServer {
   constructor(options: NbdServerOptions) {
     this.#options = options;
     this.#exports = new Exports(options.source);
+    this.#silent = new SilentClients(options.clock, options.trace, options.silence);
   }
 
   /** Clients now. */
@@ -162,9 +167,14 @@ export class NbdServer {
     const receiver: ByteReceiver = {
       onData: (chunk) => connection.onData(chunk),
       onDrain: () => connection.onDrain(),
-      onClose: () => connection.onClose(),
+      onClose: () => {
+        this.#silent.forget(channel);
+        connection.onClose();
+      },
     };
     const { clock, trace, credentials } = this.#options;
+    // Asked before its handle goes to another socket.
+    const isByTcp = accepted.remoteAddress !== undefined;
     let channel: ByteChannel;
     let tls: TlsDoor | undefined;
     if (needsTls && credentials !== undefined) {
@@ -187,6 +197,7 @@ export class NbdServer {
       },
     });
     this.#connections.set(connection, channel);
+    if (isByTcp) this.#silent.watch(channel);
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { Server, type TLSSocket } from 'node:tls';
 import { messageOf, OperatingError } from '../core/errors.ts';
-import { FastSocket, originOf } from '../io/fast-socket.ts';
+import { FastSocket, originOf, silenceOf } from '../io/fast-socket.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { NbdCredentials } from './access.ts';
 import type { ByteChannel, ByteReceiver, TlsOutcome } from './byte-channel.ts';
@@ -49,6 +49,10 @@ export class TlsChannel implements ByteChannel {
 
   get from(): string {
     return originOf(this.#raw);
+  }
+
+  silentForMs(): number {
+    return silenceOf(this.#raw);
   }
 
   /** After the answer to STARTTLS was written: the next bytes are TLS, whatever they are. */
