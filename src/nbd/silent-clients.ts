@@ -1,6 +1,6 @@
 // Ends connections whose host has vanished: no FIN ever comes, and what hangs would keep a volume from the guest's own
-// return in mode exclusive. Idle ones are ended by the kernel's probes; those that owe an acknowledgement are looked at, while
-// there are any by TCP. A client that lives and does not read is left alone.
+// return in mode exclusive. Idle ones are ended by the kernel's probes; those that owe an acknowledgement are looked at,
+// while there are any by TCP. A client that lives and does not read is left alone.
 
 import type { Clock, TimerHandle, Trace } from '../ports/ports.ts';
 import type { ByteChannel } from './byte-channel.ts';
