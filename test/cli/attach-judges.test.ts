@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import path from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { ExecutionContext } from 'ava';
@@ -23,6 +23,7 @@ import { MemoryVolume } from '../nbd/memory-volume.ts';
 import { type Served, serve } from '../nbd/served.ts';
 import { addKey, filesAt, makeAuthority, makeCertificate } from '../nbd/tls-files.ts';
 import { run, succeed, toolOrSkip } from '../nbd/tools.ts';
+import { tryConnect } from '../try-connect.ts';
 
 const SIZE = 8 * MIB;
 /** Needs quoting in QEMU's words, in XML, in a shell and in an URI. */
@@ -74,12 +75,14 @@ async function withQemu(
   });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   try {
+    let found: Socket | undefined;
     const isThere = async () => {
       if (child.exitCode !== null) throw new RangeError(said);
-      return fs.existsSync(at);
+      found = await tryConnect(at);
+      return found !== undefined;
     };
     await until(`QEMU listens ${said}`, isThere, QEMU_MS);
-    const socket = connect(at);
+    const socket = found as unknown as Socket;
     try {
       const qmp = new Qmp(socket, createInterface({ input: socket }));
       await qmp.ask('qmp_capabilities');

@@ -3,10 +3,10 @@
 // when; the migration is QEMU's own, over a unix socket.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import fs from 'node:fs';
-import net from 'node:net';
+import type net from 'node:net';
 import path from 'node:path';
 import { qemuArguments } from '../../src/cli/attach-text.ts';
+import { tryConnect } from '../try-connect.ts';
 import { until } from './cluster.ts';
 
 const START_MS = 30_000;
@@ -69,14 +69,13 @@ export class MovingQemu {
   }
 
   async #connect(): Promise<void> {
-    const socket = this.#path('qmp');
-    await until(
-      `${this.#name} has a monitor: ${this.#said}`,
-      async () => fs.existsSync(socket),
-      START_MS,
-      POLL_MS,
-    );
-    const monitor = net.connect(socket);
+    let found: net.Socket | undefined;
+    const isThere = async () => {
+      found = await tryConnect(this.#path('qmp'));
+      return found !== undefined;
+    };
+    await until(`${this.#name} has a monitor: ${this.#said}`, isThere, START_MS, POLL_MS);
+    const monitor = found as unknown as net.Socket;
     monitor.on('error', () => undefined);
     monitor.setEncoding('utf8').on('data', (text: string) => this.#take(text));
     this.#monitor = monitor;
