@@ -1,5 +1,5 @@
-// One measurement: fio against an NBD socket, and the CPU time that the daemons behind it took meanwhile. The matrix of
-// DATAPLANE's targets lives here, too.
+// One measurement: fio against an NBD socket, and the CPU time that the daemons behind it took meanwhile. What is measured
+// is in matrix.ts.
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -17,31 +17,6 @@ export interface Workload {
   readonly unit: 'IOPS' | 'MiB/s';
 }
 
-export const MATRIX: readonly Workload[] = [
-  ...[1, 16, 64].map((depth) => random('randread', depth)),
-  ...[1, 16, 64].map((depth) => random('randwrite', depth)),
-  sequential('read'),
-  sequential('write'),
-  {
-    name: '4k randwrite qd1 + flush each',
-    options: [...random('randwrite', 1).options, '--fsync=1'],
-    unit: 'IOPS',
-  },
-];
-
-function random(rw: string, depth: number): Workload {
-  const options = [`--rw=${rw}`, '--bs=4k', `--iodepth=${depth}`];
-  return { name: `4k ${rw} qd${depth}`, options, unit: 'IOPS' };
-}
-
-function sequential(rw: string): Workload {
-  return {
-    name: `1m ${rw} qd4`,
-    options: [`--rw=${rw}`, '--bs=1m', '--iodepth=4'],
-    unit: 'MiB/s',
-  };
-}
-
 /** A server under test. */
 export interface Target {
   readonly name: string;
@@ -54,10 +29,11 @@ export interface Figures {
   readonly mibPerSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  readonly p999Us: number;
   /** Of the writes of a mixed workload; 0 where there are none. */
   readonly writeP99Us: number;
   readonly maxMs: number;
-  /** Of all its daemons. */
+  /** Of all its daemons: the same number as microseconds of one operation. */
   readonly cpuMsPerThousand: number;
   /** Share of the machine's time that its hypervisor gave to others, in percent. */
   readonly stealPercent: number;
@@ -97,16 +73,13 @@ export async function measure(
     iops: side.iops,
     mibPerSecond: side.bw_bytes / MIB,
     p50Us: (side.lat_ns.percentile['50.000000'] ?? 0) / 1000,
-    p99Us: percentile99(side) / 1000,
-    writeP99Us: job.write.total_ios > 0 ? percentile99(job.write) / 1000 : 0,
+    p99Us: (side.lat_ns.percentile['99.000000'] ?? 0) / 1000,
+    p999Us: (side.lat_ns.percentile['99.900000'] ?? 0) / 1000,
+    writeP99Us: (job.write.lat_ns?.percentile?.['99.000000'] ?? 0) / 1000,
     maxMs: Math.max(side.lat_ns.max, job.write.lat_ns?.max ?? 0) / 1e6,
     cpuMsPerThousand: (cpu * 1e6) / side.total_ios,
     stealPercent: ((host.steal - hostBefore.steal) * 100) / (host.all - hostBefore.all + 1),
   };
-}
-
-function percentile99({ lat_ns }: FioSide): number {
-  return lat_ns.percentile['99.000000'] ?? 0;
 }
 
 function common(target: Target, sizeMib: number): string[] {
@@ -130,15 +103,19 @@ function fio(args: readonly string[], timeoutMs: number): Promise<string> {
   return promise;
 }
 
-/** User and system time of processes, all threads. */
 function cpuSeconds(pids: readonly number[]): number {
+  return ticksOf(pids) / CLOCK_TICKS_PER_SECOND;
+}
+
+/** User and system time of processes, all threads, in ticks of 10 ms. */
+export function ticksOf(pids: readonly number[]): number {
   let ticks = 0;
   for (const pid of pids) {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     ticks += Number(fields[11]) + Number(fields[12]);
   }
-  return ticks / CLOCK_TICKS_PER_SECOND;
+  return ticks;
 }
 
 function hostTicks(): { steal: number; all: number } {

@@ -8,25 +8,34 @@
 // Environment: SIZE of the volume in MiB (1024), STORIES (disk,out,guest,join), GUEST seconds of each look at the guest, DIR
 // where data goes, PROFILES a folder for CPU profiles. Ends only what it started and removes what it wrote.
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { ask, parseTarget } from '../src/cli/client.ts';
-import type { ClusterData, InviteData, NodeData, StatusData } from '../src/core/admin-shapes.ts';
+import type { ClusterData, NodeData, StatusData } from '../src/core/admin-shapes.ts';
 import { KIB, MIB, OBJECT_BYTES } from '../src/core/units.ts';
-import { type Figures, measure, prefill, type Target, type Workload } from './fio-run.ts';
+import { type Figures, measure, prefill, type Workload } from './fio-run.ts';
+import {
+  type BenchNode,
+  cpuMsOf,
+  createVolume,
+  get,
+  join,
+  type NodesOptions,
+  pause,
+  post,
+  settled,
+  startNodes,
+  stopNodes,
+  targetOf,
+  until,
+} from './nodes.ts';
+import { markdown } from './report.ts';
+import { withScratch } from './scratch.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
 const COPIES = 3;
-const POLL_MS = 200;
-const GIVE_UP_MS = 240_000;
-const STOP_MS = 20_000;
 /** Writes of the fill are closed and checkpointed, caches are at rest. */
 const REST_MS = 3000;
-const TICK_MS = 10;
-const CPU_FIELDS = [11, 12] as const;
 const GUEST_DEPTH = 8;
 /** As many as the copies that three nodes may sync at once; no more threads are in the pool. */
 const FILES_AT_ONCE = 4;
@@ -36,98 +45,13 @@ const guestSeconds = Number(env['GUEST'] ?? 10);
 const stories = (env['STORIES'] ?? 'disk,out,guest,join').split(',');
 const profiles = env['PROFILES'];
 
-interface BenchNode {
-  readonly number: number;
-  /** As the cluster calls it; known once it is up. */
-  name: string;
-  readonly data: string;
-  readonly api: string;
-  readonly nbd: string;
-  child: ChildProcess;
-}
+const rows: string[][] = [];
 
-interface Row {
-  readonly what: string;
-  readonly value: string;
-  readonly target: string;
-}
-
-const rows: Row[] = [];
+const sizeOf = (nodes: number): NodesOptions => ({ nodes, copies: COPIES, profiles });
 
 function note(what: string, value: string, target = ''): void {
-  rows.push({ what, value, target });
+  rows.push([what, value, target]);
   process.stderr.write(`${what}: ${value}${target === '' ? '' : ` (${target})`}\n`);
-}
-
-function startNode(dir: string, number: number, ...more: string[]): BenchNode {
-  const data = path.join(dir, `n${number}`);
-  fs.mkdirSync(data, { recursive: true });
-  const out = fs.openSync(path.join(dir, `n${number}.log`), 'a');
-  const nbd = path.join(data, 'nbd.sock');
-  const place = [
-    '--listen',
-    '/ip4/127.0.0.1/tcp/0',
-    '--zone',
-    `z${number}`,
-    '--nbd',
-    `unix:${nbd}`,
-  ];
-  const args = ['--data', data, '--journal', '64MiB', ...place, ...more];
-  const flags = `--cpu-prof --cpu-prof-dir=${profiles} --cpu-prof-name=n${number}.cpuprofile`;
-  const environment = profiles === undefined ? env : { ...env, NODE_OPTIONS: flags };
-  const stdio: ['ignore', number, number] = ['ignore', out, out];
-  const child = spawn(path.join(ROOT, 'bin', 'sheep'), args, { stdio, env: environment });
-  fs.closeSync(out);
-  return { number, name: '', data, nbd, api: `unix:${path.join(data, 'sheep.sock')}`, child };
-}
-
-async function until(what: string, check: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + GIVE_UP_MS;
-  while (!(await check().catch(() => false))) {
-    if (performance.now() > end) throw new RangeError(`not in ${GIVE_UP_MS} ms: ${what}`);
-    await pause(POLL_MS);
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function get<T>(node: BenchNode, where: string): Promise<T> {
-  return (await ask<T>(parseTarget(node.api), where)).data;
-}
-
-async function post<T>(node: BenchNode, where: string, body?: unknown): Promise<T> {
-  return (await ask<T>(parseTarget(node.api), where, { method: 'POST', body })).data;
-}
-
-async function bootstrap(dir: string, count: number): Promise<BenchNode[]> {
-  const first = startNode(dir, 1);
-  const nodes = [first];
-  const phaseOf = async (node: BenchNode) => (await get<StatusData>(node, '/v1/status')).phase;
-  await until('the first node answers', async () => (await phaseOf(first)) === 'blank');
-  await post(first, '/v1/cluster/format', { name: 'bench', copies: COPIES });
-  await until('the first node is up', async () => (await phaseOf(first)) === 'up');
-  for (let n = 2; n <= count; n += 1) nodes.push(await join(dir, first, n));
-  await until('all are up', async () => {
-    return (await get<ClusterData>(first, '/v1/cluster')).members.up === count;
-  });
-  for (const node of nodes) node.name = (await get<StatusData>(node, '/v1/status')).name;
-  await settled(nodes);
-  return nodes;
-}
-
-async function join(dir: string, first: BenchNode, number: number): Promise<BenchNode> {
-  const { token } = await post<InviteData>(first, '/v1/cluster/invite', {});
-  return startNode(dir, number, '--join', token);
-}
-
-/** All partitions are where the ring wants them. */
-async function settled(nodes: readonly BenchNode[]): Promise<void> {
-  await until('all is in sync', async () => {
-    const { partitions } = await get<ClusterData>(nodes[0] as BenchNode, '/v1/cluster');
-    return partitions.settled === partitions.total;
-  });
 }
 
 async function copied(nodes: readonly BenchNode[]): Promise<number> {
@@ -141,27 +65,10 @@ async function objectsOf(node: BenchNode): Promise<number> {
   return (await get<StatusData>(node, '/v1/status')).objects;
 }
 
-function cpuMs(nodes: readonly BenchNode[]): number {
-  let ticks = 0;
-  for (const { child } of nodes) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
-    const stat = fs.readFileSync(`/proc/${child.pid}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += CPU_FIELDS.reduce((sum, field) => sum + Number(fields[field]), 0);
-  }
-  return ticks * TICK_MS;
-}
-
-function targetOf(nodes: readonly BenchNode[]): Target {
-  const uri = `nbd+unix:///bench?socket=${nodes[0]?.nbd}`;
-  const alive = nodes.filter(({ child }) => child.exitCode === null && child.signalCode === null);
-  return { name: 'sheepdog', uri, pids: alive.map(({ child }) => child.pid as number) };
-}
-
 async function fill(nodes: readonly BenchNode[]): Promise<void> {
   const [first] = nodes as [BenchNode];
-  await post(first, '/v1/volumes', { name: 'bench', sizeBytes: sizeMib * MIB });
-  await prefill(targetOf(nodes), sizeMib);
+  await createVolume(first, 'bench', sizeMib * MIB);
+  await prefill(targetOf(nodes, 'bench'), sizeMib);
   await pause(REST_MS);
 }
 
@@ -176,13 +83,13 @@ interface Copied {
 async function recovery(alive: readonly BenchNode[], act: () => Promise<unknown>): Promise<Copied> {
   const [first] = alive as [BenchNode];
   const before = await copied(alive);
-  const cpuBefore = cpuMs(alive);
+  const cpuBefore = cpuMsOf(alive);
   const since = performance.now();
   await act();
   await settled([first]);
   const seconds = (performance.now() - since) / 1000;
   const bytes = (await copied(alive)) - before;
-  return { bytes, seconds, cpuMsPerMib: (cpuMs(alive) - cpuBefore) / (bytes / MIB) };
+  return { bytes, seconds, cpuMsPerMib: (cpuMsOf(alive) - cpuBefore) / (bytes / MIB) };
 }
 
 const half = (perSecond: number): Workload => ({
@@ -202,7 +109,7 @@ async function guest(
   perSecond: number,
   seconds: number,
 ): Promise<Figures> {
-  return measure(targetOf(nodes), half(perSecond), { seconds, sizeMib });
+  return measure(targetOf(nodes, 'bench'), half(perSecond), { seconds, sizeMib });
 }
 
 async function killed(node: BenchNode): Promise<void> {
@@ -253,7 +160,7 @@ async function diskStory(dir: string): Promise<void> {
 }
 
 async function outStory(dir: string): Promise<void> {
-  const nodes = await bootstrap(path.join(dir, 'out'), COPIES + 1);
+  const nodes = await startNodes(path.join(dir, 'out'), sizeOf(COPIES + 1));
   try {
     await fill(nodes);
     const victim = nodes[COPIES] as BenchNode;
@@ -266,7 +173,7 @@ async function outStory(dir: string): Promise<void> {
     sayCopied('out, idle', idle, '>= 300 MiB/s');
     note('out, idle: copied of what was lost', (idle.bytes / lost).toFixed(3), '<= 1.1');
   } finally {
-    await stopAll(nodes);
+    await stopNodes(nodes);
   }
 }
 
@@ -275,7 +182,7 @@ async function callOut(alive: readonly BenchNode[], node: BenchNode): Promise<vo
 }
 
 async function guestStory(dir: string): Promise<void> {
-  const nodes = await bootstrap(path.join(dir, 'guest'), COPIES + 1);
+  const nodes = await startNodes(path.join(dir, 'guest'), sizeOf(COPIES + 1));
   try {
     await fill(nodes);
     const victim = nodes[COPIES] as BenchNode;
@@ -305,7 +212,7 @@ async function guestStory(dir: string): Promise<void> {
     sayCopied('out, under a guest', await recovering);
     sayLooks(looks, calm);
   } finally {
-    await stopAll(nodes);
+    await stopNodes(nodes);
   }
 }
 
@@ -332,13 +239,13 @@ function sayLooks(looks: readonly Figures[], calm: Figures): void {
 }
 
 async function joinStory(dir: string): Promise<void> {
-  const nodes = await bootstrap(path.join(dir, 'join'), COPIES);
+  const nodes = await startNodes(path.join(dir, 'join'), sizeOf(COPIES));
   try {
     await fill(nodes);
     const [first] = nodes as [BenchNode];
     const objects = (await objectsOf(first)) * COPIES;
     const found = await recovery(nodes, async () => {
-      nodes.push(await join(path.join(dir, 'join'), first, COPIES + 1));
+      nodes.push(await join(path.join(dir, 'join'), first, COPIES + 1, { profiles }));
       await until('it is up', async () => {
         return (await get<ClusterData>(first, '/v1/cluster')).members.up === COPIES + 1;
       });
@@ -355,40 +262,17 @@ async function joinStory(dir: string): Promise<void> {
     note('join: copied to what it holds', (bytes / moved).toFixed(3), '<= 1.1');
     note('join: rate', `${(bytes / MIB / found.seconds).toFixed(0)} MiB/s, one joiner`);
   } finally {
-    await stopAll(nodes);
+    await stopNodes(nodes);
   }
 }
 
-async function stopAll(nodes: readonly BenchNode[]): Promise<void> {
-  const ends = nodes.map(async ({ child }) => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-    clearTimeout(timer);
-  });
-  await Promise.all(ends);
-}
-
-function table(): string {
-  const lines = rows.map(({ what, value, target }) => `| ${what} | ${value} | ${target} |`);
-  return ['| what | measured | target |', '|---|---|---|', ...lines, ''].join('\n');
-}
-
-async function main(): Promise<void> {
-  const dir = fs.mkdtempSync(path.join(env['DIR'] ?? os.tmpdir(), 'sheep-recovery-'));
-  try {
-    const loadBefore = os.loadavg()[0]?.toFixed(1);
-    if (stories.includes('disk')) await diskStory(dir);
-    if (stories.includes('out')) await outStory(dir);
-    if (stories.includes('guest')) await guestStory(dir);
-    if (stories.includes('join')) await joinStory(dir);
-    const machine = `${os.cpus().length} x ${os.cpus()[0]?.model}, node ${process.version}`;
-    const host = `${machine}, ${sizeMib} MiB, load before ${loadBefore}`;
-    process.stdout.write(`Host: ${host}\n\n${table()}`);
-  } finally {
-    fs.rmSync(dir, { recursive: true, force: true });
-  }
-}
-
-await main();
+await withScratch(async (dir) => {
+  const loadBefore = os.loadavg()[0]?.toFixed(1);
+  if (stories.includes('disk')) await diskStory(dir);
+  if (stories.includes('out')) await outStory(dir);
+  if (stories.includes('guest')) await guestStory(dir);
+  if (stories.includes('join')) await joinStory(dir);
+  const machine = `${os.cpus().length} x ${os.cpus()[0]?.model}, node ${process.version}`;
+  const host = `${machine}, ${sizeMib} MiB, load before ${loadBefore}`;
+  process.stdout.write(`Host: ${host}\n\n${markdown(['what', 'measured', 'target'], rows)}`);
+});
