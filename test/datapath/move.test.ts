@@ -291,6 +291,35 @@ test('the log decides two moves before the holder hears of the first: it goes on
   t.is(fillAt(world, guest, MIB + 64 * KIB), 2);
 });
 
+test('the lock is granted again while it moves: what the copy alone took is not answered, and is not lost', (t) => {
+  const { world, guest } = filled();
+  const { head } = world.volume;
+  const copy = copying(world, 2);
+  world.tamper = (_from, _to, frame, isReply) => {
+    return !isReply && frame.op === OP.WRITE && frame.generation === head ? 'lose' : 'pass';
+  };
+  let code = 'waiting';
+  guest.write(0, block(60), (error) => {
+    code = error?.code ?? 'ok';
+  });
+  const countOfCopy = () => Math.max(...rowsOf(world, copy, 0).map((row) => row?.verCount ?? 0));
+  t.true(
+    world.clock.until(() => countOfCopy() > 0, 2000),
+    'the copy has it, the head has not',
+  );
+  const { token } = world.volume.lock;
+  world.must({ type: 'handoverCancel', volume: world.volumeId, token });
+  t.true(world.clock.until(() => Number(guest.open.token) === token + 1, 2000));
+  world.clock.run(1000);
+  t.is(code, 'waiting', 'a new token begins another copy: this one’s word counts no more');
+  t.not(generationOf(world), 0, 'it moves still');
+  world.tamper = () => 'pass';
+  world.clock.run(2000);
+  t.is(code, 'ok');
+  t.is(fillAt(world, guest, 0), 60);
+  t.is(fillAt(world, world.takeOver(2), 0), 60);
+});
+
 test('cancelled in the middle: the volume stays, and the copy goes', (t) => {
   const { world, guest } = filled();
   const copy = copying(world, 2);
