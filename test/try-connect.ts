@@ -14,3 +14,10 @@ export function tryConnect(path: string): Promise<Socket | undefined> {
     });
   });
 }
+
+/** Whether somebody listens there. */
+export async function isListening(path: string): Promise<boolean> {
+  const socket = await tryConnect(path);
+  socket?.destroy();
+  return socket !== undefined;
+}

@@ -8,6 +8,7 @@ import type { ExecutionContext } from 'ava';
 import type { NodeData } from '../../src/core/admin-shapes.ts';
 import { MIB } from '../../src/core/units.ts';
 import { declareUnless, missingTools, succeed } from '../nbd/tools.ts';
+import { isListening } from '../try-connect.ts';
 import { isSettled, until } from './cluster.ts';
 import { Hosts, missingNamespaces } from './hosts.ts';
 
@@ -22,8 +23,8 @@ const POLL_MS = 20;
 async function formed(hosts: Hosts): Promise<void> {
   const answers = (n: number) => async () => (await hosts.dog(n, 'cluster', 'info')) !== '';
   hosts.startNode(1);
-  const isThere = () => fs.existsSync(path.join(hosts.dataDir(1), 'sheep.sock'));
-  await until('node 1 answers', () => Promise.resolve(isThere()), ANSWERS_MS);
+  const isThere = () => isListening(path.join(hosts.dataDir(1), 'sheep.sock'));
+  await until('node 1 listens', isThere, ANSWERS_MS);
   await hosts.dog(1, 'cluster', 'format', '-c', '3');
   const token = await hosts.dog(1, 'cluster', 'invite');
   for (const n of [2, 3]) hosts.startNode(n, '--join', token);
