@@ -6,6 +6,7 @@ import { watchActors } from './actors/inspect.ts';
 import { nodeMachine } from './actors/node.ts';
 import { alterVolume, createVolume, deleteVolume, lookUp } from './admin.ts';
 import { type NodeConfig, scrubSettings } from './config.ts';
+import { copyAdmin } from './copy-admin.ts';
 import { hashOf } from './core/cluster-state.ts';
 import type { NodeCondition } from './core/condition.ts';
 import { messageOf, OperatingError } from './core/errors.ts';
@@ -13,7 +14,6 @@ import type { VolumeId } from './core/ids.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
 import type { ScrubCommand, ScrubStatus } from './core/scrub.ts';
-import { decodeToken } from './core/token.ts';
 import type { ClusterView, Volume } from './core/view.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import {
@@ -29,6 +29,7 @@ import {
   type Place,
   writeFirstEntries,
 } from './formation.ts';
+import { alreadyFormatted, refuseOtherCluster } from './formed-errors.ts';
 import { FormedNode } from './formed-node.ts';
 import { layerAdmin } from './layer-admin.ts';
 import { unlockVolume } from './lock-admin.ts';
@@ -36,6 +37,7 @@ import { cancelMove, moveVolume } from './move-admin.ts';
 import type {
   AlterVolumeOptions,
   ClusterAdmin,
+  CopyAdmin,
   CreateVolumeOptions,
   FormatOptions,
   LayerAdmin,
@@ -406,8 +408,12 @@ class SheepNode implements NodeHandle {
   layers(): LayerAdmin {
     const { agreement, formed } = this.#serving();
     const viewNow = () => this.#serving().view;
-    const hold = (volume: VolumeId) => formed.hold(volume);
+    const hold = (volume: VolumeId) => formed.datapath.hold(volume);
     return layerAdmin({ agreement, viewNow, hold, date: () => this.#ports.clock.date() });
+  }
+
+  copies(): CopyAdmin {
+    return copyAdmin(this.#serving().formed, () => this.#serving().view, this.#ports.clock);
   }
 
   volumes(): VolumeAdmin {
@@ -469,12 +475,6 @@ function failureReason(failure: Error): string {
   return `${code}: ${messageOf(failure)}`;
 }
 
-function alreadyFormatted(clusterId: string): OperatingError {
-  return new OperatingError('already-formatted', `this node belongs to cluster ${clusterId}`, {
-    remedy: 'dog cluster format --force wipes this node first; its copies of the volumes are lost',
-  });
-}
-
 /** Runs `form`; a log with which that failed is closed, so that the next try may wipe it. */
 async function closingOnFailure<T>(log: RaftLog, form: (log: RaftLog) => Promise<T>): Promise<T> {
   try {
@@ -483,14 +483,4 @@ async function closingOnFailure<T>(log: RaftLog, form: (log: RaftLog) => Promise
     await new Promise<void>((resolve) => log.stop(resolve));
     throw error;
   }
-}
-
-function refuseOtherCluster(superblock: Superblock, token: string): void {
-  const { clusterId } = decodeToken(token);
-  if (clusterId === superblock.clusterId) return;
-  throw new OperatingError(
-    'wrong-cluster',
-    `this data directory belongs to cluster ${superblock.clusterId}, the token is of ${clusterId}`,
-    { remedy: 'use the data directory of that cluster, or an empty one' },
-  );
 }

@@ -3,7 +3,9 @@
 import { OperatingError } from './core/errors.ts';
 import type { NodeId } from './core/ids.ts';
 import { NEW_IDENTITY, ONE_OF_TWO, OTHER_HISTORY, REPLACE_OR_FIND } from './core/remedies.ts';
+import { decodeToken } from './core/token.ts';
 import type { Member, Retired } from './core/view.ts';
+import type { Superblock } from './storage/superblock.ts';
 
 /** The disk is not the one that the map knows. */
 export function refusedDisk(detail: string): OperatingError {
@@ -56,4 +58,22 @@ export function identityTaken({
 /** Not an end: it tries again. */
 export function waitingFor(what: string): OperatingError {
   return new OperatingError('no-quorum', `waits for ${what}`, { advice: 'retry' });
+}
+
+/** A data directory belongs to one cluster for good. */
+export function alreadyFormatted(clusterId: string): OperatingError {
+  return new OperatingError('already-formatted', `this node belongs to cluster ${clusterId}`, {
+    remedy: 'dog cluster format --force wipes this node first; its copies of the volumes are lost',
+  });
+}
+
+/** The token is of another cluster than this directory. @throws OperatingError 'wrong-cluster' */
+export function refuseOtherCluster(superblock: Pick<Superblock, 'clusterId'>, token: string): void {
+  const { clusterId } = decodeToken(token);
+  if (clusterId === superblock.clusterId) return;
+  throw new OperatingError(
+    'wrong-cluster',
+    `this data directory belongs to cluster ${superblock.clusterId}, the token is of ${clusterId}`,
+    { remedy: 'use the data directory of that cluster, or an empty one' },
+  );
 }

@@ -8,7 +8,7 @@ import type { AgreementTuning } from './agreement/options.ts';
 import { Pongs } from './agreement/pongs.ts';
 import { Prober } from './agreement/prober.ts';
 import { type CopyCare, makeCopyCare } from './copy-care.ts';
-import type { Epoch, Incarnation, NodeId, VolumeId } from './core/ids.ts';
+import type { Epoch, Incarnation, NodeId } from './core/ids.ts';
 import { invariant } from './core/invariant.ts';
 import type { ApplyResult, EntryBody, LogEntry, PartitionCas } from './core/log-entry.ts';
 import { upCount } from './core/membership.ts';
@@ -16,7 +16,6 @@ import type { ScrubSettings } from './core/scrub.ts';
 import { readableNamed } from './core/snapshots.ts';
 import type { ClusterView } from './core/view.ts';
 import { createDatapath, type Datapath } from './datapath/datapath.ts';
-import type { HeldVolume } from './datapath/hold-volume.ts';
 import { ViewCell } from './datapath/view-cell.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 import { type DutiesContext, replicatorDuties, voterDuties } from './duties.ts';
@@ -69,6 +68,7 @@ export interface FormedOptions {
 
 export class FormedNode {
   readonly self: NodeId;
+  readonly log: RaftLog;
   readonly store: LocalObjectStore;
   readonly agreement: Agreement;
   readonly recovery: RecoveryDuties;
@@ -97,6 +97,7 @@ export class FormedNode {
     invariant(superblock.node !== undefined, 'a formed node has an id');
     this.self = superblock.node;
     this.store = store;
+    this.log = options.log;
     const { self } = this;
     this.#side = new SideDuties({
       ...{ self, ports, agreement: () => this.agreement, view: () => this.view },
@@ -383,15 +384,13 @@ export class FormedNode {
   openVolume(name: string): VolumeSession {
     const found = this.view && readableNamed(this.view, name);
     if (found === undefined) throw missing(name);
-    invariant(this.#datapath !== undefined, 'a node with a view has a data path');
-    if ('lock' in found) return this.#datapath.openVolume(found);
-    return this.#datapath.openSnapshot(found.id);
+    if ('lock' in found) return this.datapath.openVolume(found);
+    return this.datapath.openSnapshot(found.id);
   }
 
-  /** S4 */
-  async hold(volume: VolumeId): Promise<HeldVolume> {
+  get datapath(): Datapath {
     invariant(this.#datapath !== undefined, 'a node with a view has a data path');
-    return this.#datapath.hold(volume);
+    return this.#datapath;
   }
 
   async #dropLost(partitions: readonly PartitionCas[]): Promise<void> {

@@ -1,7 +1,17 @@
 // A running node as its fronts (NBD, HTTP API) and the simulator see it. build-node.ts makes one.
 
+import type { ChangedRun } from './core/changed-regions.ts';
 import type { NodeCondition } from './core/condition.ts';
-import type { ClusterId, FencingToken, GenerationId, NodeId, VolumeId } from './core/ids.ts';
+import type { LayerUsage } from './core/copy-check.ts';
+import type { CopyEpoch } from './core/copy-history.ts';
+import type {
+  ClusterId,
+  FencingToken,
+  GenerationId,
+  NodeId,
+  PartitionId,
+  VolumeId,
+} from './core/ids.ts';
 import type { VolumeLoss } from './core/lost.ts';
 import type { MoveStatus } from './core/move-progress.ts';
 import type { NodeRecovery } from './core/recovery-progress.ts';
@@ -12,8 +22,11 @@ import type {
   ClusterView,
   Durability,
   TrashedVolume,
+  Volume,
   VolumeLock,
 } from './core/view.ts';
+import type { CheckedSlice, CheckSlice } from './datapath/copy-checker.ts';
+import type { ObjectLooks } from './datapath/copy-looks.ts';
 import type { VolumeSession } from './datapath/volume-session.ts';
 
 export type NodePhase =
@@ -227,6 +240,39 @@ export interface LayerAdmin {
   resize(name: string, sizeBytes: number): Promise<void>;
 }
 
+/** Where the objects of one index lie, those of all layers that show there, and how they are. */
+export interface ObjectPlaces {
+  readonly volume: Volume;
+  readonly found: readonly ObjectLooks[];
+}
+
+/** Where the copies of a partition were, as far back as the log here knows. */
+export interface ObjectHistory extends PartitionId {
+  /** Index of the snapshot of the map that it begins at; 0 = all is known. */
+  readonly knownFrom: number;
+  readonly epochs: readonly CopyEpoch[];
+}
+
+/** What people ask of the copies of `name` or `name@tag`, of members that answer. Throws 'missing' beside what it says. */
+export interface CopyAdmin {
+  /** Throws 'usage' beyond the last object. */
+  locate(name: string, index: number): Promise<ObjectPlaces>;
+  /** Compares all copies of a slice of its objects; with `heals` bad ones are repaired, and waited for. */
+  check(
+    name: string,
+    slice: CheckSlice,
+  ): Promise<CheckedSlice & { readonly isDone: boolean; readonly total: number }>;
+  /** What each layer of its family holds, one copy of it. Throws 'degraded'. */
+  usage(name: string): Promise<ReadonlyMap<GenerationId, LayerUsage>>;
+  history(name: string, index: number): Promise<ObjectHistory>;
+  /** What of `after` may differ from `before`, from the start of the range on. Throws 'refused' without a common layer. */
+  changes(
+    before: string,
+    after: string,
+    range: { readonly offset: number; readonly length: number },
+  ): Promise<readonly ChangedRun[]>;
+}
+
 /** As its source unless given. */
 export interface CloneOptions {
   readonly mode?: Durability;
@@ -336,6 +382,7 @@ export interface NodeHandle {
   /** What else operators do with volumes. Throws 'not-formatted', and 'no-quorum' before this node heard of its cluster. */
   volumes(): VolumeAdmin;
   layers(): LayerAdmin;
+  copies(): CopyAdmin;
   /** Throws 'missing', 'held' (names the holder), 'no-quorum'; 'busy' when others use it again and again. */
   deleteVolume(name: string): Promise<void>;
   /** C2.3: this node's view has the volume now, or it was nowhere: throws 'missing'; 'no-quorum' when nobody can say. */

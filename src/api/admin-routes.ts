@@ -8,6 +8,7 @@ import { trashMs } from '../core/trash.ts';
 import type { FormatOptions, NodeHandle } from '../node-handle.ts';
 import { answer, viewOf } from './answer.ts';
 import { copyWarnings } from './copy-health.ts';
+import { addCopyRoutes } from './copy-routes.ts';
 import { addDataRoutes } from './data-routes.ts';
 import { healthWarnings, policyWarnings } from './health.ts';
 import { addLayerRoutes } from './layer-routes.ts';
@@ -68,6 +69,7 @@ export function addAdminRoutes(app: FastifyInstance, handle: NodeHandle): void {
   addVolumeCareRoutes(app, handle);
   addDataRoutes(app, handle);
   addLayerRoutes(app, handle);
+  addCopyRoutes(app, handle);
   addTrashRoutes(app, handle);
   app.post('/v1/cluster/format', async (request) => {
     await handle.format(formatOptions(request.body));

@@ -12,13 +12,20 @@ import type {
   ZoneRequest,
 } from '../core/admin-shapes.ts';
 import { MAX_MAINTENANCE_MS } from '../core/cluster-settings.ts';
+import type { CheckRequest } from '../core/copy-shapes.ts';
 import { OperatingError } from '../core/errors.ts';
 import { MAX_INVITE_MS } from '../core/invite.ts';
 import { MAX_COPIES, MAX_WEIGHT, ZONE_PATTERN } from '../core/limits.ts';
 import { MAX_TOKEN } from '../core/lock.ts';
 import type { ScrubCommand } from '../core/scrub.ts';
 import { MAX_SNAPSHOT_VOLUMES, MAX_TAG_BYTES } from '../core/snapshot-name.ts';
-import { ATTACH_MODES, MAX_IO_TIMEOUT_MS, MIN_IO_TIMEOUT_MS, MODES } from '../core/volume.ts';
+import {
+  ATTACH_MODES,
+  MAX_IO_TIMEOUT_MS,
+  MAX_VOLUME_OBJECTS,
+  MIN_IO_TIMEOUT_MS,
+  MODES,
+} from '../core/volume.ts';
 import { MAX_BANDWIDTH, MAX_IOPS, MIN_BANDWIDTH } from '../core/volume-rates.ts';
 import type {
   AlterRequest,
@@ -36,6 +43,8 @@ import type {
 /** Longest text of any field, in UTF-16 units. */
 const MAX_TEXT = 255;
 const MAX_PARTITIONS = 65536;
+/** Indexes of one slice of a check. */
+export const MAX_CHECK_OBJECTS = 256;
 /** `name@tag` */
 const MAX_SNAPSHOT_TEXT = MAX_TEXT + 1 + MAX_TAG_BYTES;
 
@@ -198,6 +207,16 @@ export function parseRollback(body: unknown): { readonly tag: string } {
 export function parseResize(body: unknown): ResizeRequest {
   const rules: Rules = { sizeBytes: SIZE, force: 'flag' };
   return withFields<ResizeRequest>(checked(body, rules), 'sizeBytes');
+}
+
+/** @throws OperatingError 'usage' */
+export function parseCheck(body: unknown): CheckRequest {
+  const rules: Rules = {
+    from: { from: 0, to: MAX_VOLUME_OBJECTS },
+    count: { from: 1, to: MAX_CHECK_OBJECTS },
+    heal: 'flag',
+  };
+  return withFields<CheckRequest>(checked(body, rules), 'from', 'count', 'heal');
 }
 
 function withFields<T>(request: Record<string, unknown>, ...fields: string[]): T {

@@ -20,6 +20,8 @@ import {
 } from './vdi-alter.ts';
 import { addVdiBackup } from './vdi-backup.ts';
 import { addVdiCare } from './vdi-care.ts';
+import { addVdiCheck } from './vdi-check.ts';
+import { addVdiCopies } from './vdi-copies.ts';
 import { addVdiData } from './vdi-data.ts';
 import { addVdiLayers } from './vdi-layers.ts';
 import {
@@ -70,6 +72,8 @@ export function addVdiCommands(program: Command, io: Io): void {
   addMigrateCommand(vdi, io);
   addVdiBackup(vdi, io);
   addVdiCare(vdi, io);
+  addVdiCheck(vdi, io);
+  addVdiCopies(vdi, io);
   addVdiData(vdi, io);
   addVdiLayers(vdi, io);
   addVdiRestore(vdi, io);

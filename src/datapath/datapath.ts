@@ -18,6 +18,7 @@ import { attachBar } from './attach-rules.ts';
 import { CacheLosses } from './cache-losses.ts';
 import { CatchUp } from './catch-up.ts';
 import type { DatapathContext, Parts } from './context.ts';
+import { CopyLooks } from './copy-looks.ts';
 import { CopyStreams } from './copy-streams.ts';
 import { Differences } from './differences.ts';
 import { DirtyMaps } from './dirty-maps.ts';
@@ -70,6 +71,8 @@ export interface Datapath {
   readonly settler: Settler;
   readonly repairer: Repairer;
   readonly scrubber: Scrubber;
+  /** How copies are, for people. */
+  readonly looks: CopyLooks;
   readonly cacheLosses: CacheLosses;
   readonly streams: CopyStreams;
   readonly stats: DatapathStats;
@@ -115,13 +118,7 @@ export function createDatapath(context: DatapathContext): Datapath {
   return {
     handleFrame: (from, frame, reply) => served.handleFrame(from, frame, reply),
     openVolume: (volume) => sessions.open(volume),
-    hold: (volume) =>
-      new Promise((resolve, reject) => {
-        holdVolume(parts, volume, (error, held) => {
-          if (held !== undefined) resolve(held);
-          else reject(error);
-        });
-      }),
+    hold: (volume) => heldStill(parts, volume),
     layersLeft: (generations, members) => {
       return new Promise((resolve) => askLayersLeft(parts, generations, members, resolve));
     },
@@ -137,6 +134,7 @@ export function createDatapath(context: DatapathContext): Datapath {
     settler,
     repairer,
     scrubber,
+    looks: new CopyLooks(parts),
     cacheLosses,
     streams,
     get stats() {
@@ -145,6 +143,15 @@ export function createDatapath(context: DatapathContext): Datapath {
       return { sessions: sessions.all().length, ...copies };
     },
   };
+}
+
+function heldStill(parts: Parts, volume: VolumeId): Promise<HeldVolume> {
+  return new Promise((resolve, reject) => {
+    holdVolume(parts, volume, (error, held) => {
+      if (held !== undefined) resolve(held);
+      else reject(error);
+    });
+  });
 }
 
 /** Marks live as long as this node joins the partition. */

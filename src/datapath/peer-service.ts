@@ -15,6 +15,7 @@ import type { StoreWrite } from '../storage/store-types.ts';
 import { FLAG, type Frame, OP, STATUS, type Status } from '../wire/frame.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { Parts, SessionOf } from './context.ts';
+import { serveLook, serveUsage } from './copy-look.ts';
 import { serveHandover } from './handover-frames.ts';
 import { serveHold } from './hold-volume.ts';
 import { isMember, judgeCfg, judgeFrozen, judgeToken, type ObjectPlace, placeOf } from './judge.ts';
@@ -144,9 +145,6 @@ export class PeerService {
       case OP.CONTENTS:
         this.#source.contents(frame, reply);
         return;
-      case OP.LAYERS:
-        answerLayers(this.#parts, frame, reply);
-        return;
       case OP.FETCH:
         this.#source.fetch(frame, reply);
         return;
@@ -156,17 +154,34 @@ export class PeerService {
       case OP.REGIONS:
         this.#source.regions(frame, reply);
         return;
+      case OP.HOLD:
+        serveHold(this.#parts, this.#sessionOf, frame, reply);
+        return;
+      case OP.HANDOVER:
+        serveHandover(this.#parts, this.#sessionOf, from, frame, reply);
+        return;
+      default:
+        this.#tell(frame, reply);
+    }
+  }
+
+  /** What nothing is changed by. */
+  #tell(frame: Frame, reply: Reply): void {
+    switch (frame.op) {
       case OP.SURVEY:
         this.#source.survey(frame, reply);
         return;
       case OP.DIRTY:
         this.#source.dirty(frame, reply);
         return;
-      case OP.HOLD:
-        serveHold(this.#parts, this.#sessionOf, frame, reply);
+      case OP.LAYERS:
+        answerLayers(this.#parts, frame, reply);
         return;
-      case OP.HANDOVER:
-        serveHandover(this.#parts, this.#sessionOf, from, frame, reply);
+      case OP.LOOK:
+        serveLook(this.#parts, frame, reply);
+        return;
+      case OP.USAGE:
+        serveUsage(this.#parts, frame, reply);
         return;
       default:
         reply(answerTo(this.#parts, frame, STATUS.BAD));

@@ -38,6 +38,7 @@ import { SpaceGuard } from './space-guard.ts';
 import { StagedCopies } from './staged-copies.ts';
 import type {
   CheckFound,
+  CheckRange,
   KeptOutages,
   LayersOf,
   ObjectImage,
@@ -291,7 +292,7 @@ export class LocalObjectStore implements ObjectStore {
   check(
     generation: number,
     index: number,
-    range: { readonly offset: number; readonly count: number },
+    range: CheckRange,
     done: (found: CheckFound) => void,
   ): void {
     checkRange(range);

@@ -13,7 +13,7 @@ import type { ObjectCache } from './object-cache.ts';
 import { decodeSlots, SLOTS_BYTES } from './object-file.ts';
 import { overlaySums } from './object-read.ts';
 import type { ObjectState } from './object-state.ts';
-import type { CheckFound } from './store-types.ts';
+import type { CheckFound, CheckRange } from './store-types.ts';
 
 /** An object that changes during each look is looked at synchronously after so many. */
 const MAX_CHECK_LOOKS = 8;
@@ -31,7 +31,7 @@ export interface CheckParts {
 export function checkSectors(
   parts: CheckParts,
   state: ObjectState,
-  range: { readonly offset: number; readonly count: number },
+  range: CheckRange,
   done: (found: CheckFound) => void,
   looks = 0,
 ): void {
@@ -54,7 +54,7 @@ export function checkSectors(
     file = openFile(parts, state);
   } catch (error) {
     parts.trace.warn('store.check-failed', { error: asOperatingError(error).message });
-    cache.suspects.note(state, false);
+    if (range.isQuiet !== true) cache.suspects.note(state, false);
     done({ isLost: false, bad: sectorsOf(range), checkedBytes: 0 });
     return;
   }
@@ -103,7 +103,7 @@ function oneByOne(file: DiskFile, range: { offset: number; count: number }): Uin
 
 function badSectors(
   state: ObjectState,
-  range: { readonly offset: number; readonly count: number },
+  range: CheckRange,
   bytes: Uint8Array,
 ): { readonly bad: readonly number[]; readonly checked: number } {
   const page = state.page as Uint32Array;
@@ -122,11 +122,11 @@ function badSectors(
 function found(
   { cache }: CheckParts,
   state: ObjectState,
-  range: { readonly offset: number; readonly count: number },
+  range: CheckRange,
   bytes: Uint8Array,
 ): CheckFound {
   const { bad, checked } = badSectors(state, range, bytes);
-  if (bad.length > 0) cache.suspects.note(state, false);
+  if (bad.length > 0 && range.isQuiet !== true) cache.suspects.note(state, false);
   return { isLost: false, bad, checkedBytes: checked * SECTOR_BYTES };
 }
 

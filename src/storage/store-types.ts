@@ -129,6 +129,14 @@ export interface StoreRepair {
   readonly count: number;
 }
 
+/** Bytes of a copy that are looked at. */
+export interface CheckRange {
+  readonly offset: number;
+  readonly count: number;
+  /** Sectors that fail are told, and not noted. */
+  readonly isQuiet?: boolean;
+}
+
 /** What a look at a range of a copy found. */
 export interface CheckFound {
   /** File or sums are gone. */
@@ -209,11 +217,11 @@ export interface ObjectStore {
   ): void;
   /** Objects that are known to be damaged here and not healed yet. */
   readonly suspects: SuspectList;
-  /** Whole sectors against their sums, from the disk; what fails is noted in `suspects`. */
+  /** Whole sectors against their sums, from the disk; what fails is noted in `suspects`, unless this is only a look. */
   check(
     generation: GenerationId,
     index: number,
-    range: { readonly offset: number; readonly count: number },
+    range: CheckRange,
     done: (found: CheckFound) => void,
   ): void;
   /** All sums of an object as the disk has them; undefined = lost, or not to be had now. Absent rows have none. */

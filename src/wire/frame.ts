@@ -40,6 +40,8 @@ export const OP = {
   CONDITION: 51,
   RECOVERY: 52,
   MOVES: 53,
+  LOOK: 56,
+  USAGE: 57,
 } as const;
 /** Added to the op in a reply. */
 export const REPLY_BIT = 128;

@@ -22,6 +22,7 @@ import { cancelMove, moveVolume } from '../../src/move-admin.ts';
 import type {
   AlterVolumeOptions,
   ClusterAdmin,
+  CopyAdmin,
   CreateVolumeOptions,
   FormatOptions,
   LayerAdmin,
@@ -55,6 +56,8 @@ export class FakeNode implements NodeHandle {
   killFailure: Error | undefined;
   /** Lost partitions whose rows were dropped. */
   readonly droppedLost: number[] = [];
+  /** What it says of copies. */
+  copyAdmin: CopyAdmin | undefined;
   readonly clock = new FakeClock();
   readonly downTimes = new DownTimes();
   /** Set to make every call that proposes fail like this. */
@@ -250,6 +253,12 @@ export class FakeNode implements NodeHandle {
   }
 
   /** The real one, on this cell; nobody's guest has to be asked. */
+  copies(): CopyAdmin {
+    if (this.copyAdmin === undefined)
+      throw new OperatingError('unsupported', 'nobody has copies here');
+    return this.copyAdmin;
+  }
+
   layers(): LayerAdmin {
     const viewNow = () => viewOf(this.cell.state);
     const hold = async (id: VolumeId) => {
