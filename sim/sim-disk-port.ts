@@ -173,6 +173,7 @@ class SimFile implements DiskFile {
     this.#checkOpen();
     invariant(position % PAGE_BYTES === 0 && bytes.length % PAGE_BYTES === 0, 'whole pages');
     if (!this.#process.isAlive) return;
+    this.#disk.bulkCount += 1;
     const half = Math.floor(bytes.length / PAGE_BYTES / 2) * PAGE_BYTES;
     const failed = this.#tryWrite(bytes.subarray(0, half), position);
     this.#disk.world.schedule(this.#disk.readTimeMs(), this.#process, () => {

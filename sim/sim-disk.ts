@@ -73,6 +73,8 @@ export class SimDisk {
   readonly world: World;
   /** Syncs of files and folders, of all lives. */
   syncCount = 0;
+  /** Writes that went past the page cache, of all lives. */
+  bulkCount = 0;
   readonly name: string;
   readonly #random: SimRandom;
   #root = new FolderInode();

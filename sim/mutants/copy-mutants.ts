@@ -1,5 +1,5 @@
-// Mutants of the source about single copies: from whom one may be repaired, and which one may answer. Both rules have
-// several guards, so each mutant breaks all of them.
+// Mutants of the source about single copies: from whom one may be repaired, which one may answer (rules with several guards,
+// so each of these mutants breaks all of them), when one is durable, and what a scrub has looked at.
 
 export const COPY_MUTANTS = [
   {
@@ -36,5 +36,36 @@ export const COPY_MUTANTS = [
         to: 'if (own.count < 0) {',
       },
     ],
+  },
+  {
+    name: 'commits-before-bulk',
+    breaks: 'R4, decision 52: a copy is synced after the last of its bytes, past the cache or not',
+    story: 'whole-objects-copied',
+    file: 'src/storage/staging.ts',
+    from: '        left += 1;',
+    to: '',
+    also: [
+      {
+        file: 'src/storage/staging.ts',
+        from: '          ended();',
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'copies-unsynced',
+    breaks: 'R4: a copy is durable before it is an object',
+    story: 'whole-objects-copied',
+    file: 'src/storage/staging.ts',
+    from: '        file.sync(both);',
+    to: '        both(undefined);',
+  },
+  {
+    name: 'cut-short-counts',
+    breaks: '4.10: a round of a scrub that was cut short is done again',
+    story: 'scrub-paused',
+    file: 'src/scrub-duties.ts',
+    from: 'if (pace.isStopped() || this.#memo.run?.startedMs !== run?.startedMs) return;',
+    to: 'if (this.#memo.run?.startedMs !== run?.startedMs) return;',
   },
 ] as const;

@@ -1,7 +1,8 @@
-// Goal: a link between two nodes that comes and goes at the worst moments is nobody's death (C1.5, C1.8). A ping is lost, one
-// comes through, one is lost; three come through, and while the accusation is still being taken back the channel breaks and
-// the next one is lost as well. Each of the two accuses the other again; one observer's word stays below the high mark. When
-// that is taken back, too, one of them dies in earnest, and is called down by what the others saw just then.
+// Goal: a link between two nodes that comes and goes at the worst moments is nobody's death (C1.5, C1.8). A ping is
+// lost, one comes through, one is lost; three come through, and while the accusation is still being taken back the
+// channel breaks and the next one is lost as well. Each of the two accuses the other again; one observer's word stays
+// below the high mark. When that is taken back, too, one of them dies in earnest, and is called down by what the others
+// saw just then.
 
 import { PING_DEADLINE_MS, PING_EVERY_MS } from '../../src/agreement/prober.ts';
 import { scenario } from '../scenario.ts';

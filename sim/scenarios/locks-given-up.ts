@@ -1,6 +1,7 @@
-// Goal: C-lock. A client that leaves while its lock is under way leaves no lock behind, and keeps nobody out: it leaves while
-// its node can not reach the others with a take-over; while a hand-over to it is being completed; while its node still gives
-// back the lock of its last visit. Those whom nobody decides for wait, and what is granted too late is given back.
+// Goal: C-lock. A client that leaves while its lock is under way leaves no lock behind, and keeps nobody out: it leaves
+// while its node can not reach the others with a take-over; while a hand-over to it is being completed; while its node
+// still gives back the lock of its last visit. Those whom nobody decides for wait, and what is granted too late is given
+// back.
 
 import { isHolderDead } from '../../src/core/lock.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';

@@ -8,8 +8,8 @@ import type { Stage } from '../stage.ts';
 import { RunFailure } from '../world.ts';
 import { harm } from './disk-faults.ts';
 
-const FILLED = 1024;
-const HARMS = 4;
+const FILLED = 2048;
+const HARMS = 8;
 /** Objects that nobody writes are closed within this: a scrub leaves out what is open. */
 const CLOSE_S = 6;
 const PAUSES = 40;

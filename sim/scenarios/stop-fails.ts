@@ -1,5 +1,6 @@
-// Goal: a disk that takes no write any more in the last moments of an orderly stop. The node says what went wrong and ends as
-// by a crash: its next start must not pass for one after a clean stop. Nothing is lost, in mode durable and in writeback.
+// Goal: a disk that takes no write any more in the last moments of an orderly stop. The node says what went wrong and
+// ends as by a crash: its next start must not pass for one after a clean stop. Nothing is lost, in mode durable and in
+// writeback.
 
 import { scenario } from '../scenario.ts';
 import { RunFailure } from '../world.ts';
