@@ -1,5 +1,6 @@
-// The one heap of a run, ordered by (time, sequence): two events of one instant run in the order in which they were
-// scheduled. Removal is lazy: a cancelled event stays in the heap and is skipped when its time comes.
+// The events of a run, ordered by (time, sequence): two events of one instant run in the order in which they were scheduled.
+// What is scheduled for the present instant is in order already and waits in a row, the rest in a heap. Removal is lazy: a
+// cancelled event stays and is skipped when its time comes.
 
 /** Something that will happen. `process` undefined = belongs to no node (the stage itself). */
 export interface SimEvent {
@@ -28,9 +29,19 @@ export class EventHeap {
   readonly #items: SimEvent[] = [];
   #times = new Float64Array(FIRST_PLACES);
   #sequences = new Float64Array(FIRST_PLACES);
+  /** Of the present instant, as they were appended, from `#first` to before `#end`; its places are used again. */
+  readonly #row: (SimEvent | undefined)[] = [];
+  #first = 0;
+  #end = 0;
 
   get size(): number {
-    return this.#items.length;
+    return this.#items.length + this.#end - this.#first;
+  }
+
+  /** An event not before any other that was appended; not before the last that was popped either. */
+  append(event: SimEvent): void {
+    this.#row[this.#end] = event;
+    this.#end += 1;
   }
 
   push(event: SimEvent): void {
@@ -53,10 +64,34 @@ export class EventHeap {
 
   /** The earliest event, left in place. */
   peek(): SimEvent | undefined {
-    return this.#items[0];
+    return this.#isRowFirst() ? this.#row[this.#first] : this.#items[0];
   }
 
   pop(): SimEvent | undefined {
+    return this.#isRowFirst() ? this.#popRow() : this.#popHeap();
+  }
+
+  #isRowFirst(): boolean {
+    const inRow = this.#row[this.#first];
+    if (inRow === undefined) return false;
+    if (this.#items.length === 0) return true;
+    const heapMs = this.#times[0] as number;
+    if (heapMs !== inRow.atMs) return inRow.atMs < heapMs;
+    return inRow.sequence < (this.#sequences[0] as number);
+  }
+
+  #popRow(): SimEvent | undefined {
+    const event = this.#row[this.#first];
+    this.#row[this.#first] = undefined;
+    this.#first += 1;
+    if (this.#first === this.#end) {
+      this.#first = 0;
+      this.#end = 0;
+    }
+    return event;
+  }
+
+  #popHeap(): SimEvent | undefined {
     const items = this.#items;
     const first = items[0];
     const last = items.pop();

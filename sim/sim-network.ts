@@ -25,13 +25,15 @@ export type Tamper = (message: {
   readonly bytes: Uint8Array;
 }) => Uint8Array | undefined;
 
+const AS_IT_IS: Tamper = ({ bytes }) => bytes;
+
 export class Cable {
   readonly world: World;
   readonly paths: SimPaths;
   /** Probability that a gossip message reaches one receiver, and that it comes twice. */
   gossipRate = 0.95;
   gossipTwiceRate = 0.05;
-  tamper: Tamper = ({ bytes }) => bytes;
+  tamper: Tamper = AS_IT_IS;
   /** The same for a rumour, and for what a stranger knocks with. */
   tamperGossip: (from: string, to: string, topic: GossipTopic, bytes: Uint8Array) => Uint8Array = (
     _from,
@@ -110,7 +112,7 @@ export class Cable {
     onBreak: () => void,
   ): SimPipe {
     const receive = (bytes: Uint8Array): void => {
-      const seen = this.tamper({ ...place, bytes });
+      const seen = this.tamper === AS_IT_IS ? bytes : this.tamper({ ...place, bytes });
       if (seen === undefined) return;
       this.world.noteDelivery(place.to, place.plane, seen);
       if (place.plane === 'data') this.watch(seen);
@@ -157,9 +159,9 @@ export class Cable {
 
   /** A process ended or left: its control links break, what is under way is lost. */
   breakLinksOf(host: Host): void {
+    const [starts, ends] = [`${host.name}>`, `>${host.name}`];
     for (const [key, link] of [...this.#links]) {
-      const [from, to] = key.split('>');
-      if (from === host.name || to === host.name) link.break();
+      if (key.startsWith(starts) || key.endsWith(ends)) link.break();
     }
   }
 

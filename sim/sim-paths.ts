@@ -16,6 +16,14 @@ const MAX_RESENDS = 6;
 /** 1 GB/s: a full frame of 1 MiB takes a millisecond. */
 const BYTES_PER_MS = 1_000_000;
 
+/** One direction between two hosts, as somebody uses it again and again. */
+export interface Way {
+  readonly from: string;
+  readonly to: string;
+  /** Drawn at the first use. */
+  baseMs?: number;
+}
+
 /** Which directions of which planes let nothing through, and how good the rest is. */
 export class SimPaths {
   /** Probability that a packet is lost (and comes RESEND_MS later). */
@@ -78,11 +86,18 @@ export class SimPaths {
 
   /** A drawn time for `bytes` to get from one host to another. */
   delayMs(from: string, to: string, bytes: number): number {
+    return this.delayOn({ from, to }, bytes);
+  }
+
+  /** The same. */
+  delayOn(way: Way, bytes: number): number {
+    const { from, to } = way;
     const jitter = this.#random.exponential(JITTER_MEAN_MS);
     const resend = this.lossRate > 0 && this.#random.chance(this.lossRate) ? RESEND_MS : 0;
     const late = this.#lossOf.size > 0 ? this.#resendMs(from, to) : 0;
     if (resend + late > 0) this.onFault('packet-lost', to);
-    return (this.#base(from, to) + jitter + bytes / BYTES_PER_MS) * this.slowness + resend + late;
+    way.baseMs ??= this.#base(from, to);
+    return (way.baseMs + jitter + bytes / BYTES_PER_MS) * this.slowness + resend + late;
   }
 
   #resendMs(from: string, to: string): number {

@@ -1,7 +1,7 @@
 // One direction of a link: messages leave in order, arrive in order, and while the path is cut they wait. Breaking loses
 // whatever has not arrived. Used for data channels (two pipes each) and for control links.
 
-import type { Plane, SimPaths } from './sim-paths.ts';
+import type { Plane, SimPaths, Way } from './sim-paths.ts';
 import type { World } from './world.ts';
 
 /** Most messages under way on one pipe; above, the pipe breaks as a full socket's owner would be dropped. */
@@ -13,8 +13,7 @@ export class SimPipe {
   readonly #world: World;
   readonly #paths: SimPaths;
   readonly #plane: Plane;
-  readonly #from: string;
-  readonly #to: string;
+  readonly #way: Way;
   /** Receives what arrives; the owner judges whether the receiver lives. */
   readonly #deliver: (bytes: Uint8Array) => void;
   readonly #onBreak: () => void;
@@ -34,8 +33,7 @@ export class SimPipe {
     this.#world = world;
     this.#paths = paths;
     this.#plane = place.plane;
-    this.#from = place.from;
-    this.#to = place.to;
+    this.#way = { from: place.from, to: place.to };
     this.#deliver = deliver;
     this.#onBreak = onBreak;
   }
@@ -73,7 +71,7 @@ export class SimPipe {
 
   #launch(bytes: Uint8Array): void {
     const now = this.#world.nowMs;
-    const delay = this.#paths.delayMs(this.#from, this.#to, bytes.length);
+    const delay = this.#paths.delayOn(this.#way, bytes.length);
     this.#lastAtMs = Math.max(this.#lastAtMs, now + delay);
     this.#world.schedule(this.#lastAtMs - now, undefined, () => this.#arrive(bytes));
   }
@@ -93,6 +91,6 @@ export class SimPipe {
   }
 
   #isCut(): boolean {
-    return this.#paths.isCut(this.#from, this.#to, this.#plane);
+    return this.#paths.isCut(this.#way.from, this.#way.to, this.#plane);
   }
 }

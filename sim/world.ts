@@ -116,7 +116,8 @@ export class World {
       cancelled: false,
     };
     this.#sequence += 1;
-    this.#heap.push(event);
+    if (event.atMs === this.#nowMs) this.#heap.append(event);
+    else this.#heap.push(event);
     return event;
   }
 
