@@ -80,6 +80,7 @@ const PACKAGES: readonly (readonly [RegExp, readonly string[]])[] = [
     [
       'src/core',
       'src/storage',
+      'src/streams',
       'src/wire',
       'src/p2p',
       'src/io',

@@ -10,6 +10,7 @@ import type {
 } from '../core/admin-shapes.ts';
 import { copiesText } from '../core/count-text.ts';
 import { MAX_COPIES } from '../core/limits.ts';
+import { addClusterBackup } from './cluster-backup.ts';
 import { addClusterCareCommands } from './cluster-care.ts';
 import { helpTail, type Io, sessionOf } from './context.ts';
 import { EXIT } from './failure.ts';
@@ -31,6 +32,7 @@ export function addClusterCommands(program: Command, io: Io): void {
   const cluster = program.command('cluster').description('the cluster as a whole');
   addFormat(cluster, io);
   addInviteCommands(cluster, io);
+  addClusterBackup(cluster, io);
   addClusterCareCommands(cluster, io);
   cluster
     .command('info')

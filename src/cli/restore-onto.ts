@@ -74,7 +74,8 @@ async function prepared(
     const route = `/v1/volumes/${encodeURIComponent(staged)}/resize`;
     await session.ask(route, { method: 'POST', body: { sizeBytes, force: true } });
   }
-  const writtenBytes = await filled(session, io, staged, stream, false);
+  const hold = await holdOf(session.options, io.env, staged);
+  const writtenBytes = await using(hold, () => filled(session, io, hold.volume, stream, false));
   await snapshotOf(session, staged, target.tag);
   return writtenBytes;
 }

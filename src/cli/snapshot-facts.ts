@@ -63,6 +63,10 @@ export async function snapshotRow(
   throw new CommandError('missing', `there is no snapshot ${wanted}`, remedy);
 }
 
+export async function deleteSnapshot(session: Session, name: string): Promise<void> {
+  await session.ask(`/v1/snapshots/${encodeURIComponent(name)}`, { method: 'DELETE' });
+}
+
 /** What this volume's snapshots were restored from; none for one that was not. */
 export async function originsOf(session: Session, name: string): Promise<readonly Origin[]> {
   const route = attributesOf(name);

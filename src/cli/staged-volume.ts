@@ -7,7 +7,13 @@ import { snapshotName } from '../core/snapshot-name.ts';
 import type { LayerData, SnapshotData } from '../core/volume-shapes.ts';
 import type { Session } from './context.ts';
 import { CommandError } from './failure.ts';
-import { attributeOf, familyOf, removeAttribute, setAttribute } from './snapshot-facts.ts';
+import {
+  attributeOf,
+  deleteSnapshot,
+  familyOf,
+  removeAttribute,
+  setAttribute,
+} from './snapshot-facts.ts';
 
 const SUFFIX = '.restoring';
 /** Attribute of a volume in the making. */
@@ -15,6 +21,10 @@ const MARK = 'sheep.restoring';
 
 export function stagedName(name: string): string {
   return `${name}${SUFFIX}`;
+}
+
+export function isStagedName(name: string): boolean {
+  return name.endsWith(SUFFIX);
 }
 
 function routeOf(name: string): string {
@@ -74,7 +84,7 @@ async function deleteSnapshots(session: Session, staged: string): Promise<void> 
   const isIts = ({ kind, name }: LayerData) =>
     kind === 'snapshot' && name.startsWith(snapshotName(staged, ''));
   for (const { name } of (await familyOf(session, staged)).filter(isIts)) {
-    await session.ask(`/v1/snapshots/${encodeURIComponent(name)}`, { method: 'DELETE' });
+    await deleteSnapshot(session, name);
   }
 }
 

@@ -3,7 +3,6 @@
 
 import type { Command } from 'commander';
 import { MAX_COPIES } from '../core/limits.ts';
-import { snapshotName } from '../core/snapshot-name.ts';
 import { checkName } from '../core/volume.ts';
 import type { BackupHead } from '../streams/backup-head.ts';
 import { type OpenStream, openStream } from '../streams/restore.ts';
@@ -12,17 +11,8 @@ import { helpTail, type Io, type Session, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
 import { countOf } from './numbers.ts';
 import { restoreOnto } from './restore-onto.ts';
-import { filled, told } from './restore-run.ts';
-import { noteOrigin } from './snapshot-facts.ts';
-import {
-  clearStaged,
-  deleteStaged,
-  markStaged,
-  nameStaged,
-  refuseTaken,
-  snapshotOf,
-  stagedName,
-} from './staged-volume.ts';
+import { filled, stagedNew, told } from './restore-run.ts';
+import { stagedName } from './staged-volume.ts';
 import { modeOption } from './vdi-alter.ts';
 
 const STDIN = 'stdin';
@@ -78,28 +68,16 @@ async function restoreNew(session: Session, io: Io, wanted: Wanted): Promise<voi
   const { name, stream, options } = wanted;
   const { head } = stream;
   refuseDifference(head, name);
-  await refuseTaken(session, name);
-  await clearStaged(session, name);
-  const staged = stagedName(name);
+  const { cluster, target, sizeBytes } = head;
   const { copies, mode } = options;
-  const body = {
-    ...{ name: staged, sizeBytes: head.sizeBytes },
-    ...(copies === undefined ? {} : { copies }),
-    ...(mode === undefined ? {} : { mode }),
-  };
-  await session.ask('/v1/volumes', { method: 'POST', body });
-  try {
-    await markStaged(session, name, snapshotName(head.volume, head.target.tag));
-    const writtenBytes = await filled(session, io, staged, stream, true);
-    const local = await snapshotOf(session, staged, head.target.tag);
-    const { cluster, target } = head;
-    await noteOrigin(session, staged, { cluster, generation: target.generation, local });
-    await nameStaged(session, name);
-    told(session, head, name, writtenBytes);
-  } catch (error) {
-    await deleteStaged(session, name).catch(() => undefined);
-    throw error;
-  }
+  const writtenBytes = await stagedNew(
+    session,
+    io,
+    { name, sizeBytes, copies, mode },
+    { cluster, generation: target.generation, tag: target.tag },
+    (volume) => filled(session, io, volume, stream, true),
+  );
+  told(session, head, name, writtenBytes);
 }
 
 /** A stream that builds on another one has only what differs. */

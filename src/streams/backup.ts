@@ -34,7 +34,7 @@ export interface Progress {
 }
 
 /** A range of the volume that a backup must say something about. */
-interface Wanted extends Extent {
+export interface Wanted extends Extent {
   readonly isZero: boolean;
 }
 
@@ -94,10 +94,10 @@ function inPieces(pieceBytes: number): (source: AsyncIterable<Wanted>) => AsyncG
 }
 
 /**
- * Ranges from this byte on, in order: of a full backup those with data, else those that may differ. A volume may end inside a
- * sector, and a longer one go on there: what is meant of a part of a sector is read as a whole.
+ * Ranges from this byte on, in order: of a full backup those with data, else those that may differ. A volume may end inside
+ * a sector, and a longer one go on there: what is meant of a part of a sector is read as a whole.
  */
-async function* wantedFrom(source: BackupSource, from: number): AsyncGenerator<Wanted> {
+export async function* wantedFrom(source: BackupSource, from: number): AsyncGenerator<Wanted> {
   const { sizeBytes } = source.target;
   let past = from;
   for await (const { offset, length, isZero } of meantFrom(source, from)) {

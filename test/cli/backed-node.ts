@@ -1,6 +1,6 @@
-// A fake node whose volumes have bytes: each volume a MemoryVolume that keeps its bytes under whatever name; a snapshot shows
-// what was frozen by `freeze`. Reads take the lock as real ones do. A clone begins with the bytes of its snapshot, and a
-// volume that becomes a snapshot has its bytes.
+// A fake node whose volumes have bytes: each volume a MemoryVolume that keeps its bytes under whatever name; a snapshot
+// shows what it was frozen with. Reads need no lock. A clone begins with the bytes of its snapshot, and a volume that
+// becomes a snapshot has its bytes.
 
 import { OperatingError } from '../../src/core/errors.ts';
 import type { GenerationId, NodeId, VolumeId } from '../../src/core/ids.ts';
@@ -15,6 +15,8 @@ export class BackedNode extends FakeNode {
   readonly #byId = new Map<number, MemoryVolume>();
   /** By generation: snapshots are renamed with their volumes. */
   readonly #frozen = new Map<number, MemoryVolume>();
+  /** By generation: which one's bytes show there. */
+  readonly #shown = new Map<number, number>();
   /** Volumes that were written since their newest snapshot. */
   readonly dirty = new Set<string>();
 
@@ -41,6 +43,11 @@ export class BackedNode extends FakeNode {
     const view = this.view();
     const found = view === undefined ? undefined : readableNamed(view, text);
     return found === undefined || 'head' in found ? undefined : this.#frozen.get(found.id);
+  }
+
+  /** Pieces of a snapshot that were read. */
+  readsOf(text: string): number {
+    return this.snapshot(text)?.log.filter((one) => one === 'read').length ?? 0;
   }
 
   /** A snapshot with the bytes of now. */
@@ -82,13 +89,21 @@ export class BackedNode extends FakeNode {
     return [...(this.view()?.volumes.values() ?? [])].map(({ name }) => name).sort();
   }
 
+  #generation(id: number): { readonly parent: number } {
+    return this.view()?.generations.get(id as GenerationId) ?? { parent: 0 };
+  }
+
   #keep(name: string, tag: string): MemoryVolume {
     const copy = new MemoryVolume(name, this.memory(name).bytes.length);
     copy.bytes.set(this.memory(name).bytes);
     const view = this.view();
     const found = view === undefined ? undefined : readableNamed(view, `${name}@${tag}`);
     if (found === undefined) throw new OperatingError('missing', `there is no ${name}@${tag}`);
-    const layered = this.#layered(`${name}@${tag}`, copy, found.id);
+    const { parent } = this.#generation(found.id);
+    const isOwn = this.dirty.delete(name) || parent === 0;
+    const layer = isOwn ? found.id : (this.#shown.get(parent) ?? parent);
+    this.#shown.set(found.id, layer);
+    const layered = this.#layered(`${name}@${tag}`, copy, layer);
     this.#frozen.set(found.id, layered);
     return layered;
   }
@@ -98,10 +113,11 @@ export class BackedNode extends FakeNode {
     const plain = MemoryVolume.prototype.allocation.bind(volume);
     volume.allocation = (offset, length, done) => {
       const view = this.view();
-      const head = view?.volumeByName(name)?.head ?? (0 as GenerationId);
-      const above = view?.generations.get(head)?.parent ?? 0;
+      const head = view?.volumeByName(name)?.head ?? 0;
+      const above = this.#generation(head).parent;
       const isHeads = this.dirty.has(name) || above === 0;
-      const layer = (frozen ?? (isHeads ? head : above)) as GenerationId;
+      const now = isHeads ? head : (this.#shown.get(above) ?? above);
+      const layer = (frozen ?? now) as GenerationId;
       plain(offset, length, (error, runs) => {
         done(
           error,

@@ -131,6 +131,7 @@ test('a file that was cut goes on; one of another snapshot, or none, is refused'
   t.true(isEqual(fs.readFileSync(file), whole));
   t.true(reads() - before <= 1, 'only what was missing is read');
   t.regex((await run(['backup', 'db@a', '--resume', file])).err, /is complete/);
+  node.dirty.add('db');
   await node.freeze('db', 'b');
   const other = await run(['backup', 'db@b', '--resume', file]);
   t.is(other.code, 1);
@@ -152,6 +153,7 @@ test('what can not be backed up says why: a volume, a snapshot that is not there
 test('a difference is no volume: the cure is named', async (t) => {
   const { node, run, file } = await sheep(t);
   node.memory('db').bytes.set(noise(5 * KIB, 5), 70 * KIB);
+  node.dirty.add('db');
   await node.freeze('db', 'b');
   const made = await run(['backup', 'db@b', '--from', 'a', '-o', file]);
   t.is(made.code, 0, made.err);
@@ -170,6 +172,7 @@ async function withDifference(t: ExecutionContext) {
   await run(['backup', 'db@a', '-o', file]);
   node.memory('db').bytes.set(noise(5 * KIB, 5), 70 * KIB);
   node.memory('db').bytes.fill(0, 2 * MIB, 2 * MIB + 128 * KIB);
+  node.dirty.add('db');
   await node.freeze('db', 'b');
   const next = `${file}-b`;
   t.is((await run(['backup', 'db@b', '--from', 'a', '-o', next])).code, 0);
