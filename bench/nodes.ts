@@ -40,22 +40,41 @@ export interface NodesOptions {
 /** Starts and forms a cluster. Resolves when all are members and up and nothing is left to bring in sync. */
 export async function startNodes(dir: string, options: NodesOptions): Promise<BenchNode[]> {
   const nodes: BenchNode[] = [];
+  const died = Promise.withResolvers<never>();
+  const watched = (node: BenchNode): BenchNode => {
+    const say = (code: number | null) =>
+      died.reject(new RangeError(`node ${node.number} ended with ${code}`));
+    node.child.once('exit', say).once('error', died.reject);
+    nodes.push(node);
+    return node;
+  };
+  // Ends that come later are those of who ends it.
+  died.promise.catch(() => undefined);
   try {
-    const first = startNode(dir, 1, options);
-    nodes.push(first);
-    await until('the first node answers', async () => (await phaseOf(first)) === 'blank');
-    await post(first, '/v1/cluster/format', { name: 'bench', copies: options.copies });
-    await isUp(first);
-    while (nodes.length < options.nodes)
-      nodes.push(await join(dir, first, nodes.length + 1, options));
-    for (const node of nodes) await isUp(node);
-    await settled(nodes);
+    await Promise.race([formed(dir, options, watched), died.promise]);
     return nodes;
   } catch (error) {
     const tail = ({ log }: BenchNode) => fs.readFileSync(log, 'utf8').slice(-SHOWN_LOG_CHARACTERS);
     process.stderr.write(nodes.map((node) => `n${node.number}:\n${tail(node)}\n`).join(''));
     throw error;
   }
+}
+
+async function formed(
+  dir: string,
+  options: NodesOptions,
+  watched: (node: BenchNode) => BenchNode,
+): Promise<void> {
+  const first = watched(startNode(dir, 1, options));
+  await until('the first node answers', async () => (await phaseOf(first)) === 'blank');
+  await post(first, '/v1/cluster/format', { name: 'bench', copies: options.copies });
+  await isUp(first);
+  const nodes = [first];
+  while (nodes.length < options.nodes) {
+    nodes.push(watched(await join(dir, first, nodes.length + 1, options)));
+  }
+  for (const node of nodes) await isUp(node);
+  await settled(nodes);
 }
 
 /** Starts the process of a node; on a folder of before it goes on with that. */
