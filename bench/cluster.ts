@@ -1,4 +1,4 @@
-// The matrix: fresh clusters of real nodes, and in the same run, test by test, qemu-nbd and nbdkit on a raw file beside them.
+// The matrix: fresh clusters of real nodes, and in the same run, test by test, qemu-nbd and nbdkit on a file beside them.
 // Hosts are noisy: the ratio to qemu-nbd is what counts. Prints tables in Markdown. Flags: options.ts, or
 //
 //   npm run bench -- --help

@@ -1,5 +1,5 @@
-// The command line of `npm run bench`, and of the other measurements of a cluster: flags, and environment variables for those
-// that had a name there before there were flags.
+// The command line of `npm run bench`: flags, and environment variables for those that had a name there before there were
+// flags.
 
 import fs from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -16,9 +16,9 @@ export interface BenchOptions {
   readonly compare: string | undefined;
 }
 
-export const HELP = `npm run bench -- [options]: the matrix against a fresh cluster of three nodes with three copies, and in the same run,
-test by test, qemu-nbd and nbdkit's file plugin (one process, one file, no copy). Needs fio and qemu-nbd; without nbdkit
-its column is left out. Hosts are noisy: what counts is the ratio, and CPU per operation.
+export const HELP = `npm run bench -- [options]: the matrix against fresh clusters (three nodes with three copies, four with two), and in the
+same run, test by test, qemu-nbd and nbdkit's file plugin (one process, one file, no copy). Needs fio and qemu-nbd; without
+nbdkit its column is left out. Hosts are noisy: what counts is the ratio, and CPU per operation.
 
   --tests RE        only tests whose name matches (environment: TESTS)
   --seconds N       of each test (6; RUNTIME)

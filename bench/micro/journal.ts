@@ -1,5 +1,5 @@
-// Append and group sync of the journal on the real disk: node bench/micro/journal.ts [folder] [seconds]. Records of 4 KiB with
-// 1, 16 and 64 writers; beside it a naive log in the same folder that appends and syncs each record by itself.
+// Append and group sync of the journal on the real disk: node bench/micro/journal.ts [folder] [seconds]. Records of 4 KiB
+// with 1, 16 and 64 writers; beside it a naive log in the same folder that appends and syncs each record by itself.
 
 import fs from 'node:fs';
 import os from 'node:os';

@@ -1,5 +1,5 @@
-// NBD requests parsed and answered per second, from chunks of odd sizes: node bench/micro/nbd.ts [seconds]. Half of them read
-// 4 KiB, half write; no socket, and a volume that answers at once. Beside it a naive parser that joins what is left to
+// NBD requests parsed and answered per second, from chunks of odd sizes: node bench/micro/nbd.ts [seconds]. Half of them
+// read 4 KiB, half write; no socket, and a volume that answers at once. Beside it a naive parser that joins what is left to
 // each chunk and makes an object, a copy and a reply buffer for each request.
 
 import type { VolumeId } from '../../src/core/ids.ts';
