@@ -137,10 +137,10 @@ async function cloneOf(
   const { name, tag } = parseVolumeName(from);
   for (let tries = 0; tries < MAX_LOCK_TRIES; tries += 1) {
     const source = await sourceOf(desk, name, tag);
-    const { mode = source.durability, attachMode = source.attachMode } = how;
+    const { mode = source.durability, attachMode = source.attachMode, deep: isDeep = false } = how;
     const body: EntryBody = {
       ...{ type: 'volumeClone', from: source.cas, name: to },
-      ...{ durability: mode, attachMode, dateMs: desk.date() },
+      ...{ durability: mode, attachMode, isDeep, dateMs: desk.date() },
     };
     const result = await agreement.propose(body);
     if (!isDone(result) && tag === undefined) await endHolds(desk, [source.cas]);

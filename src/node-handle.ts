@@ -277,6 +277,8 @@ export interface CopyAdmin {
 export interface CloneOptions {
   readonly mode?: Durability;
   readonly attachMode?: AttachMode;
+  /** A copy of its own in the end: until then it moves (S8). */
+  readonly deep?: boolean;
 }
 
 /** What an operator decides of the members, each by the log. */

@@ -185,7 +185,7 @@ export function parseSnapshot(body: unknown): SnapshotRequest {
 export function parseClone(body: unknown): CloneRequest {
   const rules: Rules = {
     ...{ from: { longest: MAX_SNAPSHOT_TEXT }, to: 'text' },
-    ...{ mode: { oneOf: MODES }, attachMode: ATTACH_MODE },
+    ...{ mode: { oneOf: MODES }, attachMode: ATTACH_MODE, deep: 'flag' },
   };
   return withFields<CloneRequest>(checked(body, rules), 'from', 'to');
 }

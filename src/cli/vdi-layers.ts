@@ -91,11 +91,12 @@ function addClone(vdi: Command, io: Io): void {
     .description(
       'a new volume that shows what a snapshot (NAME@TAG), or a volume, is; nothing is copied',
     )
+    .option('--deep', 'a copy of its own: usable at once, copied by the cluster meanwhile')
     .addOption(modeOption())
     .addOption(attachModeOption())
     .addHelpText(
       'after',
-      helpTail('dog vdi clone gold@v1 web1', 'dog vdi clone demo demo-copy --mode writeback'),
+      helpTail('dog vdi clone gold@v1 web1', 'dog vdi clone demo demo-copy --deep'),
     )
     .action(async (from: string, to: string, options: object, command: Command) => {
       parseVolumeName(from);
@@ -104,10 +105,15 @@ function addClone(vdi: Command, io: Io): void {
       const how = { method: 'POST', body: { from, to, ...options } } as const;
       const answer = await session.ask<VolumeDetail>('/v1/clones', how);
       show(session, answer, 'vdi.clone', {
-        human: (data) => `Volume ${data.name} shows what ${from} is.\n`,
+        human: ({ name, move }) =>
+          `Volume ${name} shows what ${from} is.\n${move === null ? '' : deepText(name)}`,
         raw: (data) => `${data.id}\n`,
       });
     });
+}
+
+function deepText(name: string): string {
+  return `It is copied meanwhile. How far that is: dog vdi alter-copy ${name}\n`;
 }
 
 function addRollback(vdi: Command, io: Io): void {

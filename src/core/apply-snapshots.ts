@@ -8,7 +8,7 @@ import type { GenerationId, VolumeId } from './ids.ts';
 import { freeHeadBar, layerOf, nameBar, withFrozen, withHead, withLayers } from './layers.ts';
 import { FRESH_LOCK } from './lock.ts';
 import type { EntryBody, VolumeCas } from './log-entry.ts';
-import { withWriteback } from './move-state.ts';
+import { withFreshMove, withWriteback } from './move-state.ts';
 import { MAX_SNAPSHOT_VOLUMES, snapshotName, tagProblem } from './snapshot-name.ts';
 import { type Applied, accepted, type ClusterState, declined, withEntry } from './state.ts';
 import type { Volume } from './view.ts';
@@ -41,7 +41,8 @@ export function applySnapshot(state: ClusterState, body: Body<'snapshot'>): Appl
 
 /**
  * A new volume that shows what another one is, or what a snapshot was; `value` = its id. Of a volume its head is frozen by
- * the same step: a layer without a name, which goes when nothing reads it any more.
+ * the same step: a layer without a name, which goes when nothing reads it any more. A deep one begins to move at once, into
+ * a family of its own: whoever copies it may die as often as it likes, the map knows what is to be done.
  */
 export function applyVolumeClone(state: ClusterState, body: Body<'volumeClone'>): Applied {
   const { name, from, dateMs } = body;
@@ -83,7 +84,9 @@ function cloned(state: ClusterState, source: Generation, body: Body<'volumeClone
     counters: { ...counters, volume: id, generation: head },
   };
   const layer = headBelow(source, { id: head, family, policy, volume: id });
-  return accepted(withLayers(next, [layer]), id);
+  const made = withLayers(next, [layer]);
+  const { token } = volume.lock;
+  return accepted(body.isDeep ? withFreshMove(made, volume, { policy, token }) : made, id);
 }
 
 /**

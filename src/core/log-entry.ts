@@ -316,6 +316,8 @@ export type EntryBody =
       readonly name: string;
       readonly durability: Durability;
       readonly attachMode: AttachMode;
+      /** From the first moment on it moves into a family of its own (S8), and shows nobody else's layers in the end. */
+      readonly isDeep: boolean;
       readonly dateMs: number;
     }
   | {

@@ -110,6 +110,7 @@ export interface CloneRequest {
   readonly to: string;
   readonly mode?: 'durable' | 'writeback';
   readonly attachMode?: AttachMode;
+  readonly deep?: boolean;
 }
 
 /** A volume becomes what was prepared in a clone. */

@@ -137,7 +137,7 @@ const snapshot = struct({
   tag: str(MAX_TAG_BYTES),
   dateMs: u48,
 });
-const volumeClone = struct({ from: volumeCas, name, durability, attachMode, dateMs: u48 });
+const volumeClone = { from: volumeCas, name, durability, attachMode, dateMs: u48 };
 const lockClaim = { volume: volumeId, token, node: nodeId, incarnation, session: sessionId };
 const noted = { dateMs: u48, from: reason };
 /** Of claims from before they said when and from where. */
@@ -191,7 +191,11 @@ export const entryBody: Codec<EntryBody> = union('type', {
   attributeSet: variant(74, attributeSet),
   attributeRemove: variant(75, struct({ volume: volumeId, key: attributeKey })),
   snapshot: variant(76, snapshot),
-  volumeClone: variant(77, volumeClone),
+  volumeClone: grownVariant(105, struct({ ...volumeClone, isDeep: bool }), {
+    tag: 77,
+    codec: struct(volumeClone),
+    later: { isDeep: false },
+  }),
   rollback: variant(78, struct({ volume: volumeId, token, generation })),
   snapshotDelete: variant(79, struct({ generation })),
   snapshotProtect: variant(96, struct({ generation, isProtected: bool })),

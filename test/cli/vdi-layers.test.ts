@@ -33,6 +33,9 @@ test('vdi clone, tree: who was made from what', async (t) => {
   await run('snapshot', 'db', '-s', 'gold');
   t.is((await run('clone', 'db@gold', 'web')).out, 'Volume web shows what db@gold is.\n');
   t.is((await run('clone', 'db@gold', 'web')).code, 3);
+  const deep = (await run('clone', 'db@gold', 'own', '--deep')).out;
+  t.regex(deep, /^Volume own shows what db@gold is.\nIt is copied meanwhile.*alter-copy own\n$/);
+  t.is((await run('delete', 'own', '-f')).code, 0);
   t.is((await run('clone', 'db@none', 'new')).code, 5);
   t.is((await run('clone', 'web', 'web2', '--mode', 'writeback')).code, 0);
   t.regex((await run('show', 'web2')).out, /mode +writeback/);

@@ -183,7 +183,8 @@ function freeze(world: World, volume: Volume): void {
 
 function clone(world: World, volume: Volume, b: number): void {
   const from = world.snapshot(b);
-  const how = { durability: 'durable', attachMode: 'handover', dateMs: 0 } as const;
+  const more = { attachMode: 'handover', isDeep: false, dateMs: 0 } as const;
+  const how = { durability: 'durable', ...more } as const;
   const head = from ?? volume.head;
   const body = { type: 'volumeClone', from: { ...casOf(volume), head }, name: `c${b}` } as const;
   const made = world.cell.apply({ ...body, ...how });

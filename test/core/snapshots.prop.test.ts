@@ -157,7 +157,8 @@ function takeSnapshot(world: World, volume: Volume, d: Draw): void {
 function clone(world: World, volume: Volume, d: Draw): void {
   const snapshot = d.c % 2 === 0 ? world.snapshot(d.b) : undefined;
   const from = snapshot === undefined ? casOf(volume) : { ...casOf(volume), head: snapshot };
-  const how = { durability: 'durable', attachMode: 'handover', dateMs: 0 } as const;
+  const more = { attachMode: 'handover', isDeep: false, dateMs: 0 } as const;
+  const how = { durability: 'durable', ...more } as const;
   const result = world.cell.apply({ type: 'volumeClone', from, name: `c${d.b}`, ...how });
   if (result.code !== 'ok') return;
   const shown =

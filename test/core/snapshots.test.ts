@@ -28,7 +28,8 @@ function snapshot(tag: string, ...volumes: ReturnType<typeof cas>[]): EntryBody 
 }
 
 function clone(name: string, from: ReturnType<typeof cas>): EntryBody {
-  const how = { durability: 'durable', attachMode: 'handover', dateMs: 2000 } as const;
+  const more = { attachMode: 'handover', isDeep: false, dateMs: 2000 } as const;
+  const how = { durability: 'durable', ...more } as const;
   return { type: 'volumeClone', from, name, ...how };
 }
 
@@ -217,4 +218,37 @@ test('names: a volume, or a volume and a tag', (t) => {
   for (const bad of ['', '@x', 'disk@', 'a@b@c', 'disk@a b', `disk@${'t'.repeat(129)}`]) {
     t.throws(() => parseVolumeName(bad), { code: 'usage' }, bad);
   }
+});
+
+test('a deep clone moves into a family of its own from the first moment on, and shows its source until then', (t) => {
+  const cell = withDisks('disk');
+  cell.apply(snapshot('gold', cas(1, 0, 1)));
+  t.like(cell.apply({ ...clone('web', cas(1, 0, 1)), isDeep: true } as EntryBody), {
+    code: 'ok',
+    value: 2,
+  });
+  const view = viewOf(cell.state);
+  const web = view.volumeByName('web');
+  const move = view.moves.get(2 as VolumeId);
+  t.like(web, { family: 1, policy: 0, head: 3 } as never);
+  t.like(view.generations.get(gen(3)), { parent: 1, state: 'head' } as never);
+  t.like(move, { family: 2, policy: 0, generation: 4, token: 0 } as never);
+  t.like(view.generations.get(gen(4)), { parent: 0, family: 2 } as never);
+  cell.apply(make.lockAcquire({ volume: 2, token: 0, node: 1 }));
+  t.is(
+    viewOf(cell.state).moves.get(2 as VolumeId)?.generation,
+    5 as never,
+    'each session begins it anew',
+  );
+  const moved = {
+    type: 'volumeMove',
+    volume: 2 as VolumeId,
+    token: 1 as FencingToken,
+    head: gen(5),
+  } as const;
+  t.is(cell.apply(moved).code, 'ok');
+  const after = viewOf(cell.state);
+  t.is(after.generations.get(gen(3)), undefined);
+  t.is(after.volumeByName('web')?.head, gen(5));
+  t.is(cell.apply({ type: 'snapshotDelete', generation: gen(1) }).code, 'ok');
 });

@@ -167,6 +167,7 @@ const body = fc.oneof(
       name: text,
       durability: fc.constantFrom('durable', 'writeback'),
       attachMode: fc.constantFrom('handover', 'exclusive', 'shared-read'),
+      isDeep: flag,
       dateMs: u48,
     },
     rollback: { volume: u32, token: u32, generation: u32 },
