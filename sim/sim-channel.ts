@@ -82,7 +82,7 @@ export class ChannelEnd implements DataChannel {
       return;
     }
     if (!this.owner.process.isAlive) return;
-    this.#cable.world.schedule(0, this.owner.process, () => this.#hand(frame));
+    this.#cable.world.follow(this.owner.process, () => this.#hand(frame));
   }
 
   /** The other end is known to be gone: tell the owner once. */

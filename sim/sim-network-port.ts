@@ -115,7 +115,7 @@ export class SimNetwork implements Network, Listener {
     if (!this.isListening) return;
     if (this.#barred.has(from)) this.#tell({ kind: 'barred-came', peer: from, address: '' });
     if (!this.knows(from)) return;
-    this.#cable.world.schedule(0, this.process, () => this.#onMessage(from, message));
+    this.#cable.world.follow(this.process, () => this.#onMessage(from, message));
   }
 
   // ------------------------------------------------------------------------------------------- knock
@@ -258,7 +258,7 @@ export class SimNetwork implements Network, Listener {
   receiveGossip(from: PeerKey, topic: GossipTopic, payload: Uint8Array): void {
     if (!this.isListening || !this.knows(from)) return;
     this.#cable.world.noteDelivery(this.host.name, `gossip ${topic}`, payload);
-    this.#cable.world.schedule(0, this.process, () => this.#onGossip(topic, payload.slice()));
+    this.#cable.world.follow(this.process, () => this.#onGossip(topic, payload.slice()));
   }
 
   #dialled(peer: PeerKey): Host | undefined {

@@ -121,6 +121,17 @@ export class World {
     return event;
   }
 
+  /**
+   * As `schedule(0, owner, fn)` by a caller that does nothing after it: `fn` runs at once when nothing else is due in this
+   * instant, for it would be the next event.
+   */
+  follow(owner: EventOwner, fn: () => void): void {
+    const next = this.#heap.peek();
+    const isNext = next === undefined || next.atMs > this.#nowMs;
+    if (isNext && owner.isAlive && owner.pausedUntilMs <= this.#nowMs) this.#run(owner, fn);
+    else this.schedule(0, owner, fn);
+  }
+
   /** Adds a fact to hash and record. */
   note(node: string, name: string, text: string): void {
     if (node !== GUEST) this.#lastNewsMs = this.#nowMs;
@@ -283,11 +294,15 @@ export class World {
       this.#heap.push(event);
       return;
     }
+    this.#run(owner, event.fn);
+  }
+
+  #run(owner: EventOwner | undefined, fn: () => void): void {
     this.eventCount += 1;
     this.executing = owner;
     setSimulating(owner !== undefined);
     try {
-      event.fn();
+      fn();
     } catch (error) {
       if (owner === undefined) this.fail('an event of the stage threw', error);
       else owner.onThrow(error);

@@ -18,7 +18,7 @@ import type { Ports } from './ports/ports.ts';
 import type { LocalObjectStore } from './storage/local-store.ts';
 import type { Superblock } from './storage/superblock.ts';
 import { FRAME_VERSION } from './wire/frame.ts';
-import { encodePingInfo, type Hello } from './wire/payloads.ts';
+import { encodePingInfo, type Hello, type PingInfo } from './wire/payloads.ts';
 
 /** A pong has room for no more. */
 const MAX_LAG_TOLD_MS = 0xffff;
@@ -52,6 +52,8 @@ export class OwnLife {
   /** This process asked to be called up. A map that knows its life before that knows it of another image of this disk. */
   #hasAsked = false;
   #isTwice = false;
+  /** What the last pong told, and as which bytes. */
+  #told: { readonly info: PingInfo; readonly bytes: Uint8Array } | undefined;
   /** The life that the map declined last, from which it was to go on, and when it may be proposed again. */
   #declined: { incarnation: number; continues: number; untilMs: number } | undefined;
 
@@ -253,7 +255,7 @@ export class OwnLife {
   pingInfo(): Uint8Array {
     const { disk } = this.#parts.ports;
     const { totalBytes, freeBytes } = disk.space();
-    return encodePingInfo({
+    const info: PingInfo = {
       freeBytes,
       totalBytes,
       appliedIndex: this.#parts.agreement.learner.applied,
@@ -261,6 +263,24 @@ export class OwnLife {
       storeGeneration: this.#parts.superblock.storeGeneration,
       journalSeq: this.#parts.store.journalSequence,
       incarnation: this.#parts.superblock.incarnation,
-    });
+    };
+    // Ten observers ask each second; what there is to tell changes rarely.
+    const told = this.#told;
+    if (told !== undefined && isSameInfo(told.info, info)) return told.bytes;
+    const bytes = encodePingInfo(info);
+    this.#told = { info, bytes };
+    return bytes;
   }
+}
+
+function isSameInfo(one: PingInfo, other: PingInfo): boolean {
+  return (
+    one.journalSeq === other.journalSeq &&
+    one.freeBytes === other.freeBytes &&
+    one.appliedIndex === other.appliedIndex &&
+    one.lagMs === other.lagMs &&
+    one.totalBytes === other.totalBytes &&
+    one.storeGeneration === other.storeGeneration &&
+    one.incarnation === other.incarnation
+  );
 }
