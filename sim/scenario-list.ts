@@ -34,6 +34,7 @@ import { growAndShrink } from './scenarios/grow-and-shrink.ts';
 import { halfAVote } from './scenarios/half-a-vote.ts';
 import { halfWritten } from './scenarios/half-written.ts';
 import { identityTwice } from './scenarios/identity-twice.ts';
+import { layers } from './scenarios/layers.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
 import { linkComesAndGoes } from './scenarios/link-comes-and-goes.ts';
 import { lockBusy } from './scenarios/lock-busy.ts';
@@ -76,7 +77,7 @@ import { shortOutage } from './scenarios/short-outage.ts';
 import { silentHolder } from './scenarios/silent-holder.ts';
 import { slowLeader } from './scenarios/slow-leader.ts';
 import { slowReplica } from './scenarios/slow-replica.ts';
-import { snapshots } from './scenarios/snapshots.ts';
+import { snapshots, snapshotsWriteback } from './scenarios/snapshots.ts';
 import { split } from './scenarios/split.ts';
 import { staleGateway } from './scenarios/stale-gateway.ts';
 import { stopFails } from './scenarios/stop-fails.ts';
@@ -200,6 +201,7 @@ export const SCENARIOS: readonly Scenario[] = [
   currentReads,
   commands,
   groupSnapshots,
+  layers,
   growAndShrink,
   twoOut,
   twoAtOnce,
@@ -208,6 +210,7 @@ export const SCENARIOS: readonly Scenario[] = [
   lostAndStale,
   copiesChange,
   snapshots,
+  snapshotsWriteback,
   volumeMoves,
   volumeMovesWriteback,
 ];

@@ -58,6 +58,11 @@ export class History {
     return this.#sessions.length - 1;
   }
 
+  /** Of the last guest: what is asked of the volume beside it, an operator's snapshot say, counts like its own requests. */
+  get lastSession(): number {
+    return this.#sessions.length - 1;
+  }
+
   begin(op: Pick<BlockOp, 'kind' | 'block' | 'value' | 'session' | 'isForced'>): BlockOp {
     this.#place += 1;
     const started: BlockOp = {
@@ -118,6 +123,15 @@ export class History {
       );
     }
     return undefined;
+  }
+
+  /** All that was until now, to be judged by itself: what a loss undoes here stands there. */
+  fork(): History {
+    const fork = new History();
+    fork.#place = this.#place;
+    fork.#sessions.push(...this.#sessions.map((note) => ({ ...note })));
+    for (const [block, ops] of this.#blocks) fork.#blocks.set(block, [...ops]);
+    return fork;
   }
 
   /** What these blocks held is gone, and an operator said so: they begin anew. */

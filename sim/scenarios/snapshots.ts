@@ -4,10 +4,10 @@
 // volume has written everything anew, nothing is left of what they kept, neither rows nor records (S6, C-gc).
 
 import { shuffled } from '../../src/core/hash.ts';
-import type { VolumeSession } from '../../src/datapath/volume-session.ts';
-import type { BlockOp } from '../checkers/history.ts';
+import type { Durability } from '../../src/core/view.ts';
+import type { BlockOp, History } from '../checkers/history.ts';
 import type { Guest } from '../guest.ts';
-import { BLOCK_BYTES, blockValue } from '../guest-block.ts';
+import { valuesOf } from '../read-blocks.ts';
 import { scenario } from '../scenario.ts';
 import type { SimNode } from '../sim-node.ts';
 import { isCalledDown, type Stage } from '../stage.ts';
@@ -35,7 +35,7 @@ const TROUBLES: readonly Trouble[] = ['none', 'none', 'gateway', 'member', 'powe
 /** A snapshot that is there, and what it has to show. */
 interface Taken {
   readonly tag: string;
-  readonly ops: readonly BlockOp[];
+  readonly values: readonly number[];
 }
 
 /** What the rounds work on. */
@@ -46,72 +46,108 @@ interface Run {
   readonly taken: Taken[];
 }
 
-export const snapshots = scenario(
-  'snapshots',
+export const snapshots = scenario('snapshots', { nodes: 4, copies: 3, smokeSeeds: 2 }, (stage) => {
+  return story(stage, 'durable');
+});
+
+/** The same with a cache: what a snapshot shows is durable, whatever its volume promises (S4). */
+export const snapshotsWriteback = scenario(
+  'snapshots-writeback',
   { nodes: 4, copies: 3, smokeSeeds: 2 },
-  async (stage) => {
-    await stage.form();
-    const gateway = stage.anyRunning();
-    const guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway });
-    await guest.fill(BLOCKS);
-    stage.check.watchCopies();
-    const run: Run = { stage, guest, gateway, taken: [] };
-    guest.writeForever(WORK);
-    for (let round = 1; round <= ROUNDS; round += 1) {
-      await stage.run({ seconds: stage.random.unit() });
-      await oneSnapshot(run, `s${round}`);
-    }
-    await run.guest.stop();
-    await stage.check.converges({ seconds: LIMIT_S });
-    if (run.taken.length === 0) throw new RunFailure('no snapshot came to be');
-    for (const taken of run.taken) await readTwice(run, taken);
-    await stage.check.everyAcknowledgedWriteIsReadable(run.guest);
-    stage.check.historyIsLinearizable();
-    await stage.check.replicasAreIdentical({ seconds: LIMIT_S });
-    await deleteAll(run);
-    // What can go goes at once; what is left still shows.
-    await stage.run({ seconds: 2 });
-    await stage.check.everyAcknowledgedWriteIsReadable(run.guest);
-    stage.check.historyIsLinearizable();
-    await run.guest.fill(BLOCKS);
-    await stage.until('nothing is left of the snapshots', () => leftOver(stage), {
-      seconds: LIMIT_S,
-    });
-    await stage.check.everyAcknowledgedWriteIsReadable(run.guest);
-    await stage.check.replicasAreIdentical({ seconds: LIMIT_S });
-  },
+  (stage) => story(stage, 'writeback'),
 );
+
+async function story(stage: Stage, mode: Durability): Promise<void> {
+  await stage.form();
+  const gateway = stage.anyRunning();
+  const guest = await stage.createVolume({ name: 'disk', sizeMiB: SIZE_MIB, at: gateway, mode });
+  await guest.fill(BLOCKS);
+  stage.check.watchCopies();
+  const run: Run = { stage, guest, gateway, taken: [] };
+  guest.writeForever(WORK);
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    await stage.run({ seconds: stage.random.unit() });
+    await oneSnapshot(run, `s${round}`);
+  }
+  await run.guest.stop();
+  await stage.check.converges({ seconds: LIMIT_S });
+  if (run.taken.length === 0) throw new RunFailure('no snapshot came to be');
+  for (const taken of run.taken) await readTwice(run, taken);
+  await stage.check.everyAcknowledgedWriteIsReadable(run.guest);
+  stage.check.historyIsLinearizable();
+  await stage.check.replicasAreIdentical({ seconds: LIMIT_S });
+  await deleteAll(run);
+  // What can go goes at once; what is left still shows.
+  await stage.run({ seconds: 2 });
+  await stage.check.everyAcknowledgedWriteIsReadable(run.guest);
+  stage.check.historyIsLinearizable();
+  await run.guest.fill(BLOCKS);
+  await stage.until('nothing is left of the snapshots', () => leftOver(stage), {
+    seconds: LIMIT_S,
+  });
+  await stage.check.everyAcknowledgedWriteIsReadable(run.guest);
+  await stage.check.replicasAreIdentical({ seconds: LIMIT_S });
+}
 
 async function oneSnapshot(run: Run, tag: string): Promise<void> {
   const { stage, guest } = run;
   const { history } = guest.volume;
   const trouble = stage.random.pick(TROUBLES);
   stage.world.note('stage', 'snapshot', `${tag}, ${trouble}`);
-  const victims = prepare(run, trouble);
-  const asked = stage.anyRunning();
+  const session = history.lastSession;
   const ops = Array.from({ length: BLOCKS }, (_, block) => {
-    return history.begin({ kind: 'read', block, value: 0, session: 0, isForced: false });
+    return history.begin({ kind: 'read', block, value: 0, session, isForced: false });
   });
+  let before: History | undefined;
+  const victims = prepare(run, trouble, () => {
+    before = loseCaches(run, ops);
+  });
+  const asked = stage.anyRunning();
+  let isTaken = false;
   try {
     await stage.ask(asked, 'snapshot', (handle) => handle.layers().snapshot(['disk'], tag));
     // What it saw is filled in when it is read; when it was seen is now.
     for (const op of ops) history.end(op, true);
-    run.taken.push({ tag, ops });
+    isTaken = true;
   } catch (error) {
     // Refused, or nobody knows: if it is there it is read by nobody.
     stage.world.note('stage', 'snapshot', `${tag} failed: ${String(error)}`);
   }
   await recover(run, victims);
+  if (!isTaken) return;
+  const values = await valuesIn(run, tag);
+  for (const [i, op] of ops.entries()) op.value = values[i] ?? 0;
+  const wrong = before?.check();
+  if (wrong !== undefined) stage.world.fail(`C-snap: ${tag}: ${wrong}`);
+  run.taken.push({ tag, values });
+}
+
+/** What the snapshot had to show by then is judged by what was before: nothing of it was in a cache only (S4). */
+function loseCaches({ stage, guest }: Run, ops: readonly BlockOp[]): History | undefined {
+  const { history, mode } = guest.volume;
+  if (mode === 'durable') return undefined;
+  const before = history.fork();
+  const answered = ops.filter(({ isOk }) => isOk);
+  // What they saw is not known yet.
+  for (const op of answered) op.isOk = false;
+  stage.cachesAreLost();
+  for (const op of answered) op.isOk = true;
+  return before;
 }
 
 /** Draws who falls, and when. */
-function prepare({ stage, gateway }: Run, trouble: Trouble): readonly SimNode[] {
+function prepare(
+  { stage, gateway }: Run,
+  trouble: Trouble,
+  onPowerLoss: () => void,
+): readonly SimNode[] {
   const victims = victimsOf(stage, gateway, trouble);
   stage.world.schedule(stage.random.unit() * TROUBLE_MS, undefined, () => {
     for (const victim of victims) {
       if (trouble === 'power' || stage.random.chance(0.5)) victim.losePower();
       else victim.kill();
     }
+    if (trouble === 'power') onPowerLoss();
   });
   return victims;
 }
@@ -152,46 +188,18 @@ function attach(run: Run, node: SimNode): void {
   run.guest.writeForever(WORK);
 }
 
-/** Through two nodes: what the first one sees goes into the history, the second one must see the same. */
-async function readTwice(run: Run, { tag, ops }: Taken): Promise<void> {
-  const { stage } = run;
-  const first = await valuesOf(run, tag);
-  const second = await valuesOf(run, tag);
-  for (const [i, op] of ops.entries()) {
-    op.value = first[i] as number;
-    if (first[i] === second[i]) continue;
-    stage.world.fail(`S3: block ${op.block} of ${tag} reads as ${first[i]}, then ${second[i]}`);
+/** Through two nodes: the same as it was. */
+async function readTwice(run: Run, { tag, values }: Taken): Promise<void> {
+  for (const now of [await valuesIn(run, tag), await valuesIn(run, tag)]) {
+    const block = now.findIndex((value, i) => value !== values[i]);
+    if (block < 0) continue;
+    const text = `block ${block} of ${tag} reads as ${values[block]}, then ${now[block]}`;
+    run.stage.world.fail(`S3: ${text}`);
   }
 }
 
-async function valuesOf(run: Run, tag: string): Promise<readonly number[]> {
-  const { stage, guest } = run;
-  const node = stage.anyRunning();
-  const values: number[] = [];
-  const bytes = new Uint8Array(BLOCKS * BLOCK_BYTES);
-  await stage.ask(node, `read ${tag}`, async (handle) => {
-    const session = handle.openVolume(`disk@${tag}`);
-    session.connect();
-    await readAll(session, bytes);
-    await session.disconnect();
-  });
-  for (let block = 0; block < BLOCKS; block += 1) {
-    const value = blockValue(bytes, block * BLOCK_BYTES, { volume: guest.volume.id, block });
-    if (value === undefined) stage.world.fail(`I8: block ${block} of ${tag} is nobody's`);
-    values.push(value ?? 0);
-  }
-  return values;
-}
-
-/** In pieces of 1 MiB, like a client. */
-async function readAll(session: VolumeSession, bytes: Uint8Array): Promise<void> {
-  const step = 2 ** 20;
-  for (let at = 0; at < bytes.length; at += step) {
-    const length = Math.min(step, bytes.length - at);
-    await new Promise<void>((resolve, reject) => {
-      session.read(at, length, bytes, at, (error) => (error ? reject(error) : resolve()));
-    });
-  }
+function valuesIn({ stage, guest }: Run, tag: string): Promise<readonly number[]> {
+  return valuesOf(stage, { name: `disk@${tag}`, tagged: guest.volume.id, blocks: BLOCKS });
 }
 
 async function deleteAll({ stage, taken }: Run): Promise<void> {

@@ -2,7 +2,7 @@
 // rows and the tree of the map, row by row; what one has dropped and another not yet looks the same to every reader. Pure.
 
 import { regionMask } from './extent.ts';
-import { ancestry, deletedOf, type Generations, type Layer, readersBelow } from './generations.ts';
+import { childrenOf, deletedOf, type Generations, NO_LIMIT } from './generations.ts';
 import type { GenerationId, NodeId } from './ids.ts';
 import { OBJECT_BYTES } from './units.ts';
 import type { ClusterView } from './view.ts';
@@ -53,35 +53,43 @@ export function mayReclaim(
   const row = rowOf(generation);
   const isDeleted = tree.generations.get(generation)?.state === 'deleted';
   if (row === undefined || !isDeleted) return false;
-  const readers = readersBelow(tree, generation);
-  if (readers.length === 0) return true;
-  return readers.every((reader) => {
-    return isHidden(ancestry(tree, reader), generation, index, row, rowOf);
-  });
+  const open: Shown[] = [{ generation, low: row.ownLow, high: row.ownHigh }];
+  // Down the tree, each generation once at most, and no further than anything of the row may show.
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    for (const child of childrenOf(tree, at.generation)) {
+      const below = shownBelow(tree, at, child, index, rowOf);
+      if (below.low === 0 && below.high === 0) continue;
+      if (isRead(tree, child)) return false;
+      open.push(below);
+    }
+  }
+  return true;
 }
 
-/** Nothing of the row shows through this path. */
-function isHidden(
-  path: readonly Layer[],
+/** Regions of the row that may show in a generation and in what lies below it. */
+interface Shown {
+  readonly generation: GenerationId;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** What of it gets past the limit of the next generation and past what that one owns. */
+function shownBelow(
+  { generations }: Tree,
+  { low, high }: Shown,
   generation: GenerationId,
   index: number,
-  row: LayerRow,
   rowOf: (generation: GenerationId) => LayerRow | undefined,
-): boolean {
-  let low = row.ownLow;
-  let high = row.ownHigh;
-  for (const layer of path) {
-    if (layer.generation === generation) {
-      const visible = Math.max(0, Math.min(OBJECT_BYTES, layer.limitBytes - index * OBJECT_BYTES));
-      return (low & regionMask(0, visible, 0)) === 0 && (high & regionMask(0, visible, 1)) === 0;
-    }
-    const nearer = rowOf(layer.generation);
-    if (nearer === undefined || nearer.closed < nearer.verCount) continue;
-    low &= ~nearer.ownLow;
-    high &= ~nearer.ownHigh;
-  }
-  // It is not on the way to the root: nothing of it can show.
-  return true;
+): Shown {
+  const limitBytes = generations.get(generation)?.limitBytes ?? NO_LIMIT;
+  const visible = Math.max(0, Math.min(OBJECT_BYTES, limitBytes - index * OBJECT_BYTES));
+  const row = rowOf(generation);
+  const covers = row !== undefined && row.closed >= row.verCount;
+  return {
+    generation,
+    low: low & regionMask(0, visible, 0) & ~(covers ? row.ownLow : 0),
+    high: high & regionMask(0, visible, 1) & ~(covers ? row.ownHigh : 0),
+  };
 }
 
 /** Layers that one round of a leader asks the members about. */
