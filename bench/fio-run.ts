@@ -32,6 +32,7 @@ export interface Figures {
   readonly p999Us: number;
   /** Of the writes of a mixed workload; 0 where there are none. */
   readonly writeP99Us: number;
+  readonly writeP999Us: number;
   readonly maxMs: number;
   /** Of all its daemons: the same number as microseconds of one operation. */
   readonly cpuMsPerThousand: number;
@@ -76,6 +77,7 @@ export async function measure(
     p99Us: (side.lat_ns.percentile['99.000000'] ?? 0) / 1000,
     p999Us: (side.lat_ns.percentile['99.900000'] ?? 0) / 1000,
     writeP99Us: (job.write.lat_ns?.percentile?.['99.000000'] ?? 0) / 1000,
+    writeP999Us: (job.write.lat_ns?.percentile?.['99.900000'] ?? 0) / 1000,
     maxMs: Math.max(side.lat_ns.max, job.write.lat_ns?.max ?? 0) / 1e6,
     cpuMsPerThousand: (cpu * 1e6) / side.total_ios,
     stealPercent: ((host.steal - hostBefore.steal) * 100) / (host.all - hostBefore.all + 1),
