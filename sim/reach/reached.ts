@@ -85,6 +85,37 @@ function share(
   return `${there.length} of ${names.length}`;
 }
 
+/** What an actor's machine has of states and transitions, and what of them no run reached. */
+export interface MachineReach {
+  readonly actor: string;
+  readonly states: number;
+  readonly transitions: number;
+  readonly missing: readonly string[];
+  /** Of both together, the lesser share. */
+  readonly share: number;
+}
+
+/** How much of each machine runs have reached: the judge's own measure. */
+export function reachOfMachines(reached: Reached, all: All): readonly MachineReach[] {
+  const actors = [...new Set(all.states.map(actorOf))];
+  return actors.map((actor) => {
+    const of = (group: 'states' | 'transitions') => {
+      const names = all[group].filter((name) => actorOf(name) === actor);
+      const missing = names.filter((name) => (reached[group][name] ?? 0) === 0);
+      return { count: names.length, missing, share: 1 - missing.length / names.length };
+    };
+    const states = of('states');
+    const transitions = of('transitions');
+    return {
+      actor,
+      states: states.count,
+      transitions: transitions.count,
+      missing: [...states.missing, ...transitions.missing],
+      share: Math.min(states.share, transitions.share),
+    };
+  });
+}
+
 /** A line for each thing that no run reached. */
 export function neverReached(reached: Reached, all: All): readonly string[] {
   return GROUPS.flatMap((group) =>

@@ -21,6 +21,7 @@ const CALM_PINGS = 6;
 const LOOK_S = 15;
 /** A refused dial is a verdict at once; the leader may have to be found anew. */
 const VERDICT_S = 10;
+const SHRINK_S = 2;
 
 /** The link of two nodes, in time with the pings of one of them. */
 class Link {
@@ -150,11 +151,16 @@ export const linkComesAndGoes = scenario(
     await takenBack(stage, one);
     if (stage.epoch !== epoch)
       throw new RunFailure(`C-detect: epoch ${stage.epoch} for a link that comes and goes`);
+    // The leader hears of none of its proposals what came of it, and pauses after each; the log has them all the same.
+    world.rarities = new Map([['proposal-given-up', 1]]);
     other.kill();
     await stage.until('it is called down', () => isCalledDown(stage, other), {
       seconds: VERDICT_S,
     });
+    await stage.run({ seconds: SHRINK_S });
     await other.start();
+    await stage.run({ seconds: SHRINK_S });
+    world.rarities = new Map();
     await stage.check.converges({ seconds: 60 });
   },
 );
