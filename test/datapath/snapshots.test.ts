@@ -1,9 +1,11 @@
 // Frozen generations in the data path (S2, S3): what was acknowledged before is in the snapshot, what comes after goes to
 // the new head, whatever breaks in between; copies of a layer are equal everywhere.
 
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import type { ChangedRun } from '../../src/core/changed-regions.ts';
 import type { GenerationId } from '../../src/core/ids.ts';
 import { KIB } from '../../src/core/units.ts';
+import { lookUpChanges } from '../../src/datapath/changes.ts';
 import type { VolumeSession } from '../../src/datapath/volume-session.ts';
 import { OP, STATUS } from '../../src/wire/frame.ts';
 import { deleteLayer, snapshot } from './layers-world.ts';
@@ -308,9 +310,43 @@ test('nobody is asked for a volume that nobody has', async (t) => {
   t.deepEqual(held, { volume: world.volumeId, token: lock.token, head });
 });
 
-test('snapshots under writes, with kills: each holds what was acknowledged, and copies agree', (t) => {
+/** Between two blocks of a workload: some share a region, some do not. */
+const STRIDE = 20 * KIB;
+/** Seeds whose images are compared with each other. */
+const COMPARED_SEEDS = 4;
+
+interface Image {
+  readonly session: VolumeSession;
+  readonly bytes: Uint8Array;
+}
+
+/** S7: each byte that differs is told as changed. Returns how many regions of two different images are called the same. */
+function sameRegions(t: ExecutionContext, world: World, before: Image, after: Image): number {
+  let told: readonly ChangedRun[] = [];
+  const range = { offset: 0, length: after.bytes.length };
+  lookUpChanges(before.session, after.session, range, (error, runs) => {
+    t.is(error, undefined);
+    told = runs;
+  });
+  world.clock.until(() => told.length > 0, 20_000);
+  let at = 0;
+  let same = 0;
+  for (const { length, isChanged } of told) {
+    const [one, other] = [before, after].map(({ bytes }) => bytes.subarray(at, at + length));
+    if (!isChanged) {
+      t.is(Buffer.compare(one as Uint8Array, other as Uint8Array), 0, `at ${at}`);
+      if (before !== after) same += length / (64 * KIB);
+    }
+    at += length;
+  }
+  t.is(at, after.bytes.length);
+  return same;
+}
+
+test('snapshots under writes, with kills: each holds what was acknowledged, copies agree, and differences are told', (t) => {
   t.timeout(120_000);
   let snapshots = 0;
+  let same = 0;
   for (let seed = 1; seed <= 12; seed += 1) {
     const world = new World({ seed });
     const guest = world.attach(1);
@@ -318,8 +354,9 @@ test('snapshots under writes, with kills: each holds what was acknowledged, and 
     // Per block: the last write that was acknowledged, and the last that was begun.
     const acked = new Uint8Array(blocks);
     const begun = new Uint8Array(blocks);
-    t.is(world.write(guest, 0, new Uint8Array(blocks * 4096)), 'ok');
+    t.is(world.write(guest, 0, new Uint8Array(blocks * STRIDE)), 'ok');
     const taken: { frozen: GenerationId; low: Uint8Array; high: number }[] = [];
+    const images: Image[] = [];
     for (let i = 1; i < 120; i += 1) {
       const at = world.random.below(blocks);
       if (begun[at] === acked[at]) {
@@ -327,7 +364,7 @@ test('snapshots under writes, with kills: each holds what was acknowledged, and 
         const done = (error: unknown): void => {
           if (error === undefined) acked[at] = i;
         };
-        guest.write(at * 4096, block(i), done);
+        guest.write(at * STRIDE, block(i), done);
       }
       if (world.random.below(30) === 0 && taken.length < 5) {
         const frozen = snapshot(world);
@@ -342,21 +379,32 @@ test('snapshots under writes, with kills: each holds what was acknowledged, and 
     for (const { frozen, low, high } of taken) {
       snapshots += 1;
       const reader = opened(world, 2, frozen);
-      const seen = readOf(world, reader, 0, blocks * 4096) as Uint8Array;
+      const seen = readOf(world, reader, 0, blocks * STRIDE) as Uint8Array;
       for (let at = 0; at < blocks; at += 1) {
-        const value = seen[at * 4096] as number;
+        const value = seen[at * STRIDE] as number;
         // Writes under way are in it or not, and those that the holder issues before it learns of it.
         t.true(value >= (low[at] as number), `seed ${seed}, block ${at}: ${value} < ${low[at]}`);
         t.true(value <= high, `seed ${seed}, block ${at}: ${value} > ${high}`);
       }
       t.is(layerOf(world.node(2), frozen, 0), layerOf(world.node(1), frozen, 0), `seed ${seed}`);
+      images.push({ session: reader, bytes: seen });
     }
     const { head } = world.volume;
     t.is(layerOf(world.node(2), head, 0), layerOf(world.node(1), head, 0), `seed ${seed}`);
-    const now = world.read(guest, 0, blocks * 4096) as Uint8Array;
-    for (let at = 0; at < blocks; at += 1) t.is(now[at * 4096], acked[at]);
+    const now = world.read(guest, 0, blocks * STRIDE) as Uint8Array;
+    for (let at = 0; at < blocks; at += 1) t.is(now[at * STRIDE], acked[at]);
+    images.push({ session: guest, bytes: now });
+    if (seed > COMPARED_SEEDS) continue;
+    // Each with the next, in both directions, and the first with all.
+    const pairs = images.flatMap((one, i) => [
+      [images[i + 1] ?? one, one] as const,
+      [one, images[i + 1] ?? one] as const,
+      [images[0] ?? one, one] as const,
+    ]);
+    for (const [before, after] of pairs) same += sameRegions(t, world, before, after);
   }
   t.true(snapshots > 20, `${snapshots}`);
+  t.true(same > 0, 'not all is called changed');
 });
 
 test('a volume that shows a snapshot moves with all that it shows (S8), and says where there is data (S7)', async (t) => {
