@@ -5,7 +5,14 @@ import { existsSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'ava';
-import { addToFile, NOTHING, neverReached, sum, summary } from '../../sim/reach/reached.ts';
+import {
+  addToFile,
+  NOTHING,
+  neverReached,
+  reachOfMachines,
+  sum,
+  summary,
+} from '../../sim/reach/reached.ts';
 import { play } from '../../sim/scenario.ts';
 import { oneNodeLost } from '../../sim/scenarios/one-node-lost.ts';
 
@@ -41,6 +48,23 @@ test('counts add up, over processes and in a file', (t) => {
   addToFile(file, ONE);
   t.deepEqual(addToFile(file, ONE).faults, { kill: 4 });
   rmSync(file);
+});
+
+test('of each machine: the lesser share of its states and its transitions, and what is missing', (t) => {
+  const reached = { ...ONE, transitions: { 'peer: alive -- edge.lost --> suspect': 1 } };
+  const [peer, ring] = reachOfMachines(reached, {
+    ...ALL,
+    transitions: [...ALL.transitions, 'ring: idle -- look --> stays'],
+  });
+  t.deepEqual(peer, {
+    actor: 'peer',
+    states: 2,
+    transitions: 1,
+    missing: ['peer.suspect'],
+    share: 0.5,
+  });
+  t.deepEqual(ring?.missing, ['ring.idle', 'ring: idle -- look --> stays']);
+  t.is(ring?.share, 0);
 });
 
 test.serial('a run is counted: its faults, its actors, its entries; its hash stays', async (t) => {
