@@ -61,6 +61,12 @@ export function addDataRoutes(
     await io.zero(idOf(request), numberOf(offset), numberOf(length));
     return answer(handle, 'io.zeroed', {});
   });
+  app.post('/v1/io/:id/preallocate', async (request: Held) => {
+    parseEmpty(request.body);
+    const { offset, length } = request.query;
+    await io.preallocate(idOf(request), numberOf(offset), numberOf(length));
+    return answer(handle, 'io.preallocated', {});
+  });
   app.post('/v1/io/:id/keep', async (request: Held) => {
     io.keep(idOf(request));
     return answer(handle, 'io.kept', {});

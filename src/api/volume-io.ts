@@ -15,6 +15,8 @@ import { volumeNamed } from './report.ts';
 export const IO_PIECE_BYTES = MIB;
 /** One request zeroes at most so much. */
 export const MAX_ZERO_BYTES = 64 * MIB;
+/** One request makes space for at most so much: an object. */
+export const MAX_PREALLOCATE_BYTES = 4 * MIB;
 /** Extents of one answer: what comes behind is asked for again. */
 export const MAX_EXTENTS = 4096;
 /** Holds of one node at a time. */
@@ -90,6 +92,18 @@ export class VolumeIo {
       throw new OperatingError('usage', `zeroes are 1 to ${MAX_ZERO_BYTES} bytes at once`);
     }
     await this.#with(id, (session, done) => session.writeZeroes(offset, length, done));
+  }
+
+  /** What is there stays, and takes all of its space from now on. Durable as a write is. */
+  async preallocate(id: number, offset: number, length: number): Promise<void> {
+    if (length < 1 || length > MAX_PREALLOCATE_BYTES) {
+      const text = `space is made for 1 to ${MAX_PREALLOCATE_BYTES} bytes at once`;
+      throw new OperatingError('usage', text);
+    }
+    await this.#with(id, (session, done) => {
+      if (session.preallocate === undefined) done(new OperatingError('refused', 'it is read-only'));
+      else session.preallocate(offset, length, done);
+    });
   }
 
   /** Where there may be data, from `offset` on: of the whole range, or of its first part. */

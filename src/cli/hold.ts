@@ -4,6 +4,7 @@
 import { Agent } from 'node:http';
 import { MIB } from '../core/units.ts';
 import type { ExtentData, HoldData } from '../core/volume-shapes.ts';
+import type { Extent } from '../streams/pieces.ts';
 import { type FarVolume, MAX_PIECES_MOVING } from '../streams/volume-copy.ts';
 import { ask, askBytes, findTarget, type Target } from './client.ts';
 import type { GlobalOptions } from './context.ts';
@@ -13,6 +14,8 @@ const ZERO_BYTES = 64 * MIB;
 
 export interface Hold {
   readonly volume: FarVolume;
+  /** What is there takes all of its space from now on; at most an object at once. */
+  preallocate(extent: Extent): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -46,6 +49,10 @@ export async function holdOf(
   const agent = new Agent({ keepAlive: true, maxSockets: MAX_PIECES_MOVING });
   return {
     volume: farVolume(target, data, { agent, ...timing }),
+    async preallocate({ offset, length }) {
+      const at = `/v1/io/${id}/preallocate?offset=${offset}&length=${length}`;
+      await ask(target, at, { method: 'POST', body: {}, agent, ...timing });
+    },
     async end() {
       clearInterval(keep);
       agent.destroy();

@@ -24,6 +24,7 @@ import { addVdiCheck } from './vdi-check.ts';
 import { addVdiCopies } from './vdi-copies.ts';
 import { addVdiData } from './vdi-data.ts';
 import { addVdiLayers } from './vdi-layers.ts';
+import { addPreallocate, preallocate } from './vdi-preallocate.ts';
 import {
   bandwidthOption,
   iopsOption,
@@ -38,6 +39,7 @@ interface CreateOptions extends RateOptions {
   readonly copies?: number;
   readonly minCopies?: number;
   readonly strict?: boolean;
+  readonly preallocate?: boolean;
   readonly mode?: string;
   /** ms */
   readonly ioTimeout?: number;
@@ -79,6 +81,7 @@ export function addVdiCommands(program: Command, io: Io): void {
   addVdiRestore(vdi, io);
   addDelete(vdi, io);
   addTrash(vdi, io);
+  addPreallocate(vdi, io);
   vdi
     .command('list [name]')
     .description('name, size, id, copies, state, holder of all volumes, or of one')
@@ -113,7 +116,9 @@ export function addVdiCommands(program: Command, io: Io): void {
 function addCreate(vdi: Command, io: Io): void {
   vdi
     .command('create <name> <size>')
-    .description('make a thin volume; SIZE as 4096, 64M, 10G, 1T (powers of 1024)')
+    .description(
+      'make a volume, thin unless --preallocate; SIZE as 4096, 64M, 10G, 1T (powers of 1024)',
+    )
     .option('-c, --copies <number>', "copies (the cluster's)", countOf('copies', MAX_COPIES))
     .option(
       '--min-copies <number>',
@@ -130,11 +135,14 @@ function addCreate(vdi: Command, io: Io): void {
     .addOption(attachModeOption())
     .addOption(iopsOption())
     .addOption(bandwidthOption())
+    .option('--preallocate', 'give it all of its space at once (dog vdi preallocate)')
     .action(async (name: string, size: string, _options, command: Command) => {
       checkName(name);
       const body = { name, sizeBytes: parseSize(size), ...policyOf(command.opts<CreateOptions>()) };
       const session = sessionOf(command, io);
       const answer = await session.ask<VolumeDetail>('/v1/volumes', { method: 'POST', body });
+      const isThick = command.opts<CreateOptions>().preallocate === true;
+      if (isThick) await preallocate(session, io, name);
       show(session, answer, 'vdi.create', {
         human: (data) =>
           `Volume ${data.name} is made: ${formatBytes(data.sizeBytes)}, ${copiesText(data)}${modeText(data)}.\n`,

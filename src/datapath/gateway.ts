@@ -21,6 +21,7 @@ import { partDone, startJob } from './job.ts';
 import { LockWait } from './lock-wait.ts';
 import type { OpenVolume } from './open-volume.ts';
 import { ownTarget } from './patience.ts';
+import { preallocate } from './preallocate.ts';
 import { SessionLife } from './session-life.ts';
 import { type BytesWanted, StandbyReads } from './standby-reads.ts';
 import type { AllocationDone, AllocationExtent, Done, VolumeSession } from './volume-session.ts';
@@ -215,6 +216,13 @@ export class Gateway implements VolumeSession {
           this.#head.write(slice, { bytes, isForced }, (error) => partDone(job, error));
         }
       });
+    });
+  }
+
+  preallocate(offset: number, length: number, done: Done): void {
+    const request = { offset, length, bytes: length, kind: 'write' } as const;
+    this.#admission.admit(request, done, (finish) => {
+      this.#whenWritable(finish, (ended) => preallocate(this.#parts, this.#head, request, ended));
     });
   }
 

@@ -66,6 +66,16 @@ export class HeadPath {
     });
   }
 
+  /** The same for what shows there by then. */
+  rewrite(slice: Slice, done: Done): void {
+    this.#onPath(done, (path) => {
+      path.slices.rewrite(slice, (error) => {
+        if (isPathOver(error)) this.rewrite(slice, done);
+        else done(error);
+      });
+    });
+  }
+
   /** The same for a range; what was zeroed before is zeroed again. */
   zero(range: ZeroRange, isForced: boolean, done: Done): void {
     this.#onPath(done, (path) => {

@@ -71,6 +71,21 @@ export class SliceWriter {
     });
   }
 
+  /**
+   * What shows there is written once more, all of it, zeroes too: then it is the head's own, and has its space on each copy.
+   * Under the range from before it is read on: a guest's write comes before or after.
+   */
+  rewrite(slice: Slice, done: Done): void {
+    const { offset, count } = widenToSectors(slice.offset, slice.length);
+    this.#withRange(slice.index, { offset, count }, done, (pipe, finish, early) => {
+      const bytes = new Uint8Array(count);
+      this.#reader.read({ pipe, offset, count, target: bytes, at: 0 }, (error) => {
+        if (error !== undefined) return finish(error);
+        this.#submitWrite(pipe, offset, { bytes, isForced: false }, { done: finish, early });
+      });
+    });
+  }
+
   /** Reads the first and the last sector of a widened range where the guest's bytes do not cover them. */
   #readEdges(pipe: ObjectPipe, slice: Slice, bytes: Uint8Array, done: Done): void {
     const range = widenToSectors(slice.offset, slice.length);

@@ -36,6 +36,11 @@ export interface VolumeSession {
    * Offset and length in bytes, within the volume, any alignment. Costs no promise and no allocation.
    */
   tryRead(offset: number, length: number, target: Uint8Array, at: number): boolean;
+  /**
+   * What the range shows stays, and takes all of its space on each copy afterwards; absent where nothing can be written.
+   * Not of what has it already, as far as this node's own copies say.
+   */
+  preallocate?(offset: number, length: number, done: Done): void;
   /** Fills `target[at .. at+length)`; the bytes passed their checksums (I8). */
   read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void;
   /**

@@ -4,6 +4,7 @@
 import { pipe } from 'it-pipe';
 import { OperatingError } from '../core/errors.ts';
 import type { GenerationId } from '../core/ids.ts';
+import { OBJECT_BYTES } from '../core/units.ts';
 import { atMost, type Extent, extentsOf, inOrder, type Piece, recut, totalOf } from './pieces.ts';
 
 /** Pieces on their way at once. */
@@ -74,4 +75,19 @@ export async function writeRange(
   );
   if (hasMore && tooLong !== undefined) throw new OperatingError('too-large', tooLong);
   return written;
+}
+
+/** Has something done with all of a volume, an object at a time, several at once; resolves with the bytes. */
+export async function eachObject(
+  sizeBytes: number,
+  work: (extent: Extent) => Promise<void>,
+): Promise<number> {
+  return pipe(
+    extentsOf(0, sizeBytes, OBJECT_BYTES),
+    inOrder(MAX_PIECES_MOVING, async (extent: Extent) => {
+      await work(extent);
+      return extent.length;
+    }),
+    totalOf((count: number) => count),
+  );
 }

@@ -131,6 +131,35 @@ async function copiesAreLookedAt(t: ExecutionContext, cluster: Cluster): Promise
   t.is((await said('check', 'disk', '-n')).code, 0);
 }
 
+/** Bytes that the files of objects really take on a node's disk. */
+function takenBytes({ dir }: { readonly dir: string }): number {
+  const objects = path.join(dir, 'objects');
+  return fs
+    .readdirSync(objects, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /\/[0-9a-f]{16}$/.test(name))
+    .reduce((sum, name) => sum + fs.statSync(path.join(objects, name)).blocks * 512, 0);
+}
+
+/** A volume made with all of its space: blocks of the disk on every node, and zeroes to its reader. */
+async function thickIsThick(t: ExecutionContext, cluster: Cluster): Promise<void> {
+  const before = [1, 2, 3].map((n) => takenBytes(cluster.node(n)));
+  const made = await cluster.dog('vdi', 'create', 'thick', '16M', '--preallocate');
+  t.is(made.code, 0, made.stderr);
+  for (const n of [1, 2, 3]) {
+    const taken = takenBytes(cluster.node(n)) - (before[n - 1] ?? 0);
+    t.true(taken >= 16 * MIB, `n${n}: ${taken}`);
+  }
+  t.regex((await cluster.dog('vdi', 'du', 'thick')).stdout, /own +16 MiB/);
+  const read = await dog(cluster, 2, ['read', 'thick']);
+  t.is(
+    read.sum,
+    createHash('sha256')
+      .update(Buffer.alloc(16 * MIB))
+      .digest('hex'),
+  );
+  t.is((await cluster.dog('vdi', 'preallocate', 'thick')).code, 0);
+}
+
 test.serial(
   'read and write by dog: the same bytes through another node, odd offsets, refused beside a guest',
   withCluster({ nodes: 3, copies: 3, volume: `disk:${SIZE_MIB}MiB` }, async (t, cluster) => {
@@ -157,5 +186,6 @@ test.serial(
     await limitsLimit(t, cluster, guest);
     await guest.close();
     await copiesAreLookedAt(t, cluster);
+    await thickIsThick(t, cluster);
   }),
 );
