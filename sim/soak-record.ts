@@ -17,7 +17,7 @@ const MIGRATIONS = [
 ];
 /** Stories beside the small clusters, and how many runs of all stories together there are for each run of them. */
 const EVERY: readonly (readonly [story: string, runs: number])[] = [
-  ['a-day', 500],
+  ['a-day', 300],
   ['an-hour', 40],
   ['random-faults', 40],
   ['may-halt', 24],

@@ -67,7 +67,7 @@ test('a soak mixes lengths, and plays no seed of a story twice, over soaks', (t)
   const two = soaked(100, DAY_NEEDS_MS, again);
   t.is(new Set([...one.seeds, ...two.seeds]).size, 3100);
   const { stories } = one.record;
-  t.is(stories['a-day']?.runs, 6);
+  t.is(stories['a-day']?.runs, 10);
   t.is(stories['an-hour']?.runs, 75);
   t.is(stories['swarm']?.runs, 125);
   t.is(stories['swarm-rare']?.runs, 75);
