@@ -226,6 +226,7 @@ export const ALSO_CALLED: Readonly<Record<string, string>> = {
   'slow-disk': 'slow-replica',
   'join-under-load': 'fourth-joins',
   'migration-under-load': 'migration',
+  'clone-under-load': 'layers',
   'disk-restored-from-old-backup': 'old-image',
   'grow-1-to-9': 'grow-1-to-9-and-back',
 };
