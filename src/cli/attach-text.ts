@@ -3,6 +3,7 @@
 // docs/GUESTS.md has the reasons for each word.
 
 import type { DoorData } from '../core/admin-shapes.ts';
+import { hashText } from '../core/hash.ts';
 
 /** QEMU keeps requests so long while the node's process is away, then answers EIO. Seconds. */
 export const RECONNECT_S = 300;
@@ -117,10 +118,16 @@ export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** What ids of QEMU and serials may be made of; the guest finds the disk as /dev/disk/by-id/virtio-LABEL. */
+/**
+ * What ids of QEMU and serials may be made of; the guest finds the disk as /dev/disk/by-id/virtio-LABEL. A name that does not
+ * fit ends with a mark of its own: two volumes of one guest must not be called alike.
+ */
 export function labelOf(name: string): string {
-  const clean = name.replace(/[^A-Za-z0-9._-]/g, '-').slice(0, MAX_LABEL_CHARACTERS);
-  return /^[A-Za-z]/.test(clean) ? clean : `v${clean}`.slice(0, MAX_LABEL_CHARACTERS);
+  const clean = name.replace(/[^A-Za-z0-9._-]/g, '-');
+  const label = /^[A-Za-z]/.test(clean) ? clean : `v${clean}`;
+  if (label === name && label.length <= MAX_LABEL_CHARACTERS) return label;
+  const mark = `-${hashText(name).toString(36)}`;
+  return label.slice(0, MAX_LABEL_CHARACTERS - mark.length) + mark;
 }
 
 function serverWords(door: DoorData): readonly string[] {
