@@ -119,8 +119,8 @@ export function shellWord(text: string): string {
 }
 
 /**
- * What ids of QEMU and serials may be made of; the guest finds the disk as /dev/disk/by-id/virtio-LABEL. A name that does not
- * fit ends with a mark of its own: two volumes of one guest must not be called alike.
+ * What ids of QEMU and serials may be made of; the guest finds the disk as /dev/disk/by-id/virtio-LABEL. A name that
+ * does not fit ends with a mark of its own: two volumes of one guest must not be called alike.
  */
 export function labelOf(name: string): string {
   const clean = name.replace(/[^A-Za-z0-9._-]/g, '-');
