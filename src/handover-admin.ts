@@ -19,6 +19,9 @@ export function prepareHandover(
 ): Promise<HandoverPlan> {
   return decided(agreement, viewNow, name, (volume) => {
     const { id, lock } = volume;
+    if (!viewNow().members.has(to)) {
+      throw new OperatingError('missing', `there is no node n${to}`, { remedy: 'dog node list' });
+    }
     if (lock.state === 'free' || isHolderDead(viewNow(), lock)) return 'nothing';
     if (lock.node === to) return 'same';
     return { type: 'handoverPrepare', volume: id, token: lock.token, toNode: to };
