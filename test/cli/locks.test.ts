@@ -35,7 +35,7 @@ test('vdi alter --attach-mode: refused while somebody holds it, who is named; no
   node.cell.apply({ ...claim, dateMs: NOON, from: '10.0.0.7:999' });
   const alter = ['vdi', 'alter', 'db', '--attach-mode', 'exclusive', '--io-timeout', '9s'];
   const refused = await dog(alter, env);
-  t.is(refused.code, 5);
+  t.is(refused.code, 6);
   t.regex(refused.err, /n1 since 2026-11-23 12:00:00 UTC, attached from 10\.0\.0\.7:999/);
   t.like(node.view()?.volumeByName('db'), { attachMode: 'handover', ioTimeoutMs: 0 });
   const shown = await dog(['vdi', 'show', 'db'], env);
