@@ -7,11 +7,12 @@ import { MIB } from '../core/units.ts';
 import { type Found, lookThrough } from '../streams/restore.ts';
 import { CommandError } from './failure.ts';
 
-const READ_BYTES = MIB;
+const READ_BYTES = MIB / 4;
 /** Small parts (headers) are collected up to here. */
 const COLLECT_BYTES = 64 * 1024;
 
 export interface BackupFile {
+  /** When it resolves the bytes are not needed any more: what is small was copied. */
   write(bytes: Uint8Array): Promise<void>;
   /** All of it is on the disk. */
   finish(): Promise<void>;
@@ -45,37 +46,37 @@ export async function goOnAt(path: string, wholeBytes: number): Promise<BackupFi
 
 function writing(file: fs.FileHandle, from: number): BackupFile {
   let at = from;
-  let small: Uint8Array[] = [];
+  const small = Buffer.allocUnsafe(COLLECT_BYTES);
   let smallBytes = 0;
   const put = async (parts: readonly Uint8Array[]): Promise<void> => {
-    let left = parts.reduce((sum, part) => sum + part.length, 0);
+    const wanted = parts.reduce((sum, part) => sum + part.length, 0);
     const { bytesWritten } = await file.writev(parts, at);
     at += bytesWritten;
-    left -= bytesWritten;
     // A disk that fills up takes a part: the next write says why.
-    if (left > 0) throw new CommandError('no-space', 'the disk took only a part of it');
-  };
-  const drain = async (): Promise<void> => {
-    const parts = small;
-    small = [];
-    smallBytes = 0;
-    if (parts.length > 0) await put(parts);
+    if (bytesWritten < wanted)
+      throw new CommandError('no-space', 'the disk took only a part of it');
   };
   return {
     async write(bytes) {
-      small.push(bytes);
-      smallBytes += bytes.length;
-      if (smallBytes >= COLLECT_BYTES) await drain();
+      if (smallBytes + bytes.length <= small.length) {
+        small.set(bytes, smallBytes);
+        smallBytes += bytes.length;
+        return;
+      }
+      const parts = [small.subarray(0, smallBytes), bytes];
+      smallBytes = 0;
+      await put(parts);
     },
     async finish() {
-      await drain();
+      await put([small.subarray(0, smallBytes)]);
+      smallBytes = 0;
       await file.datasync();
     },
     close: () => file.close(),
   };
 }
 
-/** The bytes of a file, in large pieces. */
+/** The bytes of a file, in large pieces; each is gone when the next one is asked for. */
 export async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
   let file: fs.FileHandle;
   try {
@@ -84,9 +85,8 @@ export async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
     throw fileError(error, path);
   }
   try {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
     for (let at = 0; ; ) {
-      // A buffer of its own: records keep parts of it.
-      const buffer = Buffer.allocUnsafe(READ_BYTES);
       const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
       if (bytesRead === 0) return;
       at += bytesRead;

@@ -6,6 +6,7 @@ import * as fs from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { PieceShelf } from '../streams/cluster-backup.ts';
+import { freed } from '../streams/freed.ts';
 import {
   decodeManifest,
   encodeManifest,
@@ -96,7 +97,9 @@ function folderOf(dir: string, id: string): BackupFolder {
         if (await isThere(file)) return 0;
         const folder = path.dirname(file);
         await fs.mkdir(folder, { recursive: true });
-        const bytes = await place(file, encodePiece(content));
+        const parts = encodePiece(content);
+        const bytes = await place(file, parts);
+        freed(...parts);
         written.add(folder);
         return bytes;
       } catch (error) {
@@ -106,7 +109,10 @@ function folderOf(dir: string, id: string): BackupFolder {
     async get(name) {
       const file = pieceFile(dir, name);
       try {
-        return decodePiece(await fs.readFile(file), name);
+        const bytes = await fs.readFile(file);
+        const content = decodePiece(bytes, name);
+        if (content.buffer !== bytes.buffer) freed(bytes);
+        return content;
       } catch (error) {
         throw fileError(error, file);
       }

@@ -29,7 +29,7 @@ export interface Ask {
 }
 
 /** A little longer than the node takes to give up by itself. */
-const ANSWER_TIMEOUT_MS = 35_000;
+export const ANSWER_TIMEOUT_MS = 35_000;
 /** To find out whether a node of a dev cluster lives. */
 const PROBE_TIMEOUT_MS = 2_000;
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -105,8 +105,9 @@ function jsonOf(body: unknown): Payload {
   return { type: 'application/json', bytes: Buffer.from(JSON.stringify(body)) };
 }
 
-function failureIn(status: number, bytes: Buffer): CommandError {
-  const failure = (parseDocument(bytes.toString()) as Partial<AdminFailure>).error;
+/** What the node says of a refusal. */
+export function failureIn(status: number, bytes: Uint8Array): CommandError {
+  const failure = (parseDocument(Buffer.from(bytes).toString()) as Partial<AdminFailure>).error;
   if (failure === undefined) return new CommandError('internal', `the node answered ${status}`);
   return new CommandError(failure.code, failure.message, failure.remedy, failure.affected);
 }
@@ -220,7 +221,11 @@ function exchange(
   return promise;
 }
 
-function unreachable(target: Target, error: NodeJS.ErrnoException): CommandError {
+/** Why there is no answer. */
+export function unreachable(
+  target: Target,
+  error: Pick<NodeJS.ErrnoException, 'name' | 'code' | 'message'>,
+): CommandError {
   const where = describeTarget(target);
   if (error.name === 'TimeoutError' || error.name === 'AbortError') {
     return new CommandError('timeout', `the node at ${where} did not answer in time`, HANGS_REMEDY);

@@ -8,7 +8,7 @@ import type { Format, Output } from './output.ts';
 export interface Io {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
-  /** To stdout, as they are; resolves when there is room for more. */
+  /** To stdout, as they are; resolves when they are not needed any more. */
   readonly outBytes: (bytes: Uint8Array) => Promise<void>;
   /** What comes on stdin. */
   readonly input: () => AsyncIterable<Uint8Array>;

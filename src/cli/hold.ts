@@ -8,6 +8,7 @@ import type { Extent } from '../streams/pieces.ts';
 import { type FarVolume, MAX_PIECES_MOVING } from '../streams/volume-copy.ts';
 import { ask, askBytes, findTarget, type Target } from './client.ts';
 import type { GlobalOptions } from './context.ts';
+import { PieceReader } from './piece-reader.ts';
 
 /** As the node allows. */
 const ZERO_BYTES = 64 * MIB;
@@ -47,8 +48,9 @@ export async function holdOf(
     ask(target, `/v1/io/${id}/keep`, { method: 'POST', body: {} }).catch(() => undefined);
   }, keepEveryMs);
   const agent = new Agent({ keepAlive: true, maxSockets: MAX_PIECES_MOVING });
+  const reader = new PieceReader(target, options.timeout);
   return {
-    volume: farVolume(target, data, { agent, ...timing }),
+    volume: farVolume(target, data, reader, { agent, ...timing }),
     async preallocate({ offset, length }) {
       const at = `/v1/io/${id}/preallocate?offset=${offset}&length=${length}`;
       await ask(target, at, { method: 'POST', body: {}, agent, ...timing });
@@ -56,6 +58,7 @@ export async function holdOf(
     async end() {
       clearInterval(keep);
       agent.destroy();
+      reader.end();
       await ask(target, `/v1/io/${id}`, { method: 'DELETE', ...timing });
     },
   };
@@ -64,6 +67,7 @@ export async function holdOf(
 function farVolume(
   target: Target,
   { id, pieceBytes, sizeBytes }: HoldData,
+  reader: PieceReader,
   how: { readonly agent: Agent; readonly timeoutMs?: number },
 ): FarVolume {
   const base = `/v1/io/${id}`;
@@ -72,10 +76,7 @@ function farVolume(
     pieceBytes,
     zeroBytes: ZERO_BYTES,
     read({ offset, length }) {
-      return askBytes(target, `${base}?offset=${offset}&length=${length}`, {
-        method: 'GET',
-        ...how,
-      });
+      return reader.get(`${base}?offset=${offset}&length=${length}`);
     },
     async write({ offset, bytes }) {
       await askBytes(target, `${base}?offset=${offset}`, { method: 'POST', bytes, ...how });

@@ -1,6 +1,5 @@
 // Process entry of `dog`. Everything it does is in program.ts; here the real terminal and environment come in.
 
-import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { run } from './program.ts';
 
@@ -22,9 +21,11 @@ process.exitCode = await run(process.argv.slice(2), {
   type: isTerminal ? typed : undefined,
 });
 
-/** A pipe that is full holds the writer up: memory stays bounded. */
-async function written(bytes: Uint8Array): Promise<void> {
-  if (!process.stdout.write(bytes)) await once(process.stdout, 'drain');
+/** A pipe that is full holds the writer up: memory stays bounded. Nothing of the bytes is needed any more afterwards. */
+function written(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 /** On stderr: stdout is for the answer. */

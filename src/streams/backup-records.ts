@@ -21,7 +21,8 @@ import {
   tableBytes,
 } from './backup-format.ts';
 import { type BackupHead, decodeHead, encodeHead } from './backup-head.ts';
-import { decoded, encoded } from './coding.ts';
+import { decoded, encoded, sumOver } from './coding.ts';
+import { freed } from './freed.ts';
 
 /** How far a stream is. */
 export interface StreamState {
@@ -37,6 +38,7 @@ export interface StreamState {
 /** A record that passed its sums. */
 export interface StreamRecord {
   readonly header: RecordHeader;
+  /** Memory of its own, of whoever has the record: it is freed by that one. */
   readonly body: Uint8Array;
   /** Of its first byte in the stream. */
   readonly position: number;
@@ -71,7 +73,7 @@ function advanced(
   };
 }
 
-/** Makes the records, in order; each call gives the bytes that come next. */
+/** Makes the records, in order; each call gives the bytes that come next: parts of what was handed in, where that is so. */
 export class RecordWriter {
   #state: StreamState;
 
@@ -115,16 +117,15 @@ export class RecordWriter {
       kind === 'data' && content.length > 0
         ? encoded(content)
         : { coding: 'plain' as const, bytes: content };
-    const body = table.length === 0 ? bytes : Buffer.concat([table, bytes]);
     const header: RecordHeader = {
       ...{ kind, coding, ...range, runs: runs.length },
       ...{ stream: this.#state.stream, number: this.#state.records },
-      ...{ bodyBytes: body.length, contentBytes: content.length },
-      ...{ bodySum: crc32(body), contentSum: crc32(content) },
+      ...{ bodyBytes: table.length + bytes.length, contentBytes: content.length },
+      ...{ bodySum: sumOver(crc32(table), bytes), contentSum: crc32(content) },
     };
     const head = encodeHeader(header);
     this.#state = advanced(this.#state, header, head, zeroBytesOf(header, runs));
-    return body.length === 0 ? [head] : [head, body];
+    return [head, table, bytes].filter(({ length }) => length > 0);
   }
 }
 
@@ -133,70 +134,56 @@ function zeroBytesOf({ kind, length }: RecordHeader, runs: readonly Run[]): numb
   return runs.reduce((sum, run) => sum + (run.isZero ? runBytes(run, length) : 0), 0);
 }
 
-/** Cuts bytes into records and looks at the sum of each; ends with the bytes, whole or cut. */
+/**
+ * Cuts bytes into records and looks at the sum of each; ends with the bytes, whole or cut. Nothing of a chunk is looked at
+ * any more when the next one is asked for.
+ */
 export async function* recordsOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<StreamRecord> {
-  const chunks = new ChunkQueue();
   let position = 0;
   let header: RecordHeader | undefined;
+  let filling = new Filling(HEADER_BYTES);
   for await (const chunk of source) {
-    chunks.add(chunk);
-    for (;;) {
+    for (let left = chunk; ; ) {
+      left = filling.take(left);
+      if (!filling.isFull) break;
       if (header === undefined) {
-        if (chunks.bytes < HEADER_BYTES) break;
-        header = decodeHeader(chunks.take(HEADER_BYTES), position);
+        header = decodeHeader(filling.bytes, position);
+        filling = new Filling(header.bodyBytes);
+        continue;
       }
-      if (chunks.bytes < header.bodyBytes) break;
-      const body = chunks.take(header.bodyBytes);
+      const body = filling.bytes;
       const end = position + HEADER_BYTES + body.length;
       if (crc32(body) !== header.bodySum) throw damaged(position, 'its bytes fail their sum', end);
       yield { header, body, position };
       position = end;
       header = undefined;
+      filling = new Filling(HEADER_BYTES);
     }
   }
-  if (header !== undefined || chunks.bytes > 0) {
-    throw cutShort(position + chunks.bytes + (header === undefined ? 0 : HEADER_BYTES));
+  if (header !== undefined || filling.have > 0) {
+    throw cutShort(position + filling.have + (header === undefined ? 0 : HEADER_BYTES));
   }
 }
 
-/** Bytes that came and were not taken. Holds no more than one record and one chunk. */
-class ChunkQueue {
-  readonly #chunks: Uint8Array[] = [];
-  #bytes = 0;
+/** Memory for a header or a body, and how much of it came. */
+class Filling {
+  readonly bytes: Uint8Array;
+  have = 0;
 
-  get bytes(): number {
-    return this.#bytes;
+  constructor(count: number) {
+    this.bytes = Buffer.allocUnsafe(count);
   }
 
-  add(chunk: Uint8Array): void {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
+  get isFull(): boolean {
+    return this.have === this.bytes.length;
   }
 
-  /** The first so many bytes: a part of a chunk where they lie in one. */
-  take(count: number): Uint8Array {
-    this.#bytes -= count;
-    const first = this.#chunks[0] ?? NO_BYTES;
-    if (first.length >= count) {
-      this.#drop(count);
-      return first.subarray(0, count);
-    }
-    const taken = Buffer.allocUnsafe(count);
-    for (let have = 0; have < count; ) {
-      const chunk = this.#chunks[0] ?? NO_BYTES;
-      const part = chunk.subarray(0, count - have);
-      taken.set(part, have);
-      have += part.length;
-      this.#drop(part.length);
-    }
-    return taken;
-  }
-
-  #drop(count: number): void {
-    const first = this.#chunks[0];
-    if (first === undefined) return;
-    if (count === first.length) this.#chunks.shift();
-    else this.#chunks[0] = first.subarray(count);
+  /** @returns what is left of the chunk */
+  take(chunk: Uint8Array): Uint8Array {
+    const part = chunk.subarray(0, this.bytes.length - this.have);
+    this.bytes.set(part, this.have);
+    this.have += part.length;
+    return chunk.subarray(part.length);
   }
 }
 
@@ -264,7 +251,10 @@ export class StreamCheck {
   }
 }
 
-/** The content of a data record. @throws OperatingError 'corrupt' with its position */
+/**
+ * The content of a data record: its body, or what was packed in it, and then the body is freed.
+ * @throws OperatingError 'corrupt' with its position
+ */
 export function contentOf({ header, body, position }: StreamRecord): Piecework {
   const { offset, length, coding, contentBytes, contentSum } = header;
   const runs = decodeRuns(header, body, position);
@@ -273,5 +263,6 @@ export function contentOf({ header, body, position }: StreamRecord): Piecework {
   if (content === undefined || crc32(content) !== contentSum) {
     throw damaged(position, 'its content fails its sum', end);
   }
+  if (coding !== 'plain') freed(body);
   return { offset, length, runs, content };
 }

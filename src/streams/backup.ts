@@ -7,6 +7,7 @@ import { OperatingError } from '../core/errors.ts';
 import { alignDown, alignUp, REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import type { BackupHead } from './backup-head.ts';
 import type { RecordWriter } from './backup-records.ts';
+import { freed } from './freed.ts';
 import { type Extent, extentsOf, inOrder, totalOf } from './pieces.ts';
 import { changedRuns, dataRuns, gathered } from './sector-runs.ts';
 import { type FarExtent, type FarVolume, MAX_PIECES_MOVING } from './volume-copy.ts';
@@ -46,7 +47,8 @@ interface Read extends Wanted {
 const NO_BYTES = new Uint8Array(0);
 
 /**
- * Gives the sink all records that are missing, the end among them, in order; it is not called again before it is done.
+ * Gives the sink all records that are missing, the end among them, in order; it is not called again before it is done, and
+ * must not keep the bytes after that: their memory goes to the next ones. So does that of what `source` reads.
  * @param writer a fresh one, or one that goes on behind the last whole record
  */
 export async function writeBackup(
@@ -69,8 +71,8 @@ export async function writeBackup(
     inPieces(source.target.pieceBytes),
     inOrder(MAX_PIECES_MOVING, (piece: Wanted) => readPiece(source, piece)),
     inOrder(1, async (piece: Read) => {
-      await give(recordsFor(writer, piece));
       const readBytes = progress.readBytes + piece.bytes.length;
+      await giveRecords(writer, piece, give);
       progress = { ...progress, readBytes, offset: piece.offset + piece.length };
       onProgress(progress);
       return piece.length;
@@ -160,11 +162,20 @@ async function readPadded(base: FarSnapshot, { offset, length }: Extent): Promis
   return bytes;
 }
 
-/** None where nothing is to be said. */
-function recordsFor(writer: RecordWriter, piece: Read): readonly Uint8Array[] {
+/** What a piece has to say, none where nothing is; all of it is freed when it was given. */
+async function giveRecords(
+  writer: RecordWriter,
+  piece: Read,
+  give: (parts: readonly Uint8Array[]) => Promise<void>,
+): Promise<void> {
   const { offset, length, bytes, before, isZero } = piece;
-  if (isZero) return writer.zero(offset, length);
+  if (isZero) return give(writer.zero(offset, length));
   const runs = before === undefined ? dataRuns(bytes, REGION_BYTES) : changedRuns(bytes, before);
-  if (runs.length === 0) return [];
-  return writer.data(offset, length, runs, gathered(bytes, runs));
+  if (runs.length > 0) {
+    const content = gathered(bytes, runs);
+    const parts = writer.data(offset, length, runs, content);
+    await give(parts);
+    freed(content, ...parts);
+  }
+  freed(bytes, before);
 }

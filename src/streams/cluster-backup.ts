@@ -6,6 +6,7 @@ import { pipe } from 'it-pipe';
 import { OperatingError } from '../core/errors.ts';
 import { REGION_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { type FarSnapshot, type Wanted, wantedFrom } from './backup.ts';
+import { freed } from './freed.ts';
 import type { BackedVolume, ListPart } from './manifest.ts';
 import {
   decodeList,
@@ -22,9 +23,9 @@ import { type FarVolume, MAX_PIECES_MOVING } from './volume-copy.ts';
 
 /** Where pieces are kept. */
 export interface PieceShelf {
-  /** The bytes that had to be written: 0 where it is there. */
+  /** The bytes that had to be written: 0 where it is there. The content is not needed any more when it resolves. */
   put(name: PieceHash, content: Uint8Array): Promise<number>;
-  /** @throws OperatingError 'missing', 'corrupt' */
+  /** Bytes of whoever asked: they are freed by that one. @throws OperatingError 'missing', 'corrupt' */
   get(name: PieceHash): Promise<Uint8Array>;
 }
 
@@ -131,10 +132,13 @@ async function keepPiece(target: FarSnapshot, index: number, shelf: PieceShelf):
   const bytes = await target.read(extent);
   const readBytes = bytes.length;
   if (dataRuns(bytes, REGION_BYTES).length === 0) {
+    freed(bytes);
     return { index, hash: undefined, readBytes, newBytes: 0 };
   }
   const hash = hashOf(bytes);
-  return { index, hash, readBytes, newBytes: await shelf.put(hash, bytes) };
+  const newBytes = await shelf.put(hash, bytes);
+  freed(bytes);
+  return { index, hash, readBytes, newBytes };
 }
 
 function extentOf(index: number, sizeBytes: number): Extent {
@@ -163,6 +167,7 @@ export async function bringBack(
       }
       for (const run of dataRuns(bytes, REGION_BYTES))
         await volume.write(pieceOf(run, offset, bytes));
+      freed(bytes);
       return { offset, count: length };
     }),
     inOrder(1, async ({ offset, count }: { offset: number; count: number }) => {

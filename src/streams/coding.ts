@@ -1,9 +1,10 @@
 // How contents are made small: zstd, level 1, and only where it helps. Both ways are done in this thread: handed to others
 // it costs twice the processor time, and a backup is bound by that. What is decoded is bounded before it is begun.
 
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { OperatingError } from '../core/errors.ts';
 import type { Coding } from './backup-format.ts';
+import { freed } from './freed.ts';
 
 const LEVEL = 1;
 /** Below this part of the content, in 16ths, the small form is worth its decoding. */
@@ -22,7 +23,13 @@ export function encoded(content: Uint8Array): Coded {
     chunkSize: content.length + SLACK_BYTES,
   });
   if (small.length * 16 < content.length * WORTH_16THS) return { coding: 'zstd', bytes: small };
+  freed(small);
   return { coding: 'plain', bytes: content };
+}
+
+/** The CRC-32 of what has this sum already and of these bytes behind it: no need to join them. */
+export function sumOver(sum: number, bytes: Uint8Array): number {
+  return crc32(bytes, sum);
 }
 
 /** Exactly so many bytes, or undefined: these are not what was encoded. */

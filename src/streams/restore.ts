@@ -15,6 +15,7 @@ import {
   type StreamRecord,
   type StreamState,
 } from './backup-records.ts';
+import { freed } from './freed.ts';
 import { extentsOf, inOrder, type Piece, totalOf } from './pieces.ts';
 import { type FarVolume, MAX_PIECES_MOVING } from './volume-copy.ts';
 
@@ -31,6 +32,14 @@ export interface OpenStream {
 type Work =
   | { readonly kind: 'write'; readonly piece: Piece }
   | { readonly kind: 'zero'; readonly offset: number; readonly length: number };
+
+/** The last work of a record has its content, which nobody needs when all up to it is done. */
+type Turn = Work & { readonly used?: Uint8Array };
+
+interface Done {
+  readonly writtenBytes: number;
+  readonly used: Uint8Array | undefined;
+}
 
 /** @throws OperatingError 'corrupt' with the position, 'newer-format' */
 export async function openStream(source: AsyncIterable<Uint8Array>): Promise<OpenStream> {
@@ -71,15 +80,19 @@ export async function restoreInto(
   return pipe(
     records,
     worksOf(volume, options.isFresh, onProgress),
-    inOrder(MAX_PIECES_MOVING, async (work: Work) => {
+    inOrder(MAX_PIECES_MOVING, async (work: Turn): Promise<Done> => {
+      const { used } = work;
       if (work.kind === 'zero') {
         await volume.zero(work);
-        return 0;
+        return { writtenBytes: 0, used };
       }
       await volume.write(work.piece);
-      return work.piece.bytes.length;
+      return { writtenBytes: work.piece.bytes.length, used };
     }),
-    totalOf((count: number) => count),
+    totalOf(({ writtenBytes, used }: Done) => {
+      freed(used);
+      return writtenBytes;
+    }),
   );
 }
 
@@ -87,17 +100,25 @@ function worksOf(
   { zeroBytes }: Pick<FarVolume, 'zeroBytes'>,
   isFresh: boolean,
   onProgress: (offset: number, position: number) => void,
-): (source: AsyncIterable<StreamRecord>) => AsyncGenerator<Work> {
+): (source: AsyncIterable<StreamRecord>) => AsyncGenerator<Turn> {
   return async function* works(source) {
     for await (const record of source) {
       const { kind, offset, length } = record.header;
-      if (kind === 'data') yield* worksIn(contentOf(record), isFresh);
+      if (kind === 'data') yield* turnsOf(contentOf(record), isFresh);
       if (kind === 'zero' && !isFresh) {
         for (const one of extentsOf(offset, length, zeroBytes)) yield { kind: 'zero', ...one };
       }
       if (kind !== 'end') onProgress(offset + length, record.position);
     }
   };
+}
+
+function turnsOf(piecework: Piecework, isFresh: boolean): readonly Turn[] {
+  const works: Turn[] = [...worksIn(piecework, isFresh)];
+  const last = works.pop();
+  if (last === undefined) freed(piecework.content);
+  else works.push({ ...last, used: piecework.content });
+  return works;
 }
 
 function* worksIn({ offset, length, runs, content }: Piecework, isFresh: boolean): Generator<Work> {
@@ -131,6 +152,7 @@ export async function lookThrough(source: AsyncIterable<Uint8Array>): Promise<Fo
     for await (const record of recordsOf(source)) {
       check.take(record);
       wholeBytes = record.position + recordBytes(record);
+      freed(record.body);
     }
   } catch (error) {
     if (!hasCode(error, 'corrupt')) throw error;
