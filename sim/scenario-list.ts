@@ -10,6 +10,7 @@ import { bitRot } from './scenarios/bit-rot.ts';
 import { brokenState } from './scenarios/broken-state.ts';
 import { cacheLost } from './scenarios/cache-lost.ts';
 import { clockJump } from './scenarios/clock-jump.ts';
+import { coldDisk } from './scenarios/cold-disk.ts';
 import { commands } from './scenarios/commands.ts';
 import { copiesChange } from './scenarios/copies-change.ts';
 import { currentReads } from './scenarios/current-reads.ts';
@@ -187,6 +188,7 @@ export const SCENARIOS: readonly Scenario[] = [
   damagedSnapshot,
   slowLeader,
   slowReplica,
+  coldDisk,
   leaderStops,
   stopsAmongNews,
   stopsWhileItWaits,

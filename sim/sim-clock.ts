@@ -32,7 +32,8 @@ export class SimClock implements Clock {
   }
 
   now(): number {
-    return this.#skew.offsetMs + this.#world.nowMs * this.#skew.rate;
+    const nowMs = Math.max(this.#world.nowMs, this.#process.blockedUntilMs);
+    return this.#skew.offsetMs + nowMs * this.#skew.rate;
   }
 
   /** The story begins on one date for all hosts; each runs off as its clock does. */

@@ -138,6 +138,8 @@ class SimFile implements DiskFile {
   readSync(target: Uint8Array, at: number, length: number, position: number): number {
     this.#checkOpen();
     this.#disk.checkRead(this.#path);
+    const stopMs = this.#disk.stopTimeMs(this.#path);
+    if (stopMs > 0) this.#process.block(stopMs);
     const place = this.#disk.targetOf('reads', this.#path, this.#inode, position);
     return place.inode.read(target, at, length, place.position);
   }
@@ -151,7 +153,7 @@ class SimFile implements DiskFile {
   ): void {
     this.#checkOpen();
     if (!this.#process.isAlive) return;
-    this.#disk.world.schedule(this.#disk.readTimeMs(), this.#process, () => {
+    this.#disk.world.schedule(this.#disk.readTimeMs(this.#path), this.#process, () => {
       let count = 0;
       try {
         this.#disk.checkRead(this.#path);

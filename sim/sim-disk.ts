@@ -5,6 +5,7 @@
 //
 //   capacityBytes       full                       rot                 a bit turned
 //   slowness            slow by 1000               makeUnreadable      a latent read error
+//   coldReadMs          objects are not in memory
 //   failSyncs           a failed sync              misdirectWrite      the next write lands elsewhere
 //   failsWrites         every write fails          misdirectRead       the next read comes from elsewhere
 //   failsReads          every read fails           loseEntry           a directory entry is gone
@@ -24,6 +25,8 @@ const DEFAULT_CAPACITY_BYTES = 1024 * 1024 * 1024;
 const READ_MEAN_MS = 0.1;
 const SYNC_MEAN_MS = 0.5;
 
+/** Where objects lie. */
+const OBJECTS = 'objects/';
 /** Renames that `loseRename` can undo. */
 const MAX_RENAMES = 64;
 
@@ -58,6 +61,8 @@ export class SimDisk {
   capacityBytes = DEFAULT_CAPACITY_BYTES;
   /** Factor on all times; 1000 = nearly hung. */
   slowness = 1;
+  /** Above 0: nothing of the objects is in the page cache, and each read of them takes so long. */
+  coldReadMs = 0;
   /** How many of the next syncs fail. */
   failSyncs = 0;
   /** True = every write throws 'io'. */
@@ -114,8 +119,13 @@ export class SimDisk {
     return this.#pending.some(({ sets }) => sets.length > 1);
   }
 
-  readTimeMs(): number {
-    return this.#random.exponential(READ_MEAN_MS) * this.slowness;
+  /** How long a read stops who waits for it; what is in memory takes no time. */
+  stopTimeMs(path: string): number {
+    return path.startsWith(OBJECTS) ? this.coldReadMs : 0;
+  }
+
+  readTimeMs(path = ''): number {
+    return this.stopTimeMs(path) + this.#random.exponential(READ_MEAN_MS) * this.slowness;
   }
 
   syncTimeMs(): number {

@@ -9,6 +9,10 @@ export class SimProcess implements EventOwner {
   /** Timers set and not yet run or cleared, for the bounds checker. */
   timerCount = 0;
   pausedUntilMs = 0;
+  /** Before that it is at a call that takes time. */
+  blockedUntilMs = 0;
+  /** Sum of such calls. */
+  blockedMs = 0;
   /** What an event of this process threw; the node's owner decides what it means. */
   onCrash: (error: unknown) => void = () => {};
   readonly #world: World;
@@ -31,6 +35,13 @@ export class SimProcess implements EventOwner {
   pause(ms: number): void {
     this.pausedUntilMs = this.#world.nowMs + ms;
     this.#world.inject('pause', this.name);
+  }
+
+  /** What it is at takes so long: its clock goes on at once, all of its other events come late by this much. */
+  block(ms: number): void {
+    this.pausedUntilMs = Math.max(this.pausedUntilMs, this.#world.nowMs) + ms;
+    this.blockedUntilMs = this.pausedUntilMs;
+    this.blockedMs += ms;
   }
 
   onThrow(error: unknown): void {

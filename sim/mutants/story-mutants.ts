@@ -3,6 +3,14 @@
 
 export const STORY_MUTANTS = [
   {
+    name: 'cold-reads-wait',
+    breaks: '1.4: a disk that is slow to read does not stop heartbeats',
+    story: 'cold-disk',
+    file: 'src/core/cold-reads.ts',
+    from: 'return nowMs >= this.#coldUntil;',
+    to: 'return nowMs >= Number.NEGATIVE_INFINITY;',
+  },
+  {
     name: 'dates-decide',
     breaks: '1.4: how long a member is away is measured by a monotonic clock, never by dates',
     story: 'clock-jump',

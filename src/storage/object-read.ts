@@ -3,10 +3,11 @@
 // allocates nothing; the asynchronous one loads first, and looks again when the object changed under it.
 
 import { getSum, setSum, verifySector } from '../core/checksum.ts';
+import { ColdReads } from '../core/cold-reads.ts';
 import type { OperatingError } from '../core/errors.ts';
 import { objectName } from '../core/ids.ts';
 import { alignDown, alignUp, KIB, SECTOR_BYTES } from '../core/units.ts';
-import type { Trace } from '../ports/ports.ts';
+import type { Clock, DiskFile, Trace } from '../ports/ports.ts';
 import { asOperatingError } from './disk-errors.ts';
 import { RECORD_COPY } from './journal-codec.ts';
 import { DATA_OFFSET } from './layout.ts';
@@ -24,15 +25,18 @@ export type SectorsDone = (outcome: 'ok' | 'suspect', error: OperatingError | un
 
 export class ObjectReader {
   readonly #cache: ObjectCache;
+  readonly #clock: Clock;
   readonly #trace: Trace;
+  readonly #cold = new ColdReads();
   readonly #scratch = new Uint8Array(MAX_SYNC_READ_BYTES + 2 * SECTOR_BYTES);
 
-  constructor(cache: ObjectCache, trace: Trace) {
+  constructor(cache: ObjectCache, clock: Clock, trace: Trace) {
     this.#cache = cache;
+    this.#clock = clock;
     this.#trace = trace;
   }
 
-  /** Any alignment, at most MAX_SYNC_READ_BYTES; `cold` when something must be loaded first. */
+  /** Any alignment, at most MAX_SYNC_READ_BYTES; `cold` when something must be loaded first, or the disk is slow. */
   readNow(
     state: ObjectState,
     offset: number,
@@ -42,6 +46,7 @@ export class ObjectReader {
   ): ReadOutcome {
     if (state.isLost) return 'suspect';
     if (state.hasFile && state.page === undefined) return 'cold';
+    if (state.hasFile && !this.#cold.mayBlock(this.#clock.now())) return 'cold';
     state.wasUsed = true;
     if (offset % SECTOR_BYTES === 0 && count % SECTOR_BYTES === 0) {
       return this.#readSectors(state, offset, count, target, at);
@@ -184,7 +189,7 @@ export class ObjectReader {
       if (file === undefined) return 'cold';
       const length = (runEnd - sector) * SECTOR_BYTES;
       try {
-        file.readSync(target, to, length, DATA_OFFSET + sector * SECTOR_BYTES);
+        this.#readTimed(file, target, to, length, DATA_OFFSET + sector * SECTOR_BYTES);
       } catch (error) {
         this.#trace.warn('store.read-failed', { error: asOperatingError(error).message });
         return this.#suspect(state, sector);
@@ -198,6 +203,20 @@ export class ObjectReader {
       }
     }
     return 'ok';
+  }
+
+  /** Everybody waits for it: when the disk takes too long, it is the last one for a while. */
+  #readTimed(
+    file: DiskFile,
+    target: Uint8Array,
+    at: number,
+    length: number,
+    position: number,
+  ): void {
+    const startMs = this.#clock.now();
+    file.readSync(target, at, length, position);
+    const coldMs = this.#cold.took(startMs, this.#clock.now());
+    if (coldMs > 0) this.#trace.event('store.disk-cold', { coldMs });
   }
 
   #readBlocking(
