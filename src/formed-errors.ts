@@ -63,7 +63,8 @@ export function waitingFor(what: string): OperatingError {
 /** A data directory belongs to one cluster for good. */
 export function alreadyFormatted(clusterId: string): OperatingError {
   return new OperatingError('already-formatted', `this node belongs to cluster ${clusterId}`, {
-    remedy: 'dog cluster format --force wipes this node first; its copies of the volumes are lost',
+    remedy:
+      'dog cluster format --force wipes this node first, and asks before; its copies of the volumes are lost',
   });
 }
 

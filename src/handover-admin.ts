@@ -58,8 +58,11 @@ async function decided(
     const result = await agreement.propose(body);
     if (result.code === 'stale' || result.code === 'missing') continue;
     refuse(name, result);
-    const did = body.type === 'handoverPrepare' ? 'prepared' : 'cancelled';
-    return { did, lock: lockNow(viewNow(), volume) };
+    const lock = lockNow(viewNow(), volume);
+    if (body.type !== 'handoverPrepare') return { did: 'cancelled', lock };
+    const { next } = volume.lock;
+    const isOther = next !== 0 && next !== body.toNode;
+    return { did: 'prepared', lock, ...(isOther ? { replaced: next } : {}) };
   }
   throw new OperatingError('busy', `${name} is taken and given back again and again`, {
     advice: 'retry',

@@ -207,8 +207,12 @@ export interface VolumeAdmin {
   cancelHandover(name: string): Promise<HandoverPlan>;
 }
 
-/** `nothing`: nobody holds it, or nothing was announced; `same`: that node holds it. `lock`: as it is now. */
+/**
+ * `nothing`: nobody holds it, or nothing was announced; `same`: that node holds it. `lock`: as it is now. `replaced`: the
+ * node that a hand-over was announced for before.
+ */
 export interface HandoverPlan {
+  readonly replaced?: NodeId;
   readonly did: 'prepared' | 'cancelled' | 'same' | 'nothing';
   readonly lock: VolumeLock;
 }

@@ -51,11 +51,12 @@ function addMigrateRoute(app: FastifyInstance, handle: NodeHandle): void {
       throw new OperatingError('usage', 'either a node, or cancel');
     }
     const asked = node === undefined ? undefined : nodeNamed(node);
-    const { did, lock } = await (asked === undefined
+    const { did, lock, replaced } = await (asked === undefined
       ? volumes.cancelHandover(name)
       : volumes.prepareHandover(name, asked));
     const holder = lock.state === 'free' ? null : nodeName(lock.node);
-    const data: MigrateData = { volume: name, did, holder, next: nextOf(lock) };
+    const former = replaced === undefined ? null : nodeName(replaced);
+    const data: MigrateData = { volume: name, did, holder, next: nextOf(lock), replaced: former };
     return answer(handle, 'migrate', data);
   });
 }

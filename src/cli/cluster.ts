@@ -8,11 +8,12 @@ import type {
   StatusData,
   Warning,
 } from '../core/admin-shapes.ts';
-import { copiesText } from '../core/count-text.ts';
+import { copiesText, counted } from '../core/count-text.ts';
 import { MAX_COPIES } from '../core/limits.ts';
+import { askTyped } from './ask-first.ts';
 import { addClusterBackup } from './cluster-backup.ts';
 import { addClusterCareCommands } from './cluster-care.ts';
-import { helpTail, type Io, sessionOf } from './context.ts';
+import { helpTail, type Io, type Session, sessionOf } from './context.ts';
 import { EXIT } from './failure.ts';
 import { addInviteCommands } from './invite.ts';
 import { countOf } from './numbers.ts';
@@ -73,11 +74,14 @@ function addFormat(cluster: Command, io: Io): void {
       countOf('partitions'),
     )
     .option('--name <name>', 'of the cluster')
-    .option('-f, --force', 'wipe this node first: its copies are lost')
+    .option('-f, --force', 'wipe this node first: its copies are lost; asks for a word')
+    .option('--yes', 'with --force: do not ask, this node is to lose all that it has')
     .addHelpText('after', helpTail('dog cluster format -c 3', 'dog cluster format -c 2 --name lab'))
     .action(async (_options, command: Command) => {
       const session = sessionOf(command, io);
       const body = formatBody(command.optsWithGlobals<FormatOptions>());
+      const { yes = false } = command.opts<{ yes?: boolean }>();
+      if (body.force === true && !yes) await askToWipe(session, io);
       const answer = await session.ask<StatusData>('/v1/cluster/format', { method: 'POST', body });
       const copies = copiesText(body.copies);
       show(session, answer, 'cluster.format', {
@@ -87,6 +91,18 @@ function addFormat(cluster: Command, io: Io): void {
         raw: ({ clusterId }) => `${clusterId}\n`,
       });
     });
+}
+
+/** What is on the node is gone afterwards, and may be the last copy of it. A blank one has nothing to lose. */
+async function askToWipe(session: Session, io: Io): Promise<void> {
+  const { data } = await session.ask<StatusData>('/v1/status');
+  const { clusterId, name, objects } = data;
+  if (clusterId === null) return;
+  session.err(
+    `${name} belongs to cluster ${clusterId} and has ${counted(objects, 'object')} of its volumes.\n` +
+      'All of it is wiped, for good: what has no other copy is lost, and the other nodes go on without this one.\n',
+  );
+  await askTyped(io, name, `To wipe it type the name of this node (${name}): `, '--yes');
 }
 
 function formatBody(options: FormatOptions): FormatOptions {

@@ -44,11 +44,14 @@ export function addMigrateCommand(vdi: Command, io: Io): void {
     );
 }
 
-function doneText({ volume, did, holder, next }: MigrateData): string {
+function doneText({ volume, did, holder, next, replaced }: MigrateData): string {
   switch (did) {
     case 'prepared':
       return (
         `Volume ${volume} moves from ${holder} to ${next} with the first write there.\n` +
+        (replaced === null
+          ? ''
+          : `It was announced for ${replaced} before, which gets it no more: stop a migration there.\n`) +
         `Start the migration now; dog vdi migrate ${volume} --cancel takes this back.\n`
       );
     case 'cancelled':

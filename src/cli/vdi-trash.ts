@@ -34,7 +34,9 @@ const COLUMNS: readonly Column<TrashData>[] = [
 export function addDelete(vdi: Command, io: Io): void {
   vdi
     .command('delete <name>')
-    .description('delete a volume, or a snapshot NAME@TAG; refused while a guest holds it')
+    .description(
+      'delete a volume, refused while a guest holds it; or a snapshot NAME@TAG, whoever reads it: its readers get errors',
+    )
     .addOption(
       new Option(
         '--trash <time>',

@@ -61,6 +61,8 @@ export interface MigrateData {
   readonly holder: string | null;
   /** Prepared successor; null: none. */
   readonly next: string | null;
+  /** Whom a hand-over was announced for before, and is no more; null: nobody. */
+  readonly replaced: string | null;
 }
 
 /** A volume that was deleted and can be had back. */

@@ -155,7 +155,9 @@ export class FrozenSession implements VolumeSession {
       this.#path.viewChanged(view);
       return;
     }
-    this.#lost(new OperatingError('gone', `${this.volume.name} was deleted`));
+    this.#lost(
+      new OperatingError('gone', `snapshot ${this.volume.name} was deleted by an operator`),
+    );
   }
 
   #lost(error: OperatingError): void {

@@ -156,5 +156,20 @@ test('vdi migrate: to nobody, to somebody who is not there, of what nobody holds
     (await dog(['--json', 'vdi', 'migrate', 'db', 'n1'], env)).out,
   );
   t.is(schema, 'dog/vdi.migrate/1');
-  t.deepEqual(data, { volume: 'db', did: 'prepared', holder: 'n2', next: 'n1' });
+  t.deepEqual(data, { volume: 'db', did: 'prepared', holder: 'n2', next: 'n1', replaced: null });
+});
+
+test('vdi migrate: a second announcement for another node says whose place it takes', async (t) => {
+  const node = new FakeNode(clusterOf({ nodes: 3 }), 1);
+  const { socketPath } = await served(t, node);
+  const env = { SHEEPDOG_API: `unix:${socketPath}` };
+  await dog(['vdi', 'create', 'db', '1G'], env);
+  node.cell.apply(entryBodies.lockAcquire({ token: 0, node: 2 }));
+  t.notRegex((await dog(['vdi', 'migrate', 'db', 'n1'], env)).out, /before/);
+  const second = await dog(['vdi', 'migrate', 'db', 'n3'], env);
+  t.regex(second.out, /moves from n2 to n3 .*\nIt was announced for n1 before/);
+  const again = JSON.parse((await dog(['vdi', 'migrate', 'db', 'n3', '--json'], env)).out);
+  t.like(again.data, { did: 'prepared', next: 'n3', replaced: null }, 'the same once more');
+  const back = JSON.parse((await dog(['vdi', 'migrate', 'db', 'n1', '--json'], env)).out);
+  t.like(back.data, { did: 'prepared', next: 'n1', replaced: 'n3' });
 });

@@ -278,3 +278,27 @@ test('version', async (t) => {
   t.regex((await dog(['version'])).out, /^dog \d+\.\d+\.\d+\n$/);
   t.is(JSON.parse((await dog(['version', '--json'])).out).schema, 'dog/version/1');
 });
+
+test('cluster format --force: wants the name of the node that is wiped, or --yes; a blank one is not asked', async (t) => {
+  const blank = await withNode(t);
+  t.is((await blank.dog('cluster', 'format', '-c', '1', '--force')).code, 0);
+  const node = one();
+  const { dog: plain, env } = await withNode(t, node);
+  await plain('vdi', 'create', 'demo', '1G');
+  const format = ['cluster', 'format', '-c', '1', '--force'];
+  const typed = (word: string) => dog(format, env, undefined, async () => word);
+  const silent = await plain(...format);
+  t.is(silent.code, 64);
+  t.regex(silent.err, /n1 belongs to cluster .*[\s\S]*wiped, for good[\s\S]*cure: .*--yes/);
+  t.not((await typed('yes')).code, 0);
+  t.truthy(node.view()?.volumeByName('demo'), 'nothing was done');
+  let asked = 0;
+  const how = async () => {
+    asked += 1;
+    return 'n1';
+  };
+  await dog(format, env, undefined, how);
+  t.is(asked, 1);
+  const sure = await dog([...format, '--yes'], env, undefined, how);
+  t.is(asked, 1, sure.err);
+});

@@ -159,6 +159,12 @@ test('a deleted snapshot is read by nobody, and still shows through', (t) => {
   deleteLayer(world, frozen);
   world.clock.run(200);
   t.is(readOf(world, reader, 0, 4096), 'gone');
+  let told = '';
+  reader.read(0, 4096, new Uint8Array(4096), 0, (error) => {
+    told = error?.message ?? '';
+  });
+  world.clock.run(10);
+  t.regex(told, /^snapshot .* was deleted by an operator$/);
   t.throws(() => world.node(2).datapath.openSnapshot(frozen), { code: 'missing' });
   t.deepEqual(world.read(guest, 4096, 4096), block(1));
 });
