@@ -19,9 +19,15 @@ import {
   deleteStaged,
   markStaged,
   snapshotOf,
+  stagedMark,
   stagedName,
   volumeCalled,
 } from './staged-volume.ts';
+
+/** Ends of a request that say nothing about whether it was done. */
+const OPEN_ENDS: ReadonlySet<string> = new Set([
+  ...['unreachable', 'timeout', 'no-quorum', 'shutting-down'],
+]);
 
 export async function restoreOnto(
   session: Session,
@@ -30,34 +36,92 @@ export async function restoreOnto(
   stream: OpenStream,
 ): Promise<void> {
   const { head } = stream;
-  const rows = await baseRows(session, name, head);
-  const { base, isTargetThere } = rows;
-  const result = snapshotName(name, head.target.tag);
-  if (isTargetThere) {
-    const remedy = `it may be what you want already; else delete ${result} first`;
-    throw new CommandError('exists', `${result} exists already`, remedy);
+  const { base, target } = await baseRows(session, name, head);
+  if (await isFinished(session, io, name, head)) return told(session, head, name, 0);
+  if (target !== undefined) {
+    const remedy = `it may be what you want already; else delete ${target.name} first`;
+    throw new CommandError('exists', `${target.name} exists already`, remedy);
   }
   const token = await tokenOf(session, io, name, base);
-  await clearStaged(session, name);
+  await clearStaged(session, io, name);
   await session.ask('/v1/clones', {
     method: 'POST',
     body: { from: base.name, to: stagedName(name) },
   });
   let writtenBytes = 0;
   try {
-    await markStaged(session, name, result);
+    await markStaged(session, name, markOf(name, head));
     writtenBytes = await prepared(session, io, name, stream, base);
     const body = { snapshot: snapshotName(stagedName(name), head.target.tag), token };
     await session.ask(`/v1/volumes/${encodeURIComponent(name)}/become`, { method: 'POST', body });
   } catch (error) {
-    await deleteStaged(session, name).catch(() => undefined);
+    if (!isOpen(error)) await deleteStaged(session, name).catch(() => undefined);
     throw error;
   }
-  const local = await snapshotOf(session, name, head.target.tag);
+  await finish(session, name, head);
+  told(session, head, name, writtenBytes);
+}
+
+/** What is to be known of the command that made a volume in the making: which stream goes into it. */
+function markOf(name: string, { cluster, target }: BackupHead): string {
+  return `${snapshotName(name, target.tag)} ${cluster} ${target.generation}`;
+}
+
+/** It may have been done all the same: what was prepared tells the next command. */
+function isOpen(error: unknown): boolean {
+  return error instanceof CommandError && OPEN_ENDS.has(error.code);
+}
+
+/** The volume is what was prepared: it gets its snapshot, says whose contents that is, and the rest goes. */
+async function finish(session: Session, name: string, head: BackupHead): Promise<void> {
   const { cluster, target } = head;
+  const local = await snapshotOf(session, name, target.tag);
   await noteOrigin(session, name, { cluster, generation: target.generation, local });
   await deleteStaged(session, name);
-  told(session, head, name, writtenBytes);
+}
+
+/**
+ * A command with this stream was killed after the volume had become what was prepared: what was left to do is done. False:
+ * there was no such command, or its volume was written since. What one left that had all done but its clearing goes.
+ */
+async function isFinished(
+  session: Session,
+  io: Io,
+  name: string,
+  head: BackupHead,
+): Promise<boolean> {
+  const rows = await familyOf(session, name);
+  const wanted = snapshotName(name, head.target.tag);
+  const staged = snapshotName(stagedName(name), head.target.tag);
+  const isCalled = (text: string) => (row: LayerData) => row.name === text;
+  const [target, volume, source] = [wanted, name, staged].map((one) => rows.find(isCalled(one)));
+  const isOurs = (await stagedMark(session, name)) === markOf(name, head);
+  if (!isOurs) {
+    if (target !== undefined && source !== undefined) await clearStaged(session, io, name);
+    return false;
+  }
+  if (source === undefined || volume === undefined) return false;
+  if (target === undefined) {
+    if (volume.parent !== source.generation) return false;
+    if (!(await isAs(session, io, name, staged))) return false;
+    await finish(session, name, head);
+    return true;
+  }
+  if (target.parent !== source.generation) return false;
+  const { cluster } = head;
+  const { generation } = head.target;
+  await noteOrigin(session, name, { cluster, generation, local: target.generation });
+  await deleteStaged(session, name);
+  return true;
+}
+
+/** The volume shows what the snapshot shows. */
+async function isAs(session: Session, io: Io, name: string, snapshot: string): Promise<boolean> {
+  const hold = await holdOf(session.options, io.env, name);
+  return using(hold, async () => {
+    const other = await holdOf(session.options, io.env, snapshot);
+    return using(other, () => isUnchanged(hold.volume, other.volume));
+  });
 }
 
 /** The clone is all that the stream says, and frozen. */
@@ -85,7 +149,7 @@ async function baseRows(
   session: Session,
   name: string,
   head: BackupHead,
-): Promise<{ readonly base: LayerData; readonly isTargetThere: boolean }> {
+): Promise<{ readonly base: LayerData; readonly target: LayerData | undefined }> {
   if (head.base === null) {
     const text = `the stream has all of ${head.volume}@${head.target.tag}: it builds on nothing`;
     throw new CommandError('usage', text, `leave out --onto: dog vdi restore ${name}`);
@@ -102,7 +166,7 @@ async function baseRows(
   const base = rows.find(({ generation }) => generations.has(generation));
   if (base === undefined) throw new CommandError('missing', baseText(name, head), baseCure(head));
   const wanted = snapshotName(name, head.target.tag);
-  return { base, isTargetThere: rows.some((row) => row.name === wanted) };
+  return { base, target: rows.find((row) => row.name === wanted) };
 }
 
 /** Generations here that have these contents: the very one where it was made here, or what was restored from it. */

@@ -46,7 +46,7 @@ export async function stagedNew(
   fill: (volume: FarVolume) => Promise<number>,
 ): Promise<number> {
   await refuseTaken(session, name);
-  await clearStaged(session, name);
+  await clearStaged(session, io, name);
   const staged = stagedName(name);
   const body = {
     ...{ name: staged, sizeBytes },

@@ -115,6 +115,10 @@ export async function attributeOf(
   }
 }
 
+export async function attributesCount(session: Session, name: string): Promise<number> {
+  return (await session.ask<readonly AttributeInfo[]>(attributesOf(name))).data.length;
+}
+
 export async function removeAttribute(session: Session, name: string, key: string): Promise<void> {
   await session.ask(`${attributesOf(name)}/${key}`, { method: 'DELETE' });
 }

@@ -1,14 +1,17 @@
 // A volume in the making: NAME.restoring, marked as such, until all of it is there. Then one entry of the log gives it its
 // name: nobody ever sees a half-restored volume under a name that says it is whole. What an earlier command that was killed
-// left of one is deleted by the next; what another command works on is refused.
+// left of one is deleted by the next, marked or not written to; what another command works on is refused.
 
 import type { VolumeDetail } from '../core/admin-shapes.ts';
 import { snapshotName } from '../core/snapshot-name.ts';
 import type { LayerData, SnapshotData } from '../core/volume-shapes.ts';
-import type { Session } from './context.ts';
+import { type FarSnapshot, runsFrom } from '../streams/backup.ts';
+import type { Io, Session } from './context.ts';
 import { CommandError } from './failure.ts';
+import { holdOf, using } from './hold.ts';
 import {
   attributeOf,
+  attributesCount,
   deleteSnapshot,
   familyOf,
   removeAttribute,
@@ -34,7 +37,12 @@ function routeOf(name: string): string {
 /** @throws CommandError 'exists' where the name can not be given at the end */
 export async function refuseTaken(session: Session, name: string): Promise<void> {
   const rows = await familyOf(session, name);
-  if (rows.length === 0 && (await volumeCalled(session, name)) === undefined) return;
+  const isThere = (await volumeCalled(session, name)) !== undefined;
+  if (rows.length === 0 && !isThere) return;
+  // Whole, by a command that was killed at its very end.
+  if (isThere && (await attributeOf(session, name, MARK)) !== undefined) {
+    await removeAttribute(session, name, MARK);
+  }
   const remedy = 'choose another name, or delete that one with its snapshots';
   throw new CommandError('exists', `${name} exists already, or snapshots of it do`, remedy);
 }
@@ -52,18 +60,43 @@ export async function volumeCalled(
 }
 
 /** What a killed command left of this name is deleted. @throws CommandError 'exists' for what is no such thing */
-export async function clearStaged(session: Session, name: string): Promise<void> {
+export async function clearStaged(session: Session, io: Io, name: string): Promise<void> {
   const staged = stagedName(name);
-  if ((await volumeCalled(session, staged)) === undefined) {
+  const volume = await volumeCalled(session, staged);
+  if (volume === undefined) {
     await deleteSnapshots(session, staged);
     return;
   }
-  const mark = await attributeOf(session, staged, MARK);
-  if (mark === undefined) {
-    const remedy = `look what it is: a restore that was killed at its very begin leaves it, too; dog vdi delete ${staged}`;
-    throw new CommandError('exists', `${staged} exists already, without a mark`, remedy);
+  const isMarked = (await stagedMark(session, name)) !== undefined;
+  // One that was killed before it could mark what it had made left nothing that was written.
+  if (isMarked || (await isUntouched(session, io, volume))) return deleteStaged(session, name);
+  const remedy = `look what it is, and rename or delete it: dog vdi delete ${staged}`;
+  throw new CommandError('exists', `${staged} exists already, without a mark`, remedy);
+}
+
+/** What the command said that is at it, or was; undefined: there is none, or nobody marked it. */
+export async function stagedMark(session: Session, name: string): Promise<string | undefined> {
+  return attributeOf(session, stagedName(name), MARK);
+}
+
+/** Nothing of its own: no snapshot, no attribute, and by the tables nothing that was written since it was made. */
+async function isUntouched(session: Session, io: Io, volume: VolumeDetail): Promise<boolean> {
+  const { name, generation } = volume;
+  const rows = await familyOf(session, name);
+  if (rows.some((row) => row.name.startsWith(snapshotName(name, '')))) return false;
+  if ((await attributesCount(session, name)) > 0) return false;
+  const hold = await holdOf(session.options, io.env, name);
+  return using(hold, () => hasNothingOf(hold.volume, generation));
+}
+
+async function hasNothingOf(volume: FarSnapshot, generation: number): Promise<boolean> {
+  for (let at = 0; at < volume.sizeBytes; ) {
+    for (const { length, isAllocated, layer } of await runsFrom(volume, at)) {
+      if (isAllocated && (layer === undefined || layer === generation)) return false;
+      at += length;
+    }
   }
-  await deleteStaged(session, name);
+  return true;
 }
 
 /** Marks what was just made as not whole. */

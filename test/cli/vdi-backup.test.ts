@@ -108,6 +108,7 @@ test('what a killed restore left goes with the next; what is no such thing stays
   const { node, run, file } = await sheep(t);
   await run(['backup', 'db@a', '-o', file]);
   await node.createVolume({ name: 'copy.restoring', sizeBytes: SIZE });
+  node.memory('copy.restoring').bytes.fill(4, 0, 4096);
   const refused = await run(['restore', 'copy', '-i', file]);
   t.is(refused.code, 3);
   t.regex(refused.err, /copy.restoring exists already, without a mark[\s\S]*dog vdi delete/);
