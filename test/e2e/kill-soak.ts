@@ -4,6 +4,7 @@
 
 import fs from 'node:fs';
 import { type Cluster, until } from './cluster.ts';
+import { drawsOf } from './draws.ts';
 import { TaggedWriter } from './tagged-writer.ts';
 
 /** Where the workload's volume is attached. */
@@ -116,11 +117,7 @@ async function killing(
   killed: (kills: number) => void,
 ): Promise<number> {
   const endAt = performance.now() + durationMs;
-  let state = seed;
-  const draw = (below: number): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
+  const draw = drawsOf(seed);
   const all = cluster.nodes.length;
   const first = withGateway ? GATEWAY : GATEWAY + 1;
   let kills = 0;

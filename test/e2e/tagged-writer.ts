@@ -55,6 +55,16 @@ export class TaggedWriter {
     this.#running = Promise.all(lanes).then(() => client.close());
   }
 
+  /** What each sector holds at least. */
+  get settled(): Uint32Array {
+    return this.#settled.slice();
+  }
+
+  /** Resolves when the connection is lost, or the writer was stopped. */
+  async ended(): Promise<void> {
+    await this.#running;
+  }
+
   /** Resolves when this many writes were acknowledged in all, or the writer has ended. */
   async acknowledgements(count: number): Promise<void> {
     if (this.acknowledgedCount >= count) return;
@@ -155,7 +165,7 @@ export function taggedBlock(block: number, sequence: number, bytes: number): Buf
 }
 
 /** What is wrong with a block, empty when nothing is; what an unacknowledged write is seen to have reached is settled so. */
-function problemOf(
+export function problemOf(
   data: Buffer,
   expected: { readonly block: number; readonly settled: Uint32Array; readonly issued: number },
 ): string {
@@ -164,7 +174,8 @@ function problemOf(
     const at = sector * TAG_STRIDE_BYTES;
     const sequence = data.readUInt32LE(at + 4);
     if (sequence === acknowledged && acknowledged === 0) continue; // never written
-    if (sequence !== acknowledged && sequence !== issued) {
+    // What lies between was issued, and lost its answer with a connection.
+    if (sequence < acknowledged || sequence > issued) {
       return `holds ${sequence}; ${acknowledged} was acknowledged, ${issued} issued`;
     }
     if (data.readUInt32LE(at) !== block) return `holds block ${data.readUInt32LE(at)}`;
