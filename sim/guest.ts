@@ -2,6 +2,7 @@
 // was acknowledged, what was seen, and what stayed unresolved. When its gateway dies it can be attached through another.
 
 import type { OperatingError } from '../src/core/errors.ts';
+import { lendMemory, returnMemory } from '../src/core/lent-memory.ts';
 import type { Durability } from '../src/core/view.ts';
 import type { VolumeSession } from '../src/datapath/volume-session.ts';
 import type { BlockOp, History } from './checkers/history.ts';
@@ -301,7 +302,8 @@ export class Guest {
     const process = this.#process;
     if (session === undefined || process === undefined)
       throw new RunFailure('guest is not attached');
-    const buffer = takeBytes(count * BLOCK_BYTES);
+    const isWrite = kind === 'write';
+    const buffer = isWrite ? lendMemory(count * BLOCK_BYTES) : takeBytes(count * BLOCK_BYTES);
     if (kind === 'read') buffer.fill(POISON);
     const ops = this.#begin(request, buffer);
     const flush = kind === 'flush' ? this.volume.history.beginFlush() : undefined;
@@ -312,6 +314,8 @@ export class Guest {
     const done = (error: OperatingError | undefined): void => {
       if (isAnswered) this.#world.fail(`a ${kind} was answered twice`);
       isAnswered = true;
+      // As the door for NBD does.
+      if (isWrite && error === undefined) returnMemory(buffer);
       this.#world.schedule(0, undefined, () => {
         if (attachment === this.#attachment) this.#count(kind, -1);
         if (flush !== undefined) this.volume.history.endFlush(flush, error === undefined);

@@ -4,6 +4,7 @@
 
 import type { PeerKey } from '../src/core/ids.ts';
 import { invariant } from '../src/core/invariant.ts';
+import { lendMemory, MIN_LENT_BYTES } from '../src/core/lent-memory.ts';
 import type { DataChannel } from '../src/ports/ports.ts';
 import { takeBytes } from './sim-bytes.ts';
 import type { Listener } from './sim-host.ts';
@@ -173,7 +174,8 @@ export function openPair(
 function joined(pieces: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const piece of pieces) length += piece.length;
-  const whole = takeBytes(length);
+  // As the cutter of frames does: what is read after it was given back is seen.
+  const whole = length < MIN_LENT_BYTES ? takeBytes(length) : lendMemory(length);
   let at = 0;
   for (const piece of pieces) {
     whole.set(piece, at);

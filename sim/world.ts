@@ -5,6 +5,7 @@
 
 import { promiseHooks } from 'node:v8';
 import { crc32 } from '../src/core/checksum.ts';
+import { scribbleReturned } from '../src/core/lent-memory.ts';
 import type { RarePoint } from '../src/ports/ports.ts';
 import { realSetImmediate, setSimulating, takeViolations } from './bans.ts';
 import type { EventOwner, SimEvent } from './event-heap.ts';
@@ -88,6 +89,7 @@ export class World {
   readonly #numbers = new Map<string, number>();
 
   constructor(seed: number) {
+    scribbleReturned();
     this.seed = seed;
     this.random = new SimRandom(`seed ${seed}`);
   }

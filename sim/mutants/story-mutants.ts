@@ -1,5 +1,5 @@
 // Mutants of the source about what befalls a node: dates that jump, syncs that fail, guests that leave too early, actors
-// that throw. source-mutants.ts lists them; each names the story that must catch it.
+// that throw, memory that is given back too early. source-mutants.ts lists them; each names the story that must catch it.
 
 export const STORY_MUTANTS = [
   {
@@ -115,5 +115,22 @@ export const STORY_MUTANTS = [
     file: 'src/agreement/prober.ts',
     from: 'this.#dueAt = clock.now() + PING_EVERY_MS;',
     to: 'this.#dueAt = Date.now() + PING_EVERY_MS;',
+  },
+  {
+    name: 'lagging-write-given-back',
+    breaks:
+      'R5: what may lag is answered before it is written, and its bytes are needed until then',
+    story: 'writeback-power-loss',
+    file: 'src/datapath/peer-service.ts',
+    from: 'if (write.mayLag) keepMemory(frame.payload);',
+    to: '',
+  },
+  {
+    name: 'own-write-given-back',
+    breaks: 'I10: the bytes of a write stay the same for all replicas until the last one has them',
+    story: 'one-node-lost',
+    file: 'src/datapath/peer-service.ts',
+    from: 'if (error === undefined && from !== this.#parts.self) returnMemory(frame.payload);',
+    to: 'if (error === undefined) returnMemory(frame.payload);',
   },
 ] as const;

@@ -2,6 +2,7 @@
 // guest when both have it. The range of the head stays held until then, so both get overlapping changes in one order.
 
 import type { OperatingError } from '../core/errors.ts';
+import { keepMemory } from '../core/lent-memory.ts';
 import { isPathOver, PATH_OVER } from './path-cell.ts';
 import type { Change } from './version-pipe.ts';
 import type { Done } from './volume-session.ts';
@@ -24,6 +25,8 @@ export function onBoth(mirror: Mirror, index: number, change: Change): Change {
   const judge = (): void => {
     if (isOwnDone && other !== undefined) change.done(outcomeOf(own, other));
   };
+  // Either path may look at it for longer than the other.
+  keepMemory(change.data);
   mirror.take(index, change, (outcome) => {
     other = outcome;
     judge();

@@ -8,6 +8,7 @@ import { messageOf, OperatingError } from '../core/errors.ts';
 import { regionsOf } from '../core/extent.ts';
 import type { NodeId, Version } from '../core/ids.ts';
 import { partitionKey } from '../core/ids.ts';
+import { keepMemory, returnMemory } from '../core/lent-memory.ts';
 import { readersOf } from '../core/partition.ts';
 import { MAX_PAYLOAD_BYTES, OBJECT_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { judgeWrite } from '../core/version.ts';
@@ -239,7 +240,7 @@ export class PeerService {
     if (verdict === 'apply' || verdict === 'duplicate') {
       // Equal versions mean equal histories (V1): the stack needs no copy.
       if (isJoining) this.#marks.set(partition, cfg, key);
-      if (verdict === 'apply') this.#apply(frame, reply, { place, partition, prev, next });
+      if (verdict === 'apply') this.#apply(from, frame, reply, { place, partition, prev, next });
       else this.#confirmDurable(frame, reply, own);
       return;
     }
@@ -252,6 +253,7 @@ export class PeerService {
   }
 
   #apply(
+    from: NodeId,
     frame: Frame,
     reply: Reply,
     at: { place: ObjectPlace; partition: number; prev: Version; next: Version },
@@ -276,7 +278,11 @@ export class PeerService {
       const own = error === undefined ? at.next : undefined;
       if (error?.code === 'no-space') this.#noRoom(at.place);
       reply(answerTo(this.#parts, frame, statusOfWrite(error), own));
+      // The gateway's own bytes are its guest's.
+      if (error === undefined && from !== this.#parts.self) returnMemory(frame.payload);
     };
+    // What may lag is answered before it is written.
+    if (write.mayLag) keepMemory(frame.payload);
     this.#parts.dirty.note(at.partition, frame, regionsOf(frame.offset, frame.count));
     if (frame.op === OP.ZERO) this.#parts.store.zero(write, done);
     else this.#parts.store.write(write, frame.payload, frame.sums, done);

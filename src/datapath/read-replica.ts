@@ -4,6 +4,7 @@
 import { backoffMs } from '../core/backoff.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { NodeId, Version } from '../core/ids.ts';
+import { returnMemory } from '../core/lent-memory.ts';
 import { readersOf } from '../core/partition.ts';
 import { SECTOR_BYTES } from '../core/units.ts';
 import type { ClusterView, PartitionConfig } from '../core/view.ts';
@@ -164,6 +165,7 @@ export class ReplicaReader {
       if (!this.#open.isHeld) return job.done(this.#lossOf());
       if (reply?.status === STATUS.OK && reply.payload.length === job.count) {
         job.target.set(reply.payload, job.at);
+        returnMemory(reply.payload);
         return job.done(undefined);
       }
       const { p } = job.pipe;

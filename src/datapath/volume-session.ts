@@ -44,8 +44,9 @@ export interface VolumeSession {
   /** Fills `target[at .. at+length)`; the bytes passed their checksums (I8). */
   read(offset: number, length: number, target: Uint8Array, at: number, done: Done): void;
   /**
-   * `data` is the session's from now on and never changes again. Done without an error = durable on all of the write set
-   * (R3, R4); of a writeback volume received by all of it, and durable where `isForced` (FUA, R5).
+   * `data` is the session's from now on and never changes again, but for memory that was lent: that the caller gives back
+   * when it is done without an error (lent-memory.ts). Done without an error = durable on all of the write set (R3, R4); of
+   * a writeback volume received by all of it, and durable where `isForced` (FUA, R5).
    */
   write(offset: number, data: Uint8Array, done: Done, isForced?: boolean): void;
   /** Reads as zeroes afterwards. Any length within the volume. */

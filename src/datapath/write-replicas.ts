@@ -6,6 +6,7 @@ import { backoffMs } from '../core/backoff.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { MapIndex, NodeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import { keepMemory } from '../core/lent-memory.ts';
 import { shrink } from '../core/partition.ts';
 import { isAcknowledged, planWrite, type WritePlan, withAnswer } from '../core/write-plan.ts';
 import { FLAG, type Frame, OP, STATUS } from '../wire/frame.ts';
@@ -208,6 +209,8 @@ export class ReplicaWriter {
     write.outstanding += 1;
     this.#parts.ask(link.node, this.#frameOf(pipe, write), WRITE_DEADLINE_MS, (reply) => {
       write.outstanding -= 1;
+      // It may lie in a socket yet.
+      if (reply === undefined) keepMemory(write.data);
       if (!this.#open.isHeld) return this.#failIfFree(pipe, write);
       if (pipe.plan?.cfg !== cfg) return;
       if (reply?.status === STATUS.OK) {
@@ -370,6 +373,7 @@ export class ReplicaWriter {
   #answer(write: NumberedWrite, error: OperatingError | undefined): void {
     if (write.isAnswered) return;
     write.isAnswered = true;
+    if (write.outstanding > 0) keepMemory(write.data);
     write.change.done(error);
   }
 

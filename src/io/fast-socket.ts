@@ -88,8 +88,11 @@ export class FastSocket {
     if (this.#socket.destroyed) options.clock.soon(() => this.#socket.emit('close'));
   }
 
-  /** Queued until the end of this tick, kept by reference until sent. Ignored after the close. */
-  write(bytes: Uint8Array): void {
+  /**
+   * Queued until the end of this tick, kept by reference until sent. Ignored after the close.
+   * @param sent the kernel has all of it; never called when the socket breaks before
+   */
+  write(bytes: Uint8Array, sent?: () => void): void {
     if (this.#isClosed || this.#socket.destroyed || !this.#socket.writable) return;
     if (!this.#isCorked) {
       this.#isCorked = true;
@@ -99,7 +102,8 @@ export class FastSocket {
         this.#socket.uncork();
       });
     }
-    this.#socket.write(bytes);
+    if (sent === undefined) this.#socket.write(bytes);
+    else this.#socket.write(bytes, (error) => error ?? sent());
   }
 
   /** Address and port of the other side, for people; `a unix socket` where it has none. */

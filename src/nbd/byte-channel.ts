@@ -10,8 +10,11 @@ export interface ByteChannel {
   readonly from?: string;
   /** How long it has acknowledged nothing while something waits for it; 0 = it answers. Absent: by no network. */
   silentForMs?(): number;
-  /** Sends in order. `bytes` is kept by reference until sent. Ignored when closed. */
-  write(bytes: Uint8Array): void;
+  /**
+   * Sends in order. `bytes` is kept by reference until sent. Ignored when closed.
+   * @param sent the system has taken it; never called when the channel breaks before
+   */
+  write(bytes: Uint8Array, sent?: () => void): void;
   /** Stops and restarts `onData`. One chunk more may still come after `pause`. */
   pause(): void;
   resume(): void;

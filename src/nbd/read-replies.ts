@@ -1,6 +1,7 @@
 // Answers to READ, simple or structured: the head is put before data that lies in the reply already, and zeroes are named
 // instead of sent where the client understands that.
 
+import { returnMemory } from '../core/lent-memory.ts';
 import {
   COMMAND_FLAG,
   HOLE_CHUNK_BYTES,
@@ -38,7 +39,7 @@ export class ReadReplies {
     } else putReadChunk(buffer, at, request, request);
   }
 
-  /** The reply lies in a buffer of its own. DF: in one chunk. */
+  /** The reply lies in lent memory, which goes back. DF: in one chunk. */
   answer(reply: Uint8Array, request: RequestHeader): void {
     if (!this.#isStructured) putSimpleReply(reply, 0, request, 0);
     else if ((request.flags & COMMAND_FLAG.df) !== 0) putReadChunk(reply, 0, request, request);
@@ -46,7 +47,7 @@ export class ReadReplies {
       this.#answerSparse(reply, request);
       return;
     }
-    this.#replies.add(reply);
+    this.#replies.add(reply, true);
   }
 
   #answerSparse(reply: Uint8Array, request: RequestHeader): void {
@@ -54,6 +55,11 @@ export class ReadReplies {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     // A few bytes must not keep a long buffer alive that the bounds do not know of.
     const isMostlyHoles = bytes < reply.length / 2;
-    for (const piece of pieces) this.#replies.add(isMostlyHoles ? new Uint8Array(piece) : piece);
+    const last = pieces.length - 1;
+    for (const [i, piece] of pieces.entries()) {
+      if (isMostlyHoles) this.#replies.add(new Uint8Array(piece));
+      else this.#replies.add(piece, i === last);
+    }
+    if (isMostlyHoles) returnMemory(reply);
   }
 }

@@ -1,6 +1,7 @@
 // The replies of one tick, sent together: small ones side by side in one shared buffer, long ones as buffers of their own.
 // The shared buffer is used again from its start as soon as the socket has taken all of it.
 
+import { returnMemory } from '../core/lent-memory.ts';
 import { KIB } from '../core/units.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { ByteChannel } from './byte-channel.ts';
@@ -16,6 +17,8 @@ export class ReplyBatch {
   #start = 0;
   #end = 0;
   #pieces: Uint8Array[] = [];
+  /** Pieces behind which nobody looks at their memory any more. */
+  readonly #lastOfLent = new Set<Uint8Array>();
   #pieceBytes = 0;
   #flushPlanned = false;
   readonly #onFlushed: () => void;
@@ -56,17 +59,25 @@ export class ReplyBatch {
     this.#end -= bytes;
   }
 
-  /** Queues a reply in its own buffer, which is not touched any more. */
-  add(reply: Uint8Array): void {
+  /**
+   * Queues a reply in its own buffer, which is not touched any more.
+   * @param isLastOfLent its memory was lent, and goes back when this is sent
+   */
+  add(reply: Uint8Array, isLastOfLent = false): void {
     if (!this.#flushPlanned) this.#planFlush();
     this.#pieces.push(reply);
+    if (isLastOfLent) this.#lastOfLent.add(reply);
     this.#pieceBytes += reply.length;
   }
 
   /** Hands all to the channel now. Replies may go in any order, so long ones do not cut the shared buffer. */
   flush(): void {
     this.#seal();
-    for (const piece of this.#pieces) this.#channel.write(piece);
+    for (const piece of this.#pieces) {
+      if (!this.#lastOfLent.has(piece)) this.#channel.write(piece);
+      else this.#channel.write(piece, () => returnMemory(piece));
+    }
+    this.#lastOfLent.clear();
     this.#pieces.length = 0;
     this.#pieceBytes = 0;
   }

@@ -103,8 +103,8 @@ export class TlsChannel implements ByteChannel {
     return this.#secure?.queuedBytes ?? this.#raw.writableLength;
   }
 
-  write(bytes: Uint8Array): void {
-    if (this.#secure !== undefined) this.#secure.write(bytes);
+  write(bytes: Uint8Array, sent?: () => void): void {
+    if (this.#secure !== undefined) this.#secure.write(bytes, sent);
     else if (this.#raw.writable) this.#raw.write(bytes);
   }
 

@@ -6,6 +6,7 @@
 // and so does the socket; what was read already is kept (one chunk of the socket) until there is room.
 
 import type { OperatingError } from '../core/errors.ts';
+import { lendMemory, returnMemory } from '../core/lent-memory.ts';
 import { KIB, MIB } from '../core/units.ts';
 import type { VolumeSession } from '../datapath/volume-session.ts';
 import type { Clock } from '../ports/ports.ts';
@@ -237,7 +238,7 @@ export class Transmission {
       }
       this.#replies.giveBack(head + length);
     }
-    const reply: Uint8Array = Buffer.allocUnsafeSlow(head + length);
+    const reply = lendMemory(head + length);
     if (length > MAX_INLINE_READ_BYTES && this.#session.tryRead(offset, length, reply, head)) {
       this.#reads.answer(reply, this.#request);
       return;
@@ -255,7 +256,7 @@ export class Transmission {
   #writeAnnounced(refused: Refusal | undefined): void {
     const { length } = this.#request;
     if (refused === undefined) {
-      this.#payload = Buffer.allocUnsafeSlow(length);
+      this.#payload = lendMemory(length);
       this.#payloadHave = 0;
       return;
     }
@@ -277,6 +278,8 @@ export class Transmission {
     const done = (error: OperatingError | undefined): void => {
       this.#ended(data.length);
       this.#answer({ cookieHigh, cookieLow }, error);
+      // What was refused may be on its way yet.
+      if (error === undefined) returnMemory(data);
     };
     this.#session.write(offset, data, done, isForced(flags));
   }

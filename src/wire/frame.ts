@@ -5,9 +5,9 @@ import { allocUnsafe } from 'uint8arrays/alloc';
 import { crc32 } from '../core/checksum.ts';
 import type { ConfigVersion, FencingToken, GenerationId, MapIndex, VolumeId } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
+import { lendMemory } from '../core/lent-memory.ts';
 import { divideUp, KIB, MAX_PAYLOAD_BYTES, SECTOR_BYTES } from '../core/units.ts';
 import { badFrame, getU16, getU32, getU48, putU16, putU32, putU48 } from './bytes.ts';
-import { takeFrameMemory } from './frame-memory.ts';
 
 export const FRAME_VERSION = 1;
 export const BASE_HEADER_BYTES = 32;
@@ -284,7 +284,7 @@ function splitBody(buffer: Uint8Array, sumsAt: number, frame: Frame): void {
 
 /**
  * Cuts a byte stream into whole frames. Copies each byte once, into one buffer per frame, which the receiver owns and
- * may give back (frame-memory.ts).
+ * may give back (lent-memory.ts).
  * Holds at most one frame.
  */
 export class FrameAssembler {
@@ -326,7 +326,7 @@ export class FrameAssembler {
   #begin(): void {
     const length = getU32(this.#lengthField, 0);
     if (length > this.#limit) throw badFrame(`a frame of ${length} bytes`);
-    this.#frame = takeFrameMemory(BASE_HEADER_BYTES + length, BASE_HEADER_BYTES + this.#limit);
+    this.#frame = lendMemory(BASE_HEADER_BYTES + length);
     this.#frame.set(this.#lengthField);
     this.#have = this.#lengthField.length;
     this.#lengthHave = 0;

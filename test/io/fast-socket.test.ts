@@ -160,3 +160,25 @@ test('a TCP socket that was passed is served where it is bound, and refused for 
   t.regex(await held(host, (port) => ({ host, port: port === 1 ? 2 : 1 })), elsewhere);
   t.regex(await held('0.0.0.0', (port) => ({ host, port })), elsewhere);
 });
+
+test('a write is called sent when the kernel has it all, and never when the socket breaks before', async (t) => {
+  const accepted = Promise.withResolvers<Socket>();
+  const server = await listenFast({ host, port: 0 }, { maxSockets: 1, onSocket: accepted.resolve });
+  const closed = Promise.withResolvers<void>();
+  const socket = await connectFast(
+    { host, port: server.port },
+    { clock, timeoutMs: 5000, onData: () => undefined, onClose: () => closed.resolve() },
+  );
+  const first = Promise.withResolvers<void>();
+  let isSecondSent = false;
+  socket.write(new Uint8Array(1000), first.resolve);
+  await first.promise;
+  // More than the kernel takes while nobody reads.
+  socket.write(new Uint8Array(64 * MIB), () => {
+    isSecondSent = true;
+  });
+  (await accepted.promise).destroy();
+  await closed.promise;
+  t.false(isSecondSent);
+  await server.close();
+});

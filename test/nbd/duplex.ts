@@ -78,11 +78,14 @@ export class MemoryChannel implements ByteChannel {
   queuedBytes = 0;
   writes = 0;
   #sent: Uint8Array[] = [];
+  #untaken: (() => void)[] = [];
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array, sent?: () => void): void {
     this.writes += 1;
+    if (this.isStuck && sent !== undefined) this.#untaken.push(sent);
     this.#sent.push(this.isStuck ? bytes : new Uint8Array(bytes)); // stuck: by reference, as a socket does
     if (this.isStuck) this.queuedBytes += bytes.length;
+    else sent?.();
   }
 
   pause(): void {
@@ -107,10 +110,11 @@ export class MemoryChannel implements ByteChannel {
     return [...buffers].reduce((sum, one) => sum + one.byteLength, 0);
   }
 
-  /** All bytes sent since the last call. */
+  /** All bytes sent since the last call; the system has them. */
   take(): Uint8Array {
     const all = Buffer.concat(this.#sent);
     this.#sent = [];
+    for (const sent of this.#untaken.splice(0)) sent();
     return new Uint8Array(all);
   }
 }

@@ -1,10 +1,17 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { OperatingError } from '../../src/core/errors.ts';
+import { lendMemory } from '../../src/core/lent-memory.ts';
 import { MIB } from '../../src/core/units.ts';
+import type { Done } from '../../src/datapath/volume-session.ts';
 import { LINGER_MS } from '../../src/nbd/connection.ts';
 import { MAX_EXPORT_REQUESTS } from '../../src/nbd/exports.ts';
-import { COMMAND_FLAG, ERRNO, MAX_REQUEST_BYTES } from '../../src/nbd/nbd-codec.ts';
+import {
+  COMMAND_FLAG,
+  ERRNO,
+  MAX_REQUEST_BYTES,
+  SIMPLE_REPLY_BYTES,
+} from '../../src/nbd/nbd-codec.ts';
 import { MAX_PREFETCH_BYTES } from '../../src/nbd/prefetch.ts';
 import {
   MAX_CONNECTION_BYTES,
@@ -360,6 +367,45 @@ test('a reply that the socket has not taken yet is never overwritten by a later 
   t.is(replies.length, count);
   for (const { cookie, data } of replies) t.true(data.every((byte) => byte === cookie % 256));
 });
+
+test.serial(
+  'the memory of a long reply is lent again once the socket has taken it, not before',
+  (t) => {
+    const volume = disk();
+    const rig = attachedRig(volume, 'simple');
+    rig.channel.isStuck = true;
+    const read = (cookieLow: number) => {
+      volume.bytes.fill(cookieLow, 0, MIB);
+      rig.send(request('read', { cookieLow, length: MIB }));
+    };
+    for (const cookie of [1, 2, 3]) read(cookie);
+    t.true(rig.channel.heldBytes >= 3 * MIB, 'three replies wait, each in memory of its own');
+    for (const { cookie, data } of simple(rig, MIB)) t.true(data.every((byte) => byte === cookie));
+    const lent = [1, 2, 3].map(() => lendMemory(MIB + SIMPLE_REPLY_BYTES));
+    const left = lent.map((memory) => memory[MIB / 2] ?? 0).sort();
+    t.deepEqual(left, [1, 2, 3], 'all came back');
+  },
+);
+
+test.serial(
+  'the memory of a write is lent again when it was done, not when it was refused',
+  (t) => {
+    const written: Uint8Array[] = [];
+    const outcomes = [new OperatingError('io', 'broken'), undefined];
+    const volume = disk();
+    volume.write = (_offset: number, data: Uint8Array, done: Done) => {
+      written.push(data);
+      done(outcomes[written.length - 1]);
+    };
+    const rig = attachedRig(volume, 'simple');
+    for (const cookieLow of [1, 2, 3]) {
+      rig.send(request('write', { cookieLow, length: MIB }), new Uint8Array(MIB));
+    }
+    const [refused, done, next] = written.map(({ buffer }) => buffer);
+    t.not(done, refused);
+    t.is(next, done);
+  },
+);
 
 test('a write of an absurd length and garbage end the connection, not the node', (t) => {
   const absurd = attachedRig(disk(), 'simple');
