@@ -3,7 +3,6 @@
 // pieces that the next one finds, and never half a backup.
 
 import * as fs from 'node:fs/promises';
-import { hostname } from 'node:os';
 import path from 'node:path';
 import type { PieceShelf } from '../streams/cluster-backup.ts';
 import { freed } from '../streams/freed.ts';
@@ -13,8 +12,9 @@ import {
   MAX_MANIFEST_BYTES,
   type Manifest,
 } from '../streams/manifest.ts';
-import { decodePiece, encodePiece, type PieceHash } from '../streams/piece-codec.ts';
+import { decodePiece, encodePiece, isHash, type PieceHash } from '../streams/piece-codec.ts';
 import { fileError } from './backup-file.ts';
+import { lock, unlock } from './backup-lock.ts';
 import { CommandError } from './failure.ts';
 
 const MARK = 'sheep-backups.json';
@@ -22,7 +22,6 @@ const FORMAT = 1;
 const PIECES = 'pieces';
 const BACKUPS = 'backups';
 const DRAFTS = 'drafts';
-const LOCK = 'lock';
 const NUMBER_DIGITS = 6;
 /** Backups of one directory. */
 const MAX_BACKUPS = 10 ** NUMBER_DIGITS - 1;
@@ -33,6 +32,14 @@ export interface BackupFolder extends PieceShelf {
   /** Numbers of the backups, in order. */
   numbers(): Promise<readonly number[]>;
   manifest(number: number): Promise<Manifest>;
+  manifestFile(number: number): string;
+  /** What it names stays. On the disk when it resolves. */
+  forget(number: number): Promise<void>;
+  /** Names of all pieces whose hash begins so, in two digits. */
+  piecesFrom(prefix: string): Promise<readonly PieceHash[]>;
+  pieceFile(name: PieceHash): string;
+  /** @returns the bytes of its file */
+  removePiece(name: PieceHash): Promise<number>;
   /** All pieces are on the disk, then the manifest is there. */
   finish(manifest: Manifest): Promise<void>;
   /** Somebody else may write to it. */
@@ -57,6 +64,17 @@ export async function openToWrite(dir: string): Promise<BackupFolder> {
   }
 }
 
+/** To take old backups out of one that is there, which it locks. @throws CommandError 'locked', 'missing' */
+export async function openToPrune(dir: string): Promise<BackupFolder> {
+  const folder = await openToRead(dir);
+  try {
+    await lock(dir);
+  } catch (error) {
+    throw fileError(error, dir);
+  }
+  return folder;
+}
+
 /** To read from. @throws CommandError 'missing' */
 export async function openToRead(dir: string): Promise<BackupFolder> {
   const id = await idOf(dir).catch((error: unknown) => {
@@ -73,39 +91,29 @@ export async function openToRead(dir: string): Promise<BackupFolder> {
 function folderOf(dir: string, id: string): BackupFolder {
   const written = new Set<string>();
   let drafts = 0;
-  const place = async (file: string, parts: readonly Uint8Array[]): Promise<number> => {
+  const place = (file: string, parts: readonly Uint8Array[]): Promise<number> => {
     drafts += 1;
-    const draft = path.join(dir, DRAFTS, String(drafts));
-    const handle = await fs.open(draft, 'w', 0o600);
-    let bytes = 0;
-    try {
-      const size = parts.reduce((sum, part) => sum + part.length, 0);
-      bytes = (await handle.writev(parts)).bytesWritten;
-      if (bytes < size) throw new CommandError('no-space', `no space is left for ${file}`);
-      await handle.datasync();
-    } finally {
-      await handle.close();
-    }
-    await fs.rename(draft, file);
-    return bytes;
+    return placed(path.join(dir, DRAFTS, String(drafts)), file, parts);
   };
   return {
     id,
     async put(name, content) {
       const file = pieceFile(dir, name);
+      const folder = path.dirname(file);
       try {
+        // Also one that a killed command left may not be there for good yet.
+        written.add(folder);
         if (await isThere(file)) return 0;
-        const folder = path.dirname(file);
         await fs.mkdir(folder, { recursive: true });
         const parts = encodePiece(content);
         const bytes = await place(file, parts);
         freed(...parts);
-        written.add(folder);
         return bytes;
       } catch (error) {
         throw fileError(error, file);
       }
     },
+    has: (name) => isThere(pieceFile(dir, name)),
     async get(name) {
       const file = pieceFile(dir, name);
       try {
@@ -118,6 +126,22 @@ function folderOf(dir: string, id: string): BackupFolder {
       }
     },
     numbers: () => numbersIn(dir),
+    manifestFile: (number) => manifestFile(dir, number),
+    async forget(number) {
+      await fs.rm(manifestFile(dir, number), { force: true });
+      await syncFolder(path.join(dir, BACKUPS));
+    },
+    async piecesFrom(prefix) {
+      const names = await fs.readdir(path.join(dir, PIECES, prefix)).catch(() => []);
+      return names.filter(isHash);
+    },
+    pieceFile: (name) => pieceFile(dir, name),
+    async removePiece(name) {
+      const file = pieceFile(dir, name);
+      const { size } = await fs.stat(file);
+      await fs.rm(file);
+      return size;
+    },
     manifest: (number) => manifestIn(dir, number),
     async finish(manifest) {
       const file = manifestFile(dir, manifest.number);
@@ -130,8 +154,24 @@ function folderOf(dir: string, id: string): BackupFolder {
         throw fileError(error, file);
       }
     },
-    giveBack: () => fs.rm(path.join(dir, LOCK), { force: true }),
+    giveBack: () => unlock(dir),
   };
+}
+
+/** Written elsewhere, synced, renamed. Resolves with the bytes. */
+async function placed(draft: string, file: string, parts: readonly Uint8Array[]): Promise<number> {
+  const handle = await fs.open(draft, 'w', 0o600);
+  let bytes = 0;
+  try {
+    const size = parts.reduce((sum, part) => sum + part.length, 0);
+    bytes = (await handle.writev(parts)).bytesWritten;
+    if (bytes < size) throw new CommandError('no-space', `no space is left for ${file}`);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await fs.rename(draft, file);
+  return bytes;
 }
 
 function pieceFile(dir: string, name: PieceHash): string {
@@ -190,30 +230,6 @@ async function made(dir: string): Promise<string> {
   }
   await fs.rename(draft, path.join(dir, MARK));
   return id;
-}
-
-/** One command at a time writes: it names itself. What a dead one of this host left does not count. */
-async function lock(dir: string): Promise<void> {
-  const file = path.join(dir, LOCK);
-  const own = `${process.pid} ${hostname()}\n`;
-  const holder = await fs.readFile(file, 'utf8').catch(() => '');
-  const [pid = '', host] = holder.trim().split(' ');
-  if (holder !== '' && (host !== hostname() || isAlive(Number(pid)))) {
-    const remedy = `wait for it; if it is gone: rm ${file}`;
-    throw new CommandError('locked', `process ${pid} on ${host} writes to ${dir}`, remedy);
-  }
-  await fs.rm(file, { force: true });
-  await fs.writeFile(file, own, { flag: 'wx', mode: 0o600 });
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 async function isThere(file: string): Promise<boolean> {

@@ -12,6 +12,7 @@ import { bringBack, keepSnapshot } from '../streams/cluster-backup.ts';
 import { type BackedVolume, MANIFEST_VERSION, type Manifest } from '../streams/manifest.ts';
 import { PIECE_BYTES } from '../streams/piece-codec.ts';
 import { type BackupFolder, openToRead, openToWrite } from './backup-folder.ts';
+import { addBackupCare } from './cluster-backup-care.ts';
 import { helpTail, type Io, type Session, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
 import { holdOf, using } from './hold.ts';
@@ -51,6 +52,7 @@ function sizeColumn(title: string, of: (volume: BackedVolume) => number): Column
 }
 
 export function addClusterBackup(cluster: Command, io: Io): void {
+  addBackupCare(cluster, io);
   cluster
     .command('backup <dir> [names...]')
     .description(
@@ -200,7 +202,7 @@ async function keepOne(
   const { generation, sizeBytes } = await snapshotRow(session, snapshot);
   const text = progressOn(io, `backup of ${name}`, session.format !== 'human');
   const rate = rateMeter();
-  const base = await formerOf(session, name, former);
+  const base = await formerOf(session, folder, name, former);
   const open = (full: string) => holdOf(session.options, io.env, full);
   const hold = await open(snapshotName(name, tag));
   const onProgress = (offset: number, readBytes: number) =>
@@ -220,9 +222,10 @@ async function keepOne(
   }
 }
 
-/** What the last backup has of this volume, if the snapshot that it was made of is there still. */
+/** What the last backup has of this volume, if its lists and the snapshot that it was made of are there still. */
 async function formerOf(
   session: Session,
+  folder: BackupFolder,
   name: string,
   former: Manifest | undefined,
 ): Promise<{ readonly row: string; readonly volume: BackedVolume } | undefined> {
@@ -230,7 +233,11 @@ async function formerOf(
   if (volume === undefined) return undefined;
   const rows = await familyOf(session, name);
   const row = rows.find((one) => one.kind === 'snapshot' && one.generation === volume.generation);
-  return row === undefined ? undefined : { row: row.name, volume };
+  if (row === undefined) return undefined;
+  for (const { hash } of volume.parts) {
+    if (!(await folder.has(hash))) return undefined;
+  }
+  return { row: row.name, volume };
 }
 
 function doneText({ number, volumes }: Manifest): string {

@@ -25,6 +25,7 @@ import { type FarVolume, MAX_PIECES_MOVING } from './volume-copy.ts';
 export interface PieceShelf {
   /** The bytes that had to be written: 0 where it is there. The content is not needed any more when it resolves. */
   put(name: PieceHash, content: Uint8Array): Promise<number>;
+  has(name: PieceHash): Promise<boolean>;
   /** Bytes of whoever asked: they are freed by that one. @throws OperatingError 'missing', 'corrupt' */
   get(name: PieceHash): Promise<Uint8Array>;
 }
@@ -61,7 +62,7 @@ export async function keepSnapshot(
     const found = new Map<number, PieceHash>();
     for (const one of await entriesOf(former?.parts, first, shelf)) found.set(one.index, one.hash);
     await pipe(
-      indexes,
+      await withMissing(indexes, found, target.sizeBytes, shelf),
       inOrder(MAX_PIECES_MOVING, (index: number) => keepPiece(target, index, shelf)),
       inOrder(1, async ({ index, hash, readBytes, newBytes }: Looked) => {
         if (hash === undefined) found.delete(index);
@@ -82,6 +83,21 @@ export async function keepSnapshot(
     parts.push({ first, hash: name });
   }
   return { parts, ...sum };
+}
+
+/** Those, and pieces that are as they were and not on the shelf any more: somebody removed a damaged one. */
+async function withMissing(
+  indexes: readonly number[],
+  found: ReadonlyMap<number, PieceHash>,
+  sizeBytes: number,
+  shelf: PieceShelf,
+): Promise<readonly number[]> {
+  const wanted = new Set(indexes);
+  for (const [index, hash] of found) {
+    const isInside = index * PIECE_BYTES < sizeBytes;
+    if (isInside && !wanted.has(index) && !(await shelf.has(hash))) wanted.add(index);
+  }
+  return wanted.size === indexes.length ? indexes : [...wanted].sort((a, b) => a - b);
 }
 
 /** In order; a volume that was cut has no pieces behind its end. */
@@ -188,7 +204,8 @@ function pieceOf(
   return { offset: offset + from, bytes: bytes.subarray(from, from + sectors * SECTOR_BYTES) };
 }
 
-async function* entriesIn(
+/** All that a volume has, in order. */
+export async function* entriesIn(
   parts: readonly ListPart[],
   shelf: PieceShelf,
 ): AsyncGenerator<ListEntry> {
