@@ -13,6 +13,7 @@ import { clockJump } from './scenarios/clock-jump.ts';
 import { coldDisk } from './scenarios/cold-disk.ts';
 import { commands } from './scenarios/commands.ts';
 import { copiesChange } from './scenarios/copies-change.ts';
+import { copiesChecked } from './scenarios/copies-checked.ts';
 import { currentReads } from './scenarios/current-reads.ts';
 import { cutGatewayReturns } from './scenarios/cut-gateway-returns.ts';
 import { damagedLog } from './scenarios/damaged-log.ts';
@@ -37,6 +38,7 @@ import { halfWritten } from './scenarios/half-written.ts';
 import { identityTwice } from './scenarios/identity-twice.ts';
 import { layers } from './scenarios/layers.ts';
 import { leaderStops } from './scenarios/leader-stops.ts';
+import { limits } from './scenarios/limits.ts';
 import { linkComesAndGoes } from './scenarios/link-comes-and-goes.ts';
 import { lockBusy } from './scenarios/lock-busy.ts';
 import { lockExclusive } from './scenarios/lock-exclusive.ts';
@@ -62,6 +64,7 @@ import { outAndBack } from './scenarios/out-and-back.ts';
 import { outagesOverlap } from './scenarios/outages-overlap.ts';
 import { pauseOfTheHolder } from './scenarios/pause-of-the-holder.ts';
 import { powerLossAll } from './scenarios/power-loss-all.ts';
+import { preallocated } from './scenarios/preallocated.ts';
 import { randomFaults } from './scenarios/random-faults.ts';
 import { readerDies } from './scenarios/reader-dies.ts';
 import { readsFail } from './scenarios/reads-fail.ts';
@@ -211,6 +214,9 @@ export const SCENARIOS: readonly Scenario[] = [
   lostForGood,
   lostAndStale,
   copiesChange,
+  copiesChecked,
+  preallocated,
+  limits,
   snapshots,
   snapshotsWriteback,
   volumeMoves,

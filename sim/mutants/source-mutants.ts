@@ -5,6 +5,7 @@
 // Some rules have more than one guard; then all of them are broken at once (`also`), since no story fails when one of them
 // is broken alone: unit tests judge each (core/doubtful.test.ts, datapath/writeback.test.ts, datapath/repair.test.ts).
 
+import { CARE_MUTANTS } from './care-mutants.ts';
 import { COPY_MUTANTS } from './copy-mutants.ts';
 import { HANDOVER_MUTANTS } from './handover-mutants.ts';
 import { LAYER_MUTANTS } from './layer-mutants.ts';
@@ -330,6 +331,7 @@ export const SOURCE_MUTANTS: readonly SourceMutant[] = [
   ...LOCK_MUTANTS,
   ...HANDOVER_MUTANTS,
   ...MOVE_MUTANTS,
+  ...CARE_MUTANTS,
   ...STORY_MUTANTS,
   {
     name: 'copies-ignored',
