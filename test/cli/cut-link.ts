@@ -1,5 +1,5 @@
 // A link to a node's API that is cut at a request that changes something: when it was done, and before its answer. From
-// then on nothing passes, as if the command had been killed there.
+// then on nothing passes, as if the command had been killed there; or only that one answer is lost.
 
 import http from 'node:http';
 import path from 'node:path';
@@ -15,16 +15,19 @@ export async function cutLink(
   served: { readonly socketPath: string; readonly dir: string },
   /** How many changes are done, from 1 on. */
   changes: number,
+  /** All that comes after passes again. */
+  isBack = false,
 ): Promise<CutLink> {
   const socketPath = path.join(served.dir, `cut-${changes}`);
   let done = 0;
   const server = http.createServer((request, response) => {
-    if (done >= changes) {
+    const isOver = done >= changes;
+    if (isOver && !isBack) {
       request.socket.destroy();
       return;
     }
     if (request.method !== 'GET') done += 1;
-    const isLast = done >= changes;
+    const isLast = !isOver && done >= changes;
     const { method, url, headers } = request;
     const passed = http.request(
       { socketPath: served.socketPath, method, path: url, headers },

@@ -27,9 +27,10 @@ async function cutEverywhere(
   args: (story: Story) => readonly string[],
   prepare: (story: Story) => Promise<void>,
   judge: (story: Story, where: string) => Promise<void>,
+  isBack = false,
 ): Promise<void> {
   for (let changes = 1; changes < MAX_CHANGES; changes += 1) {
-    if (await cutOnce(t, changes, args, prepare, judge)) continue;
+    if (await cutOnce(t, { changes, isBack }, args, prepare, judge)) continue;
     t.true(changes > FEWEST_CHANGES);
     return;
   }
@@ -38,7 +39,7 @@ async function cutEverywhere(
 
 async function cutOnce(
   t: ExecutionContext,
-  changes: number,
+  { changes, isBack }: { readonly changes: number; readonly isBack: boolean },
   args: (story: Story) => readonly string[],
   prepare: (story: Story) => Promise<void>,
   judge: (story: Story, where: string) => Promise<void>,
@@ -57,7 +58,7 @@ async function cutOnce(
   node.memory('db').bytes.fill(3, 300 * KIB, 800 * KIB);
   await node.freeze('db', 'a');
   await prepare(story);
-  const link = await cutLink(t, front, changes);
+  const link = await cutLink(t, front, changes, isBack);
   await dog(args(story), link.env);
   const where = `cut behind change ${changes}`;
   if (link.isCut) await judge(story, where);
@@ -108,7 +109,7 @@ test('vdi restore, cut behind each of its changes', async (t) => {
   );
 });
 
-test('vdi restore --onto, cut behind each of its changes', async (t) => {
+async function ontoCut(t: ExecutionContext, isBack: boolean): Promise<void> {
   const args = ({ file }: Story) => ['vdi', 'restore', 'copy', '--onto', '-i', file('b')];
   await cutEverywhere(
     t,
@@ -143,8 +144,13 @@ test('vdi restore --onto, cut behind each of its changes', async (t) => {
       await must(['vdi', 'restore', 'copy', '--onto', '-i', file('c')]);
       t.true(isEqual(node.memory('copy').bytes, node.memory('db').bytes), where);
     },
+    isBack,
   );
-});
+}
+
+test('vdi restore --onto, cut behind each of its changes', (t) => ontoCut(t, false));
+
+test('vdi restore --onto, one answer of each of its changes lost', (t) => ontoCut(t, true));
 
 test('cluster backup, cut behind each of its changes', async (t) => {
   const args = ({ file }: Story) => ['cluster', 'backup', file('vault')];

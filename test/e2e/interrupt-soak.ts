@@ -147,19 +147,23 @@ async function finished(operation: Operation, at: Place): Promise<void> {
   await at.dog(args, operation.againCodes);
   const standing = await standingOf(operation, at);
   if (standing !== 'after') throw new RangeError(`asked for again and done, it is ${standing}`);
-  const before = await namesOf(at, operation);
+  await namesAre(at, operation.names.join());
   await operation.end?.(at);
-  const wanted = operation.names.join();
-  if (before !== wanted) throw new RangeError(`there is ${before}; wanted: ${wanted}`);
   await at.clear();
 }
 
-async function namesOf(at: Place, _operation: Operation): Promise<string> {
+/** What works in the background may have its own layer for a while. */
+async function namesAre(at: Place, wanted: string): Promise<void> {
   const plain = (name: string) => name.replace(at.name, '-').replace(/@backup.*/, '@backup');
-  return (await at.layers())
-    .map(({ name }) => plain(name))
-    .sort()
-    .join();
+  let names = '';
+  const isSo = async (): Promise<boolean> => {
+    const all = (await at.layers()).map(({ name }) => plain(name));
+    names = all.sort().join();
+    return names === wanted;
+  };
+  await until('only what was made is there', isSo, AGAIN_MS).catch((error) => {
+    throw new RangeError(`${error} there is ${names}; wanted: ${wanted}`);
+  });
 }
 
 /** Once without an interruption: it works, and how long it takes. */
@@ -169,8 +173,13 @@ async function measure(soak: Soak, operation: Operation): Promise<void> {
   const from = performance.now();
   const { code, stderr } = await at.dogAt(1, ...operation.args(at));
   soak.usualMs.set(operation.title, performance.now() - from);
-  if (code !== 0) throw new RangeError(`${operation.title} without a kill: ${code} ${stderr}`);
-  await finished(operation, at);
+  try {
+    if (code !== 0) throw new RangeError(`${operation.title} without a kill: ${code} ${stderr}`);
+    await finished(operation, at);
+  } catch (error) {
+    await at.clear().catch((left) => soak.log(`not cleared: ${left}`));
+    throw error;
+  }
 }
 
 async function leaderOf(cluster: Cluster): Promise<number> {
