@@ -23,6 +23,7 @@ const WANTED = [
   ['iproute2', 'ip'],
   ['nftables', 'nft'],
   ['jq', 'jq'],
+  ['strace', 'strace'],
   ['libvirt-clients', 'virt-xml-validate'],
   ['libxml2-utils', 'xmllint'],
   ['chromium', 'chromium'],

@@ -41,9 +41,10 @@ export class NbdClient {
   #isGone = false;
   sizeBytes = 0;
 
-  /** Attaches `name` on a unix socket. Rejects with NbdFailure. */
-  static async connect(socket: string, name: string): Promise<NbdClient> {
+  /** Attaches `name` on a unix socket. Rejects with NbdFailure. Requests have the cookies after `cookie`. */
+  static async connect(socket: string, name: string, cookie = 0): Promise<NbdClient> {
     const client = new NbdClient(net.connect(socket));
+    client.#cookie = cookie;
     await client.#attach(name);
     return client;
   }

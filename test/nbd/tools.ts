@@ -25,6 +25,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   xmllint: 'libxml2-utils',
   ip: 'iproute2',
   ss: 'iproute2',
+  strace: 'strace',
 };
 /** nbdsh must find Debian's python; /usr/sbin has nbd-client. */
 const PATH = `/usr/bin:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
