@@ -14,6 +14,11 @@ interface Gate {
 export class ObjectGates {
   readonly #gates = new Map<string, Gate>();
 
+  /** No object is busy: the usual case, in which writes need no key. */
+  get isOpen(): boolean {
+    return this.#gates.size === 0;
+  }
+
   isBusy(key: string): boolean {
     return this.#gates.has(key);
   }

@@ -202,13 +202,17 @@ export class PeerService {
       reply(answerTo(this.#parts, frame, STATUS.BAD));
       return;
     }
+    if (!this.#waitsAtGate(from, frame, reply)) this.#judgeVersion(from, frame, reply, place);
+  }
+
+  /** True: its object is being copied or replaced, and it comes again afterwards, or was refused. */
+  #waitsAtGate(from: NodeId, frame: Frame, reply: Reply): boolean {
+    if (this.#gates.isOpen) return false;
     const key = objectKey(frame.generation, frame.index);
-    if (this.#gates.isBusy(key)) {
-      const waits = this.#gates.wait(key, () => this.handleFrame(from, frame, reply));
-      if (!waits) reply(answerTo(this.#parts, frame, STATUS.BUSY));
-      return;
-    }
-    this.#judgeVersion(from, frame, reply, place);
+    if (!this.#gates.isBusy(key)) return false;
+    const waits = this.#gates.wait(key, () => this.handleFrame(from, frame, reply));
+    if (!waits) reply(answerTo(this.#parts, frame, STATUS.BUSY));
+    return true;
   }
 
   /** S3, F1, F2 and membership. */
@@ -229,7 +233,6 @@ export class PeerService {
     const next: Version = { token: frame.token, count: frame.verCount + 1 };
     const verdict = judgeWrite(own, prev, next);
     const partition = partitionKey(place.volume.policy, place.p);
-    const key = objectKey(frame.generation, frame.index);
     const { cfg, joining } = place.config;
     const isJoining = joining.includes(this.#parts.self);
     if (isJoining && !this.#catchUp.isStackSynced(partition, cfg, frame)) {
@@ -239,12 +242,14 @@ export class PeerService {
     }
     if (verdict === 'apply' || verdict === 'duplicate') {
       // Equal versions mean equal histories (V1): the stack needs no copy.
-      if (isJoining) this.#marks.set(partition, cfg, key);
+      if (isJoining) this.#marks.set(partition, cfg, objectKey(frame.generation, frame.index));
       if (verdict === 'apply') this.#apply(from, frame, reply, { place, partition, prev, next });
       else this.#confirmDurable(frame, reply, own);
       return;
     }
-    if (isJoining && !this.#marks.isSynced(partition, cfg, key)) {
+    const isSynced = (): boolean =>
+      this.#marks.isSynced(partition, cfg, objectKey(frame.generation, frame.index));
+    if (isJoining && !isSynced()) {
       this.#recoverThenWrite(from, frame, reply, place);
       return;
     }
