@@ -13,8 +13,9 @@ import { diskBytes, orphans, treeOf } from './leftovers.ts';
 const DOG = path.join(import.meta.dirname, '..', '..', 'bin', 'dog');
 const TARGETS = ['command', 'gateway', 'leader'] as const;
 type Target = (typeof TARGETS)[number];
-/** A moment is drawn from this part of an operation's usual time on: before it the command only loads itself. */
+/** A moment is drawn from this part of an operation's usual time to that: before it the command only loads itself. */
 const BEGINS_AT = 0.3;
+const ENDS_AT = 0.9;
 const CLEAN_EVERY = 25;
 const CLEAN_MS = 120_000;
 /** A killed node stays away up to so long. */
@@ -102,7 +103,7 @@ async function interrupted(
   if (!usualMs.has(operation.title)) await measure(soak, operation);
   await operation.prepare(at);
   const usual = usualMs.get(operation.title) ?? 0;
-  const afterMs = Math.round(usual * BEGINS_AT) + draw(usual * (1.1 - BEGINS_AT));
+  const afterMs = Math.round(usual * BEGINS_AT) + draw(usual * (ENDS_AT - BEGINS_AT));
   const leader = await leaderOf(cluster);
   const away = draw(MAX_AWAY_MS);
   const gateway = target === 'leader' ? otherThan(cluster, leader, draw) : 1 + draw(3);

@@ -153,9 +153,14 @@ function uriOf(cluster: Cluster, name: string): string {
 
 async function killAlong({ cluster, options, draw, down }: Soak, endAt: number): Promise<number> {
   let kills = 0;
+  let victim = 0;
   while (performance.now() + options.killEveryMs < endAt) {
     await pause(draw(options.killEveryMs));
-    const victim = FIRST_VICTIM + draw(cluster.nodes.length + 1 - FIRST_VICTIM);
+    // Another one than the last: however few kills a slow host lets happen, several nodes are hit.
+    const fit = cluster.nodes
+      .map((_, at) => at + 1)
+      .filter((n) => n >= FIRST_VICTIM && n !== victim);
+    victim = fit[draw(fit.length)] as number;
     down.add(victim);
     await cluster.kill([victim]);
     kills += 1;
