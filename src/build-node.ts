@@ -409,7 +409,7 @@ class SheepNode implements NodeHandle {
     const { agreement, formed } = this.#serving();
     const viewNow = () => this.#serving().view;
     const hold = (volume: VolumeId) => formed.datapath.hold(volume);
-    return layerAdmin({ agreement, viewNow, hold, date: () => this.#ports.clock.date() });
+    return layerAdmin({ agreement, viewNow, hold, clock: this.#ports.clock });
   }
 
   copies(): CopyAdmin {

@@ -3,7 +3,7 @@
 // Before a head is frozen its holder lets its writes end (`hold`): what a guest was told is in the snapshot.
 
 import { type Asking, inUse, MAX_LOCK_TRIES, missing, proposed, volumeNow } from './admin.ts';
-import { OperatingError } from './core/errors.ts';
+import { hasCode, OperatingError } from './core/errors.ts';
 import type { Generation } from './core/generations.ts';
 import type { FencingToken, GenerationId, VolumeId } from './core/ids.ts';
 import type { ApplyResult, EntryBody, VolumeCas } from './core/log-entry.ts';
@@ -18,6 +18,11 @@ import { SECTOR_BYTES } from './core/units.ts';
 import type { ClusterView, Volume } from './core/view.ts';
 import { checkName, checkSize } from './core/volume.ts';
 import type { CloneOptions, LayerAdmin } from './node-handle.ts';
+import type { Clock } from './ports/ports.ts';
+
+/** A holder that has just let go is asked again, or whoever the map names by then, so often and with such a pause. */
+export const MAX_HOLD_TRIES = 20;
+export const HOLD_PAUSE_MS = 100;
 
 export interface LayerDesk {
   readonly agreement: Asking;
@@ -25,8 +30,8 @@ export interface LayerDesk {
   readonly viewNow: () => ClusterView;
   /** Has the holder of a volume let its writes end: what the entry then compares. */
   readonly hold: (volume: VolumeId) => Promise<VolumeCas>;
-  /** ms since 1970, for people. */
-  readonly date: () => number;
+  /** Its date is for people. */
+  readonly clock: Pick<Clock, 'date' | 'setTimer'>;
 }
 
 export function layerAdmin(desk: LayerDesk): LayerAdmin {
@@ -86,7 +91,7 @@ async function snapshotAll(
     const found = await Promise.all(names.map((name) => volumeNow(agreement, viewNow, name)));
     for (const { name } of found) refuseTag(viewNow(), name, tag);
     const volumes = await holdAll(desk, found);
-    const body: EntryBody = { type: 'snapshot', volumes, tag, dateMs: desk.date() };
+    const body: EntryBody = { type: 'snapshot', volumes, tag, dateMs: desk.clock.date() };
     const result = await agreement.propose(body);
     if (!isDone(result)) await endHolds(desk, volumes);
     if (result.code === 'stale' || result.code === 'missing') continue;
@@ -98,12 +103,24 @@ async function snapshotAll(
 
 /** All of them, or none: one that can not hold still ends the waiting of the others. */
 async function holdAll(desk: LayerDesk, found: readonly Volume[]): Promise<readonly VolumeCas[]> {
-  const answers = await Promise.allSettled(found.map(({ id }) => desk.hold(id)));
+  const answers = await Promise.allSettled(found.map(({ id }) => heldStill(desk, id)));
   const held = answers.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   if (held.length === found.length) return held;
   await endHolds(desk, held);
   const failed = answers.find((one) => one.status === 'rejected');
   throw failed?.reason;
+}
+
+/** Between a holder's last word and the entry that frees its lock it has the volume no more, and the map says it has. */
+async function heldStill(desk: LayerDesk, id: VolumeId): Promise<VolumeCas> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await desk.hold(id);
+    } catch (error) {
+      if (!hasCode(error, 'changed') || tries >= MAX_HOLD_TRIES) throw error;
+    }
+    await new Promise<void>((resolve) => desk.clock.setTimer(HOLD_PAUSE_MS, resolve));
+  }
 }
 
 /** Nothing comes of it: their guests need not wait until the holders find out. What is free by now is left alone. */
@@ -140,7 +157,7 @@ async function cloneOf(
     const { mode = source.durability, attachMode = source.attachMode, deep: isDeep = false } = how;
     const body: EntryBody = {
       ...{ type: 'volumeClone', from: source.cas, name: to },
-      ...{ durability: mode, attachMode, isDeep, dateMs: desk.date() },
+      ...{ durability: mode, attachMode, isDeep, dateMs: desk.clock.date() },
     };
     const result = await agreement.propose(body);
     if (!isDone(result) && tag === undefined) await endHolds(desk, [source.cas]);
@@ -155,7 +172,7 @@ async function sourceOf(desk: LayerDesk, name: string, tag: string | undefined) 
   const { agreement, viewNow } = desk;
   if (tag === undefined) {
     const { id, durability, attachMode } = await volumeNow(agreement, viewNow, name);
-    return { cas: await desk.hold(id), durability, attachMode };
+    return { cas: await heldStill(desk, id), durability, attachMode };
   }
   const snapshot = await snapshotNow(desk, name, tag);
   const of = viewNow().volumes.get(snapshot.volume);

@@ -8,7 +8,7 @@ import type { FencingToken, VolumeId } from '../src/core/ids.ts';
 import type { EntryBody } from '../src/core/log-entry.ts';
 import { snapshotNamed, treeOf } from '../src/core/snapshots.ts';
 import { MIB } from '../src/core/units.ts';
-import { layerAdmin } from '../src/layer-admin.ts';
+import { layerAdmin, MAX_HOLD_TRIES } from '../src/layer-admin.ts';
 import { clusterOf, entryBodies as make, type StateCell } from './fixtures.ts';
 
 function deskOf(cell: StateCell, hooks: { held?: () => void; hold?: () => Promise<void> } = {}) {
@@ -29,7 +29,13 @@ function deskOf(cell: StateCell, hooks: { held?: () => void; hold?: () => Promis
       hooks.held?.();
       return cas;
     },
-    date: () => 1000,
+    clock: {
+      date: () => 1000,
+      setTimer: (_ms, fn) => {
+        queueMicrotask(fn);
+        return { timer: Symbol() } as never;
+      },
+    },
   });
   return { admin, holds };
 }
@@ -61,6 +67,23 @@ test('snapshot: every holder holds still, then one entry for all', async (t) => 
   t.is(await codeOf(admin.snapshot(['a'], 'y@z')), 'usage');
   t.is(await codeOf(admin.snapshot(['a', 'none'], 'y')), 'missing');
   t.is(snapshotNamed(viewOf(cell.state), 'a', 'y'), undefined, 'all or none');
+});
+
+test('snapshot, clone: a holder that has just let go is asked again, with a bound', async (t) => {
+  const cell = withDisks('a');
+  let gone = 2;
+  const hold = async (): Promise<void> => {
+    gone -= 1;
+    if (gone >= 0) throw new OperatingError('changed', 'n1 has a no more');
+  };
+  const { admin, holds } = deskOf(cell, { hold });
+  t.deepEqual(await admin.snapshot(['a'], 'x'), [1]);
+  t.is(holds.length, 3);
+  gone = MAX_HOLD_TRIES - 1;
+  await admin.clone('a', 'b');
+  gone = MAX_HOLD_TRIES;
+  t.is(await codeOf(admin.snapshot(['a'], 'y')), 'changed');
+  t.is(snapshotNamed(viewOf(cell.state), 'a', 'y'), undefined);
 });
 
 test('snapshot: taken over between the hold and the entry: held anew; again and again: busy', async (t) => {

@@ -101,7 +101,11 @@ function refusalOf({ name, lock }: Volume, reply: Frame | undefined): OperatingE
       remedy: 'try again when its guest writes less, or when its copies answer',
     });
   }
-  const text = `n${lock.node}, which has ${name}, did not answer, or has it no more: nothing was changed`;
+  if (reply?.status === STATUS.NOT_HOLDER) {
+    const text = `n${lock.node} has ${name} no more, and the map does not know yet: nothing was changed`;
+    return new OperatingError('changed', text, { advice: 'retry', remedy: 'try again' });
+  }
+  const text = `n${lock.node}, which has ${name}, did not answer: nothing was changed`;
   return new OperatingError('unreachable', text, { advice: 'retry', remedy: 'try again' });
 }
 

@@ -266,7 +266,7 @@ export class FakeNode implements NodeHandle {
       if (volume === undefined) throw new OperatingError('missing', 'no such volume');
       return { volume: id, head: volume.head, token: volume.lock.token };
     };
-    return layerAdmin({ agreement: this.#log, viewNow, hold, date: () => this.clock.date() });
+    return layerAdmin({ agreement: this.#log, viewNow, hold, clock: this.clock });
   }
 
   /** The real one, on this cell. */

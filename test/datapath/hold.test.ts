@@ -1,7 +1,7 @@
 // Holding still for a snapshot (S4): who lets its writes end, who can not be asked, and what makes a late entry void.
 
 import test from 'ava';
-import type { FencingToken } from '../../src/core/ids.ts';
+import type { FencingToken, SessionId } from '../../src/core/ids.ts';
 import { FREEZE_OUTCOME_MS } from '../../src/datapath/freeze-desk.ts';
 import type { HeldVolume } from '../../src/datapath/hold-volume.ts';
 import { World } from './world.ts';
@@ -74,4 +74,13 @@ test('unlocked, but parts have no copy that is known to know of it: no snapshot'
   t.is(await held(world), 'unreachable');
   world.tamper = () => 'pass';
   t.is(typeof (await held(world)), 'object');
+});
+
+test('a holder that has let go, which the map does not know yet, says so: that is no silence', async (t) => {
+  const world = new World();
+  const { id: node, incarnation } = world.node(1);
+  const claim = { volume: world.volumeId, token: 0 as FencingToken, node, incarnation };
+  world.must({ type: 'lockAcquire', ...claim, session: 77 as SessionId, dateMs: 0, from: 'x' });
+  world.clock.run(50);
+  t.is(await held(world), 'changed');
 });
