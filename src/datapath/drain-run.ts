@@ -12,6 +12,7 @@ import { askContents } from './contents.ts';
 import type { Parts } from './context.ts';
 import { type Drain, drainOf, isCurrent } from './drain.ts';
 import { type JoinMarks, type ObjectGates, objectKey } from './object-gate.ts';
+import { imageOf } from './peer-answer.ts';
 
 /** Objects copied at once: while some are fetched, others are made durable. The streams bound what is fetched. */
 export const COPIES_AT_ONCE = 8;
@@ -357,11 +358,4 @@ export class DrainRun {
     if (result === undefined) this.#run.turn.count += 1;
     this.#run.orders.ended(where, result);
   }
-}
-
-function imageOf(row: RowImage): RowImage {
-  const { generation, index, family, partition, kind } = row;
-  const { verToken, verCount, ownLow, ownHigh, closed, openLow, openHigh } = row;
-  const masks = { ownLow, ownHigh, openLow, openHigh };
-  return { generation, index, family, partition, kind, verToken, verCount, closed, ...masks };
 }

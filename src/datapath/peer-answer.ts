@@ -4,6 +4,7 @@
 import { NO_VERSION, type Version } from '../core/ids.ts';
 import type { Row } from '../storage/store-types.ts';
 import { type Frame, replyTo, STATUS, type Status } from '../wire/frame.ts';
+import type { RowImage } from '../wire/payloads.ts';
 import type { Parts } from './context.ts';
 
 export type Reply = (frame: Frame) => void;
@@ -41,4 +42,12 @@ export function answerSettled(
 export function versionOfRow(row: Row | undefined): Version {
   if (row === undefined) return NO_VERSION;
   return { token: row.verToken as Version['token'], count: row.verCount };
+}
+
+/** The row alone, to be spread into another one: what the store gives may have getters. */
+export function imageOf(row: RowImage): RowImage {
+  const { generation, index, family, partition, kind } = row;
+  const { verToken, verCount, ownLow, ownHigh, closed, openLow, openHigh } = row;
+  const masks = { ownLow, ownHigh, openLow, openHigh };
+  return { generation, index, family, partition, kind, verToken, verCount, closed, ...masks };
 }

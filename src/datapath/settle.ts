@@ -20,7 +20,7 @@ import {
 import { type Parts, requestFrame } from './context.ts';
 import type { Differences } from './differences.ts';
 import { type CopyFence, type ObjectGates, objectKey } from './object-gate.ts';
-import { versionOfRow } from './peer-answer.ts';
+import { imageOf, versionOfRow } from './peer-answer.ts';
 
 /** Partitions settled at once. */
 export const SETTLE_WORKERS = 8;
@@ -134,7 +134,7 @@ export class Settler {
     const due: Due[] = [];
     for (const own of store.rowsOf(key)) {
       const theirs = longest.get(objectKey(own.generation, own.index))?.row;
-      const row = theirs ?? { ...own, verToken: 0, verCount: 0 };
+      const row = theirs ?? { ...imageOf(own), verToken: 0, verCount: 0 };
       const isDue = (): boolean => this.#isBeyond(row);
       if (isDue()) due.push({ row, source, isDue });
     }

@@ -117,6 +117,7 @@ export class WriteAcceptor {
   #advance(state: ObjectState, write: StoreWrite, kind: 'data' | 'zero'): void {
     const { table } = this.#parts;
     table.addUsage(state, -1);
+    state.keepDurable();
     advanceRow(state, write, kind);
     table.addUsage(state, 1);
   }

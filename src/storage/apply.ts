@@ -29,8 +29,6 @@ import {
   hasRegion,
   type ObjectState,
   type PendingRecord,
-  rowFieldsOf,
-  setRow,
 } from './object-state.ts';
 import type { PartitionTable } from './partition-table.ts';
 import {
@@ -223,9 +221,7 @@ export class Applier {
     else if (record.kind === RECORD_COPY) this.#copyPending(record);
     else this.change(state, record, record.extent);
     invariant(state.pending[0] === record, 'records of an object are applied in order');
-    state.pending.shift();
-    if (state.durable === undefined) state.durable = rowFieldsOf(state);
-    setRow(state.durable, record);
+    state.endPending(record);
     this.#table.noteChange(state);
   }
 

@@ -8,7 +8,7 @@ import { invariant } from '../core/invariant.ts';
 import type { Clock } from '../ports/ports.ts';
 import type { Journal } from './journal.ts';
 import { NO_BYTES, RECORD_COPY, RECORD_DROP, recordBytes } from './journal-codec.ts';
-import { type Extent, type ObjectState, type PendingRecord, rowFieldsOf } from './object-state.ts';
+import type { Extent, ObjectState, PendingRecord } from './object-state.ts';
 import type { StoreDone, StoreWrite } from './store-types.ts';
 
 /** What is recorded of a change beside the row after it. */
@@ -81,10 +81,9 @@ export class ChangeOrder {
   /** Queues the record of a change that the row shows already. */
   append(kind: number, state: ObjectState, change: RecordedChange): void {
     this.#accepted += 1;
-    const row = rowFieldsOf(state);
     const record: PendingRecord = {
       kind,
-      isZeroAfter: row.kind === 'zero',
+      isZeroAfter: state.kind === 'zero',
       isFresh: change.isFresh ?? false,
       generation: state.generation,
       index: state.index,
@@ -92,14 +91,14 @@ export class ChangeOrder {
       partition: state.partition,
       prevToken: change.write?.prev.token ?? 0,
       prevCount: change.write?.prev.count ?? 0,
-      verToken: row.verToken,
-      verCount: row.verCount,
+      verToken: state.verToken,
+      verCount: state.verCount,
       cfg: change.write?.cfg ?? 0,
-      closed: row.closed,
-      openLow: row.openLow,
-      openHigh: row.openHigh,
-      ownLow: row.ownLow,
-      ownHigh: row.ownHigh,
+      closed: state.closed,
+      openLow: state.openLow,
+      openHigh: state.openHigh,
+      ownLow: state.ownLow,
+      ownHigh: state.ownHigh,
       offset: change.write?.offset ?? 0,
       count: change.write?.count ?? 0,
       stagedId: change.stagedId ?? NO_BYTES,
@@ -115,7 +114,7 @@ export class ChangeOrder {
       done: change.done,
     };
     if (kind === RECORD_COPY) this.#noteCopy(record);
-    if (kind !== RECORD_DROP) state.pending.push(record);
+    if (kind !== RECORD_DROP) state.addPending(record);
     else this.#drops.set(objectName(state), (this.#drops.get(objectName(state)) ?? 0) + 1);
     this.journal.append(record);
   }

@@ -321,6 +321,7 @@ export class LocalObjectStore implements ObjectStore {
       this.#order.refusal(repair.count) ?? this.#space.admit(repair.count, 'owned space');
     if (this.#order.answerRefusal(refusal, done)) return;
     const { family, partition } = state;
+    state.keepDurable();
     const same = { family, partition, prev: version, next: version, cfg: 0, closed: 0 };
     this.#order.append(RECORD_WRITE, state, { write: { ...repair, ...same }, sums, data, done });
   }

@@ -6,6 +6,7 @@
 import { getSum } from '../core/checksum.ts';
 import { type RegionMask, regionMask } from '../core/extent.ts';
 import type { FamilyId, GenerationId } from '../core/ids.ts';
+import { invariant } from '../core/invariant.ts';
 import { REGION_BYTES, SECTOR_BYTES, SECTORS_PER_OBJECT } from '../core/units.ts';
 import type { DiskFile } from '../ports/ports.ts';
 import type { JournalRecord } from './journal-codec.ts';
@@ -51,6 +52,21 @@ export interface PendingRecord extends JournalRecord {
   readonly done: StoreDone;
 }
 
+/** Of an object with nothing under way, which is nearly every one: none has an array of its own for that. */
+const NOTHING_PENDING: readonly PendingRecord[] = Object.freeze([]);
+
+const IS_DATA = 1;
+const HAS_FILE = 2;
+const IS_NAMED = 4;
+const IS_PAGE_DIRTY = 8;
+const IS_LOST = 16;
+const IS_DEAD = 32;
+const IS_DURABLE = 64;
+
+/**
+ * A node holds a quarter of a million of these for a TiB, so what they take counts: flags share a number, masks are kept
+ * signed (unsigned ones above 2^31 are objects of their own to the engine), and what is seldom needed is made when it is.
+ */
 export class ObjectState implements Row, RowFields {
   readonly generation: GenerationId;
   readonly index: number;
@@ -58,42 +74,30 @@ export class ObjectState implements Row, RowFields {
   readonly partition: number;
   verToken = 0;
   verCount = 0;
-  kind: 'data' | 'zero' = 'zero';
-  ownLow = 0;
-  ownHigh = 0;
   closed = 0;
-  openLow = 0;
-  openHigh = 0;
-
-  /** The row as of the last applied record; undefined before the first. Only this goes into the index. */
-  durable: RowFields | undefined = undefined;
-  /** Accepted, not applied, oldest first: reads lay them over what the file holds. */
-  readonly pending: PendingRecord[] = [];
-  /** How many of them copy regions from other generations. */
+  #ownLow = 0;
+  #ownHigh = 0;
+  #openLow = 0;
+  #openHigh = 0;
+  #flags = 0;
+  #pending: readonly PendingRecord[] = NOTHING_PENDING;
+  /** The durable row while it is not the accepted one. */
+  #former: RowFields | undefined = undefined;
+  #stagedPath: string | undefined = undefined;
+  /** How many of the pending records copy regions from other generations. */
   pendingCopies = 0;
   /** Ticket of the last change that copied regions from here: done again by a replay until a checkpoint covers it. */
   copiedAt = 0;
-  /** The applied state has a file whose sums count; false: every sector is zero. */
-  hasFile = false;
-  /** The name of the file is known to be durable. */
-  isNamed = false;
-  /** Where the file is; the staged path until a `replace` is applied. */
-  path: string;
   /** Sectors with a sum, as applied; undefined = not counted yet. */
   heldSectors: number | undefined = undefined;
   /** Sums of all sectors, while loaded. */
   page: Uint32Array | undefined = undefined;
   /** Counts changes of the page: tells a reader or checkpoint that it is not what it was. */
   pageChanges = 0;
-  isPageDirty = false;
   /** Sequence of the newest sums slot in the file. */
   slotSequence = 0;
   /** Counts the files this state had: a late completion for an earlier one is ignored. */
   fileLife = 0;
-  /** The copy here is damaged as a whole: no valid sums, or no file. Healed by `replace` or a whole zero. */
-  isLost = false;
-  /** Replaced or dropped, and that is applied: nobody cares any more. */
-  isDead = false;
 
   /** Open descriptor, while in the cache. */
   file: DiskFile | undefined = undefined;
@@ -109,7 +113,144 @@ export class ObjectState implements Row, RowFields {
     this.index = id.index;
     this.family = id.family;
     this.partition = id.partition;
-    this.path = objectPath(id.generation, id.index);
+  }
+
+  get kind(): 'data' | 'zero' {
+    return (this.#flags & IS_DATA) === 0 ? 'zero' : 'data';
+  }
+
+  set kind(kind: 'data' | 'zero') {
+    this.#setFlag(IS_DATA, kind === 'data');
+  }
+
+  get ownLow(): number {
+    return this.#ownLow >>> 0;
+  }
+
+  set ownLow(mask: number) {
+    this.#ownLow = mask | 0;
+  }
+
+  get ownHigh(): number {
+    return this.#ownHigh >>> 0;
+  }
+
+  set ownHigh(mask: number) {
+    this.#ownHigh = mask | 0;
+  }
+
+  get openLow(): number {
+    return this.#openLow >>> 0;
+  }
+
+  set openLow(mask: number) {
+    this.#openLow = mask | 0;
+  }
+
+  get openHigh(): number {
+    return this.#openHigh >>> 0;
+  }
+
+  set openHigh(mask: number) {
+    this.#openHigh = mask | 0;
+  }
+
+  /** The applied state has a file whose sums count; false: every sector is zero. */
+  get hasFile(): boolean {
+    return (this.#flags & HAS_FILE) !== 0;
+  }
+
+  set hasFile(has: boolean) {
+    this.#setFlag(HAS_FILE, has);
+  }
+
+  /** The name of the file is known to be durable. */
+  get isNamed(): boolean {
+    return (this.#flags & IS_NAMED) !== 0;
+  }
+
+  set isNamed(isNamed: boolean) {
+    this.#setFlag(IS_NAMED, isNamed);
+  }
+
+  get isPageDirty(): boolean {
+    return (this.#flags & IS_PAGE_DIRTY) !== 0;
+  }
+
+  set isPageDirty(isDirty: boolean) {
+    this.#setFlag(IS_PAGE_DIRTY, isDirty);
+  }
+
+  /** The copy here is damaged as a whole: no valid sums, or no file. Healed by `replace` or a whole zero. */
+  get isLost(): boolean {
+    return (this.#flags & IS_LOST) !== 0;
+  }
+
+  set isLost(isLost: boolean) {
+    this.#setFlag(IS_LOST, isLost);
+  }
+
+  /** Replaced or dropped, and that is applied: nobody cares any more. */
+  get isDead(): boolean {
+    return (this.#flags & IS_DEAD) !== 0;
+  }
+
+  set isDead(isDead: boolean) {
+    this.#setFlag(IS_DEAD, isDead);
+  }
+
+  /** Where the file is; the staged path until a `replace` is applied. */
+  get path(): string {
+    return this.#stagedPath ?? objectPath(this.generation, this.index);
+  }
+
+  set path(path: string) {
+    this.#stagedPath = path === objectPath(this.generation, this.index) ? undefined : path;
+  }
+
+  /** The row as of the last applied record; undefined before the first. Only this goes into the index. */
+  get durable(): RowFields | undefined {
+    return (this.#flags & IS_DURABLE) === 0 ? undefined : (this.#former ?? this);
+  }
+
+  /** The row is about to change, and a pending record will say how: what is durable stays as it is until then. */
+  keepDurable(): void {
+    if (this.durable === this) this.#former = rowFieldsOf(this);
+  }
+
+  /** The row is durable as it is. */
+  noteDurable(): void {
+    this.#flags |= IS_DURABLE;
+    this.#former = undefined;
+  }
+
+  /** Accepted, not applied, oldest first: reads lay them over what the file holds. */
+  get pending(): readonly PendingRecord[] {
+    return this.#pending;
+  }
+
+  /** A record of how the row changed. */
+  addPending(record: PendingRecord): void {
+    invariant(this.durable !== this, 'the durable row was kept before the row changed');
+    if (this.#pending.length === 0) this.#pending = [record];
+    else (this.#pending as PendingRecord[]).push(record);
+  }
+
+  /** The oldest pending record is applied. After the last one the row is durable as it is. */
+  endPending(record: PendingRecord): void {
+    if (this.#pending.length === 1) {
+      this.#pending = NOTHING_PENDING;
+      this.noteDurable();
+      return;
+    }
+    (this.#pending as PendingRecord[]).shift();
+    this.#flags |= IS_DURABLE;
+    this.#former ??= rowFieldsOf(this);
+    setRow(this.#former, record);
+  }
+
+  #setFlag(flag: number, isSet: boolean): void {
+    this.#flags = isSet ? this.#flags | flag : this.#flags & ~flag;
   }
 }
 

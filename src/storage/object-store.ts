@@ -33,7 +33,7 @@ import {
 import { LocalObjectStore } from './local-store.ts';
 import { ObjectCache } from './object-cache.ts';
 import { ObjectReader } from './object-read.ts';
-import { type ObjectState, type PendingRecord, rowFieldsOf } from './object-state.ts';
+import type { ObjectState, PendingRecord } from './object-state.ts';
 import { OutageKeeper } from './outage-keeper.ts';
 import { PartitionTable } from './partition-table.ts';
 import { Replay } from './store-replay.ts';
@@ -178,7 +178,7 @@ function loaderOf(table: PartitionTable): Parameters<typeof openIndex>[3] {
   return {
     row: (state: ObjectState) => {
       forget(state.generation, state.index);
-      state.durable = rowFieldsOf(state);
+      state.noteDurable();
       state.isNamed = state.hasFile;
       table.insert(state);
     },

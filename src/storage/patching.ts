@@ -119,6 +119,7 @@ export class Patch implements StagedObject {
     const state = this.#state;
     const { version, ownLow, ownHigh, closed, openLow, openHigh } = this.#image;
     table.addUsage(state, -1);
+    state.keepDurable();
     Object.assign(state, { verToken: version.token, verCount: version.count });
     Object.assign(state, { ownLow, ownHigh, closed, openLow, openHigh });
     table.addUsage(state, 1);

@@ -32,7 +32,7 @@ import {
 import { DATA_OFFSET, hex32, INCOMING_FOLDER, objectPath, stagedPath } from './layout.ts';
 import type { ObjectCache } from './object-cache.ts';
 import { badSum, type LoadedSums, readSlots } from './object-file.ts';
-import { countSums, ObjectState, rowFieldsOf, setRow } from './object-state.ts';
+import { countSums, ObjectState, setRow } from './object-state.ts';
 import type { OutageKeeper } from './outage-keeper.ts';
 import type { PartitionTable } from './partition-table.ts';
 import { STAGED_SLOT } from './staging.ts';
@@ -184,7 +184,7 @@ export class Replay {
     table.addUsage(state, -1);
     setRow(state, record);
     table.addUsage(state, 1);
-    state.durable = rowFieldsOf(state);
+    state.noteDurable();
     table.noteChange(state);
   }
 
