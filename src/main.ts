@@ -10,6 +10,7 @@ import { buildNode } from './build-node.ts';
 import type { DoorData } from './core/admin-shapes.ts';
 import { hasCode, messageOf, OperatingError } from './core/errors.ts';
 import { InvariantError } from './core/invariant.ts';
+import { trimSpareMemory } from './core/lent-memory.ts';
 import { endHolder, lockDataDirectory } from './io/data-lock.ts';
 import { watchDataDirectory } from './io/data-watch.ts';
 import { openFileDisk } from './io/file-disk.ts';
@@ -38,6 +39,8 @@ const EXIT_INVARIANT = 70;
 const JOIN_PAUSE_MS = 1000;
 /** An orderly end that takes longer is cut: everything acknowledged is durable anyway. */
 const STOP_LIMIT_MS = 15_000;
+/** Memory of requests that nobody needed for so long goes back to the system. */
+const TRIM_SPARE_MS = 5000;
 
 async function main(): Promise<void> {
   const [first, ...rest] = process.argv.slice(2);
@@ -74,6 +77,7 @@ async function run(options: SheepOptions): Promise<void> {
   const unlock = lockDataDirectory(options.data);
   checkSocketFolders(options);
   const clock = createRealClock();
+  setInterval(trimSpareMemory, TRIM_SPARE_MS).unref();
   const random = createRealRandom();
   const level = options.isQuiet ? 'warn' : 'event';
   const trace = createLogTrace({ level, write: (line) => say(1, line) });

@@ -19,6 +19,8 @@ const SCRIBBLE = 0xdd;
 
 /** By size, the smallest first. */
 const spare: Uint8Array[][] = Array.from({ length: SIZES }, () => []);
+/** By size: how many waited at the least since the last trim. */
+const leastSpare = new Uint32Array(SIZES);
 /** What was lent; the borrower may be gone without a word. */
 const lent = new WeakSet<ArrayBufferLike>();
 let spareBytes = 0;
@@ -32,6 +34,7 @@ export function lendMemory(bytes: number): Uint8Array {
   if (memory === undefined)
     memory = new Uint8Array(Buffer.allocUnsafeSlow(SMALLEST << size).buffer);
   else spareBytes -= memory.length;
+  leastSpare[size] = Math.min(leastSpare[size] as number, spare[size]?.length ?? 0);
   lent.add(memory.buffer);
   return memory.subarray(0, bytes);
 }
@@ -59,15 +62,27 @@ export function scribbleReturned(): void {
   isScribbled = true;
 }
 
+/** Gives back to the system what nobody needed since the last call. To be called now and then. */
+export function trimSpareMemory(): void {
+  for (const [size, waiting] of spare.entries()) {
+    free(waiting, leastSpare[size] as number);
+    leastSpare[size] = waiting.length;
+  }
+}
+
 /** Makes room for memory of this size: that of the other sizes goes, for it is this one that is used now. */
 function dropOthers(bytes: number): void {
-  const own = spare[sizeOf(bytes)];
-  for (const others of spare) {
-    if (others !== own) others.length = 0;
+  const own = sizeOf(bytes);
+  for (const [size, waiting] of spare.entries()) if (size !== own) free(waiting, waiting.length);
+  if (spareBytes + bytes > MAX_SPARE_BYTES) free(spare[own] as Uint8Array[], 1);
+}
+
+/** At once, not when garbage is looked for next: nobody looks at it. */
+function free(waiting: Uint8Array[], count: number): void {
+  for (const memory of waiting.splice(0, count)) {
+    spareBytes -= memory.length;
+    (memory.buffer as ArrayBuffer).transfer(0);
   }
-  let left = (own?.length ?? 0) * bytes;
-  while (left + bytes > MAX_SPARE_BYTES && own?.pop() !== undefined) left -= bytes;
-  spareBytes = left;
 }
 
 /** The smallest size that holds so many bytes. */

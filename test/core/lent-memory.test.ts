@@ -9,6 +9,7 @@ import {
   MAX_SPARE_BYTES,
   MIN_LENT_BYTES,
   returnMemory,
+  trimSpareMemory,
 } from '../../src/core/lent-memory.ts';
 import { KIB, MIB } from '../../src/core/units.ts';
 
@@ -51,6 +52,21 @@ test.serial('a bounded number of bytes waits, of the sizes that are used', (t) =
     t.true(spare <= MAX_SPARE_BYTES && spare > MAX_SPARE_BYTES * 0.6, `${bytes}: ${spare}`);
     t.is(new Set(again).size, again.length);
   }
+});
+
+test.serial('what nobody needed since the last trim goes back to the system, and no more', (t) => {
+  trimSpareMemory();
+  trimSpareMemory();
+  const parts = [1, 2, 3, 4].map(() => lendMemory(MIB));
+  for (const part of parts) returnMemory(part);
+  trimSpareMemory();
+  t.is(parts.filter(({ buffer }) => buffer.byteLength > 0).length, 4, 'all were needed meanwhile');
+  const again = [lendMemory(MIB), lendMemory(MIB)];
+  for (const part of again) returnMemory(part);
+  trimSpareMemory();
+  t.is(parts.filter(({ buffer }) => buffer.byteLength > 0).length, 2, 'two of them were');
+  const next = lendMemory(MIB);
+  t.true(parts.some(({ buffer }) => buffer === next.buffer));
 });
 
 test.serial('property: two borrowers never share memory, and each has what it asked for', (t) => {

@@ -81,6 +81,16 @@ export class NbdClient {
     await this.#request(COMMAND.flush, { offset: 0, length: 0 });
   }
 
+  /** What `ask` asks for leaves in one piece. */
+  together<T>(ask: () => T): T {
+    this.#socket.cork();
+    try {
+      return ask();
+    } finally {
+      this.#socket.uncork();
+    }
+  }
+
   /** The socket is lost, as by the death of the guest. */
   cut(): void {
     this.#socket.destroy();
