@@ -5,6 +5,7 @@ import type { Agreement } from './agreement/agreement.ts';
 import { OperatingError } from './core/errors.ts';
 import { DEFAULT_POLICY, type PolicyId, type VolumeId } from './core/ids.ts';
 import { MAX_COPIES } from './core/limits.ts';
+import { isHolderDead } from './core/lock.ts';
 import type { ApplyResult } from './core/log-entry.ts';
 import { readableNamed } from './core/snapshots.ts';
 import type { AttachMode, ClusterView, Durability, Policy, Volume } from './core/view.ts';
@@ -175,7 +176,9 @@ export async function deleteVolume(
     const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
     if (result.code === 'held') {
       throw new OperatingError('held', result.detail, {
-        remedy: 'disconnect its guest first; dog vdi show tells who holds it',
+        remedy: isHolderDead(viewNow(), lock)
+          ? `n${lock.node} is down, its guest may still write: start it, or dog vdi lock unlock ${name}`
+          : 'disconnect its guest first; dog vdi show tells who holds it',
       });
     }
     if (result.code === 'missing' || result.code === 'stale') continue;

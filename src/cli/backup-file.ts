@@ -33,6 +33,10 @@ export async function lookAt(path: string): Promise<Found> {
   return lookThrough(bytesOf(path));
 }
 
+export async function isEmpty(path: string): Promise<boolean> {
+  return (await fs.stat(path)).size === 0;
+}
+
 /** Goes on behind this byte; what stands there is cut off. */
 export async function goOnAt(path: string, wholeBytes: number): Promise<BackupFile> {
   try {

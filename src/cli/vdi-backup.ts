@@ -6,7 +6,7 @@ import { snapshotName } from '../core/snapshot-name.ts';
 import { type BackupSource, type Progress, writeBackup } from '../streams/backup.ts';
 import { type BackupHead, isSameBackup, otherBackup } from '../streams/backup-head.ts';
 import { RecordWriter } from '../streams/backup-records.ts';
-import { type BackupFile, goOnAt, lookAt, newFile } from './backup-file.ts';
+import { type BackupFile, goOnAt, isEmpty, lookAt, newFile } from './backup-file.ts';
 import { helpTail, type Io, type Session, sessionOf } from './context.ts';
 import { CommandError } from './failure.ts';
 import { holdOf, using } from './hold.ts';
@@ -88,6 +88,12 @@ async function toStdout(session: Session, io: Io, head: Head): Promise<void> {
 
 async function resumed(session: Session, io: Io, head: Head, path: string): Promise<void> {
   const { head: begun, state, wholeBytes, isComplete } = await lookAt(path);
+  if (begun === undefined && (await isEmpty(path))) {
+    // Killed before anything was written.
+    const file = await goOnAt(path, 0);
+    await toFile(session, io, head, { file, path, writer: freshWriter() });
+    return;
+  }
   if (begun === undefined || state === undefined) {
     const remedy = 'remove it, and begin with -o';
     throw new CommandError('corrupt', `no backup begins in ${path}`, remedy);

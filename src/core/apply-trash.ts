@@ -23,7 +23,7 @@ type Body<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 export function applyVolumeTrash(state: ClusterState, body: Body<'volumeTrash'>): Applied {
   const volume = state.volumes.get(body.volume);
   if (volume === undefined) return declined(state, 'missing', 'no such volume');
-  const bar = freeHeadBar(state, volume, body.token);
+  const bar = freeHeadBar(state, volume, body.token, true);
   if (bar !== undefined) return bar;
   if (!isWithin(body.keepMs, MIN_TRASH_MS, MAX_TRASH_MS)) {
     return declined(state, 'refused', 'the trash keeps from a second to a year');

@@ -8,6 +8,7 @@ import { nameBar } from './layers.ts';
 import {
   FRESH_LOCK,
   holderText,
+  isHolderOver,
   judgeAcquire,
   judgeAttachMode,
   judgeBreak,
@@ -86,12 +87,15 @@ function headOf({ id: volume, family, policy, head: id }: Volume): Generation {
   return rootHead({ id, family, policy, volume });
 }
 
-/** Removes the record of a volume whose lock is free, and its move. Its generations stay below the counter: GONE (S5). */
+/**
+ * Removes the record of a volume whose lock is free, or its holder over, and its move. Its generations stay below the
+ * counter: GONE (S5).
+ */
 export function applyVolumeDelete(state: ClusterState, body: Body<'volumeDelete'>): Applied {
   const volume = state.volumes.get(body.volume);
   if (volume === undefined) return declined(state, 'missing', 'no such volume');
   const { lock } = volume;
-  if (lock.state === 'held') {
+  if (lock.state === 'held' && !isHolderOver(state.members, lock)) {
     return declined(
       state,
       'held',

@@ -3,7 +3,7 @@
 import { withoutGeneration } from './generation-state.ts';
 import { type Generation, headBelow } from './generations.ts';
 import type { FamilyId, FencingToken, GenerationId } from './ids.ts';
-import { holderText } from './lock.ts';
+import { holderText, isHolderOver } from './lock.ts';
 import { type Applied, type ClusterState, declined, withEntry } from './state.ts';
 import type { Volume } from './view.ts';
 import { protectedText } from './volume.ts';
@@ -86,14 +86,19 @@ function frozenAs(
   return { ...head, ...noted, sizeBytes, state, frozenAt: index };
 }
 
-/** Why the head of a volume can not be replaced: somebody has it, used it since, moves it, or protects it. */
+/**
+ * Why the head of a volume can not be replaced: somebody has it, used it since, moves it, or protects it.
+ * @param isRemoved nothing is in its place: a holder that is over need not be taken over first
+ */
 export function freeHeadBar(
   state: ClusterState,
   volume: Volume,
   token: FencingToken,
+  isRemoved = false,
 ): Applied | undefined {
   const { lock, name } = volume;
-  if (lock.state === 'held') {
+  const isOver = isRemoved && isHolderOver(state.members, lock);
+  if (lock.state === 'held' && !isOver) {
     return declined(state, 'held', `"${name}" is in use through ${holderText(lock)}`, lock.node);
   }
   if (lock.token !== token) return declined(state, 'stale', 'it was used since', lock.token);

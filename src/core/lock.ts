@@ -4,7 +4,7 @@
 import { utcText } from './date-text.ts';
 import type { FencingToken, Incarnation, MapIndex, NodeId, SessionId } from './ids.ts';
 import type { ApplyResult } from './log-entry.ts';
-import type { ClusterView, VolumeLock } from './view.ts';
+import type { ClusterView, Member, VolumeLock } from './view.ts';
 
 /** Highest token; a lock that reached it is never granted again. */
 export const MAX_TOKEN = 0xffffffff;
@@ -168,6 +168,19 @@ export function superseded(lock: VolumeLock): VolumeLock {
 /** True after `superseded`: nobody has it, and the next one takes over. */
 export function isSuperseded(lock: VolumeLock): boolean {
   return lock.state === 'held' && lock.incarnation === NO_LIFE;
+}
+
+/**
+ * True when nobody writes any more under a lock that is held: the process that held it has ended, for its node is up in a
+ * later life, or an operator said that it is over. What removes a volume need not wait for such a holder.
+ */
+export function isHolderOver(
+  members: ReadonlyMap<NodeId, Pick<Member, 'state' | 'incarnation'>>,
+  lock: VolumeLock,
+): boolean {
+  if (lock.state !== 'held') return false;
+  const member = members.get(lock.node);
+  return isSuperseded(lock) || (member?.state === 'up' && member.incarnation > lock.incarnation);
 }
 
 /** Who holds it since when from where: `n2 since 2026-11-23 12:25:16 UTC, attached from 10.0.0.7`. */

@@ -132,6 +132,13 @@ test('a file that was cut goes on; one of another snapshot, or none, is refused'
   t.true(isEqual(fs.readFileSync(file), whole));
   t.true(reads() - before <= 1, 'only what was missing is read');
   t.regex((await run(['backup', 'db@a', '--resume', file])).err, /is complete/);
+  fs.truncateSync(file, 0);
+  t.is(
+    (await run(['backup', 'db@a', '--resume', file])).code,
+    0,
+    'killed before it wrote anything',
+  );
+  t.regex((await run(['backup', 'db@a', '--resume', file])).err, /is complete/);
   node.dirty.add('db');
   await node.freeze('db', 'b');
   const other = await run(['backup', 'db@b', '--resume', file]);

@@ -1,6 +1,13 @@
 import test from 'ava';
 import { applyEntry, emptyState, hashOf, viewOf } from '../../src/core/cluster-state.ts';
-import type { GenerationId, Incarnation, MapIndex, PeerKey } from '../../src/core/ids.ts';
+import type {
+  FencingToken,
+  GenerationId,
+  Incarnation,
+  MapIndex,
+  PeerKey,
+  VolumeId,
+} from '../../src/core/ids.ts';
 import type { EntryBody } from '../../src/core/log-entry.ts';
 import {
   CLUSTER_ID,
@@ -283,6 +290,36 @@ test('state: a volume in use is not deleted, and the answer names the holder', (
   cell.apply(entryBodies.lockRelease({ token: 1 }));
   t.is(cell.apply(entryBodies.volumeDelete({ token: 0 })).code, 'stale');
   t.is(cell.apply(entryBodies.volumeDelete({ token: 1 })).code, 'ok');
+});
+
+test('state: a volume whose holder is over can be removed: ended for sure, or by an operator’s word, not just away', (t) => {
+  const held = (): StateCell => {
+    const cell = clusterOf({ nodes: 2 });
+    cell.apply(entryBodies.volumeCreate());
+    cell.apply(entryBodies.lockAcquire({ token: 0, node: 2 }));
+    cell.apply(entryBodies.nodesDown({ nodes: [[2, 1]], baseEpoch: cell.state.epoch }));
+    return cell;
+  };
+  const trash = { type: 'volumeTrash', volume: 1 as VolumeId, dateMs: 0, keepMs: 60_000 } as const;
+  const trashed = (token: number) => ({ ...trash, token: token as FencingToken });
+  const away = held();
+  t.is(away.apply(entryBodies.volumeDelete({ token: 1 })).code, 'held', 'it may live, and write');
+  t.is(away.apply(trashed(1)).code, 'held');
+
+  for (const remove of [entryBodies.volumeDelete({ token: 1 }), trashed(1)]) {
+    const same = held();
+    t.is(same.apply(entryBodies.nodeUp({ node: 2, incarnation: 2, continues: 1 })).code, 'ok');
+    t.is(same.apply(remove).code, 'held', 'the same process goes on');
+    const other = held();
+    t.is(other.apply(entryBodies.nodeUp({ node: 2, incarnation: 2 })).code, 'ok');
+    t.is(other.apply(remove).code, 'ok', 'that process has ended');
+  }
+  for (const remove of [entryBodies.volumeDelete({ token: 2 }), trashed(2)]) {
+    const broken = held();
+    const tokenOf = { volume: 1 as VolumeId, token: 1 as FencingToken };
+    t.is(broken.apply({ type: 'lockBreak', ...tokenOf, by: 'ann' }).code, 'ok');
+    t.is(broken.apply(remove).code, 'ok', 'an operator said so');
+  }
 });
 
 test('state: one holder at a time, and the token rises with each grant (A6)', (t) => {
