@@ -18,6 +18,7 @@ export class ColdReads {
   #blockedMs = 0;
   #coldMs = MIN_COLD_MS;
   #coldUntil = Number.NEGATIVE_INFINITY;
+  #lastBlocks: number | undefined;
 
   /** A read may be waited for. */
   mayBlock(nowMs: number): boolean {
@@ -26,11 +27,20 @@ export class ColdReads {
 
   /**
    * A read was waited for.
+   * @param blocksRead from the disk by this process since its start; undefined = nobody counts. On a busy host a read of
+   * what is in memory takes long, too, when its process has to wait for a processor: that is no reason
    * @returns for how many ms none may be waited for from now on; 0 = they may
    */
-  took(startMs: number, endMs: number): number {
+  took(
+    startMs: number,
+    endMs: number,
+    blocksRead: () => number | undefined = () => undefined,
+  ): number {
     const ms = endMs - startMs;
     if (ms < DISK_READ_MS) return 0;
+    const blocks = blocksRead();
+    if (blocks !== undefined && blocks === this.#lastBlocks) return 0;
+    this.#lastBlocks = blocks;
     if (startMs - this.#windowAt > BLOCKED_WINDOW_MS) {
       this.#windowAt = startMs;
       this.#blockedMs = 0;

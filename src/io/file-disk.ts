@@ -144,6 +144,10 @@ class FileDisk implements Disk {
     this.#syncFailed = listener;
   }
 
+  blocksRead(): number {
+    return process.resourceUsage().fsRead;
+  }
+
   space(): { readonly totalBytes: number; readonly freeBytes: number } {
     const stat = guarded('space of', this.#root, () => fs.statfsSync(this.#anchor));
     return { totalBytes: stat.blocks * stat.bsize, freeBytes: stat.bavail * stat.bsize };

@@ -92,6 +92,8 @@ export interface Disk {
    * be of any file, and a second sync may say "done" (R4): whoever owns the process ends it. One listener.
    */
   onSyncFailed(listener: (error: Error) => void): void;
+  /** Blocks that came from the device for this process since its start; absent where nobody counts. */
+  blocksRead?(): number;
   /** Bytes of the file system this tree lies on. */
   space(): { readonly totalBytes: number; readonly freeBytes: number };
 }

@@ -28,9 +28,17 @@ export class ObjectReader {
   readonly #clock: Clock;
   readonly #trace: Trace;
   readonly #cold = new ColdReads();
+  readonly #blocksRead: () => number | undefined;
   readonly #scratch = new Uint8Array(MAX_SYNC_READ_BYTES + 2 * SECTOR_BYTES);
 
-  constructor(cache: ObjectCache, clock: Clock, trace: Trace) {
+  /** @param blocksRead so many blocks came from the disk for this process; undefined = nobody counts */
+  constructor(
+    cache: ObjectCache,
+    clock: Clock,
+    trace: Trace,
+    blocksRead: () => number | undefined = () => undefined,
+  ) {
+    this.#blocksRead = blocksRead;
     this.#cache = cache;
     this.#clock = clock;
     this.#trace = trace;
@@ -215,7 +223,7 @@ export class ObjectReader {
   ): void {
     const startMs = this.#clock.now();
     file.readSync(target, at, length, position);
-    const coldMs = this.#cold.took(startMs, this.#clock.now());
+    const coldMs = this.#cold.took(startMs, this.#clock.now(), this.#blocksRead);
     if (coldMs > 0) this.#trace.event('store.disk-cold', { coldMs });
   }
 

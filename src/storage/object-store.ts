@@ -82,7 +82,7 @@ export async function openObjectStore(options: StoreOptions): Promise<LocalObjec
   await syncFile(file);
   const head = await raiseFormat(file, found);
   await matchFiles(options, table, cache);
-  const reader = new ObjectReader(cache, clock, trace);
+  const reader = new ObjectReader(cache, clock, trace, () => disk.blocksRead?.());
   const store = new LocalObjectStore({ ...options, table, cache, reader, applier, outages });
   const journal = new Journal<PendingRecord>({
     file,

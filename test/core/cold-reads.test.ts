@@ -50,3 +50,18 @@ test('a disk that stays slow takes less and less from everybody, one that was sl
   const later = at + 2 * MAX_COLD_MS;
   t.is(reads.took(later, later + READ_MS), MIN_COLD_MS);
 });
+
+test('a slow read during which nothing came from the disk was the wait for a processor', (t) => {
+  const reads = new ColdReads();
+  for (let n = 0; n < 50; n += 1) {
+    const at = n * 20;
+    t.is(
+      reads.took(at, at + 10, () => 8),
+      0,
+    );
+  }
+  t.true(reads.mayBlock(1000));
+  let coldMs = 0;
+  for (let n = 0; n < 50; n += 1) coldMs += reads.took(1000 + n, 1010 + n, () => 8 + n);
+  t.true(coldMs >= MIN_COLD_MS);
+});
