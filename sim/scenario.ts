@@ -25,7 +25,7 @@ export interface ScenarioOptions {
   readonly nodes: number;
   readonly copies: number;
   readonly partitions?: number;
-  /** Fixed seeds of the smoke test, when they are not 20. */
+  /** Fixed seeds of the smoke test, when they are not 12. */
   readonly smokeSeeds?: number;
 }
 

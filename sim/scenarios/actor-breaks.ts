@@ -11,7 +11,7 @@ const ACTORS = ['membership', 'voter', 'ring', 'replicator', 'recovery', 'scrub'
 
 export const actorBreaks = scenario(
   'actor-breaks',
-  { nodes: 5, copies: 3, smokeSeeds: 12 },
+  { nodes: 5, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

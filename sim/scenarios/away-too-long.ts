@@ -10,7 +10,7 @@ const MAX_ENTRIES = 300;
 
 export const awayTooLong = scenario(
   'away-too-long',
-  { nodes: 4, copies: 3, smokeSeeds: 10 },
+  { nodes: 4, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random, world } = stage;
     await stage.form();

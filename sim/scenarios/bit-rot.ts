@@ -21,7 +21,7 @@ const WORKLOAD = { workingSet: WORKING_SET, thinkMs: 10 };
 
 export const bitRot = scenario(
   'bit-rot',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

@@ -13,7 +13,7 @@ const ROUNDS = 5;
 
 export const clockJump = scenario(
   'clock-jump',
-  { nodes: 4, copies: 3, smokeSeeds: 8 },
+  { nodes: 4, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

@@ -6,7 +6,7 @@ import { isCalledDown } from '../stage.ts';
 
 export const cutGatewayReturns = scenario(
   'cut-gateway-returns',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -11,7 +11,7 @@ const LAST_BYTE = 400;
 
 export const damagedLog = scenario(
   'damaged-log',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random, world } = stage;
     await stage.form();

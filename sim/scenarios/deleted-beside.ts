@@ -18,7 +18,7 @@ async function deletes(stage: Stage, name: string): Promise<void> {
 
 export const deletedBeside = scenario(
   'deleted-beside',
-  { nodes: 4, copies: 3, smokeSeeds: 8 },
+  { nodes: 4, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     for (let round = 0; round < ROUNDS; round += 1) {

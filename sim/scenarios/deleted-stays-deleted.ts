@@ -16,7 +16,7 @@ const LOOK_EVERY_MS = 50;
 
 export const deletedStaysDeleted = scenario(
   'deleted-stays-deleted',
-  { nodes: 4, copies: 3, smokeSeeds: 8 },
+  { nodes: 4, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -7,7 +7,7 @@ import { RunFailure } from '../world.ts';
 
 export const drainUnderLoad = scenario(
   'drain-under-load',
-  { nodes: 5, copies: 3, partitions: 32, smokeSeeds: 8 },
+  { nodes: 5, copies: 3, partitions: 32, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -12,7 +12,7 @@ const DEAF_SECONDS = 12;
 
 export const fencedElsewhere = scenario(
   'fenced-elsewhere',
-  { nodes: 4, copies: 3, partitions: 32, smokeSeeds: 10 },
+  { nodes: 4, copies: 3, partitions: 32, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -29,7 +29,7 @@ async function startsAsNobody(victim: SimNode): Promise<void> {
 
 export const folderMovedAway = scenario(
   'folder-moved-away',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -32,7 +32,7 @@ function onlyNoSpace(errors: readonly string[]): void {
 
 export const fullDisk = scenario(
   'full-disk',
-  { nodes: 3, copies: 3, smokeSeeds: 8 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

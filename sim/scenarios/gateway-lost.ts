@@ -8,7 +8,7 @@ const LOCK_LIMIT_SECONDS = 5;
 
 export const gatewayLost = scenario(
   'gateway-lost',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

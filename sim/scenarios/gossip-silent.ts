@@ -6,7 +6,7 @@ import { oneNodeLost } from './one-node-lost.ts';
 
 export const gossipSilent = scenario(
   'gossip-silent',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage, players) => {
     stage.cable.gossipRate = 0;
     await oneNodeLost.body(stage, players);

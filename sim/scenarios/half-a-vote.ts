@@ -11,7 +11,7 @@ const ROUNDS = 3;
 
 export const halfAVote = scenario(
   'half-a-vote',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     for (let round = 0; round < ROUNDS; round += 1) {

@@ -17,7 +17,7 @@ function blockOf(i: number): number {
 
 export const halfWritten = scenario(
   'half-written',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

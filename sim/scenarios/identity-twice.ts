@@ -40,7 +40,7 @@ function isTold(stage: Stage): boolean {
 
 export const identityTwice = scenario(
   'identity-twice',
-  { nodes: 4, copies: 3, smokeSeeds: 8 },
+  { nodes: 4, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

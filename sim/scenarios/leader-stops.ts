@@ -8,7 +8,7 @@ const QUICK_MS = 500;
 
 export const leaderStops = scenario(
   'leader-stops',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     for (let round = 0; round < ROUNDS; round += 1) {

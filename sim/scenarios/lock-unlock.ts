@@ -15,7 +15,7 @@ const WRITE_LIMIT_SECONDS = 10;
 
 export const lockUnlock = scenario(
   'lock-unlock',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

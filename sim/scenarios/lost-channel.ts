@@ -6,7 +6,7 @@ import { RunFailure } from '../world.ts';
 
 export const lostChannel = scenario(
   'lost-channel',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: stage.anyRunning() });

@@ -53,7 +53,7 @@ function losesARename(stage: Stage, { name, disk }: SimNode): void {
 
 export const lostRename = scenario(
   'lost-rename',
-  { nodes: 3, copies: 2, smokeSeeds: 8 },
+  { nodes: 3, copies: 2, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     await untilOneIsLost(stage);

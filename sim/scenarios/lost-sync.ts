@@ -20,7 +20,7 @@ async function onAnother(stage: Stage, guest: Guest): Promise<Guest> {
 
 export const lostSync = scenario(
   'lost-sync',
-  { nodes: 3, copies: 3, smokeSeeds: 12 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

@@ -96,7 +96,7 @@ function checkTold(one: SimNode, givenUp: readonly NodeId[]): void {
 
 export const olderHistory = scenario(
   'older-history',
-  { nodes: 4, copies: 4, smokeSeeds: 8 },
+  { nodes: 4, copies: 4, smokeSeeds: 5 },
   async (stage) => {
     stage.viewChecker.mayForceVoters = true;
     for (const name of ['raft.violation', 'map.audit.differs']) {

@@ -5,7 +5,7 @@ import { scenario } from '../scenario.ts';
 
 export const oneWayCut = scenario(
   'one-way-cut',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

@@ -11,7 +11,7 @@ const WORK = { workingSet: 64, depth: 8 };
 
 export const pauseOfTheHolder = scenario(
   'pause-of-the-holder',
-  { nodes: 3, copies: 3, smokeSeeds: 12 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

@@ -39,7 +39,7 @@ async function saysWhyItCanNotStart(victim: SimNode): Promise<void> {
 
 export const readsFail = scenario(
   'reads-fail',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const victim = stage.anyRunning();

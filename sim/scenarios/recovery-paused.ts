@@ -51,7 +51,7 @@ function lackingObject(stage: Stage, newcomer: SimNode): number | undefined {
 
 export const recoveryPaused = scenario(
   'recovery-paused',
-  { nodes: 3, copies: 3, partitions: 16, smokeSeeds: 8 },
+  { nodes: 3, copies: 3, partitions: 16, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     stage.check.watchRecovery();

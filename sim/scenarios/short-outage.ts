@@ -14,7 +14,7 @@ const LOAD = { workingSet: BLOCKS, depth: 2, thinkMs: 100 };
 
 export const shortOutage = scenario(
   'short-outage',
-  { nodes: 3, copies: 3, smokeSeeds: 8 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     stage.check.watchRecovery();

@@ -14,7 +14,7 @@ const QUICK_MS = 1000;
 
 export const slowLeader = scenario(
   'slow-leader',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { world } = stage;
     await stage.form();

@@ -8,7 +8,7 @@ const SLOWNESS = 50;
 
 export const staleGateway = scenario(
   'stale-gateway',
-  { nodes: 3, copies: 2, partitions: 32, smokeSeeds: 10 },
+  { nodes: 3, copies: 2, partitions: 32, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const leader = stage.nodes.find((node) => node.running().handle.status().role === 'leader');

@@ -34,7 +34,7 @@ function attempt(fn: () => void): void {
 
 export const stopsAmongNews = scenario(
   'stops-among-news',
-  { nodes: 5, copies: 3, smokeSeeds: 10 },
+  { nodes: 5, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const { world, random, cable } = stage;

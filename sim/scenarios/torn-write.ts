@@ -10,7 +10,7 @@ const WORK = { depth: 8, maxBlocks: 32, workingSet: 256, thinkMs: 4 };
 
 export const tornWrite = scenario(
   'torn-write',
-  { nodes: 3, copies: 3, smokeSeeds: 8 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     const { random } = stage;
     await stage.form();

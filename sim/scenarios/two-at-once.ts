@@ -19,7 +19,7 @@ const LOOK_UP_SECONDS = 2.5;
 
 export const twoAtOnce = scenario(
   'two-at-once',
-  { nodes: 5, copies: 3, smokeSeeds: 8 },
+  { nodes: 5, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const gateway = stage.anyRunning();

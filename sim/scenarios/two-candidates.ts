@@ -11,7 +11,7 @@ const IMPATIENT_S = 4;
 
 export const twoCandidates = scenario(
   'two-candidates',
-  { nodes: 3, copies: 3, smokeSeeds: 10 },
+  { nodes: 3, copies: 3, smokeSeeds: 5 },
   async (stage) => {
     await stage.form();
     const { world, cable, random } = stage;
