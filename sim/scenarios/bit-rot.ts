@@ -19,51 +19,46 @@ const OBJECT_SECTORS = OBJECT_BYTES / SECTOR_BYTES;
 /** Busy, so that repairs meet copies that are ahead and behind. */
 const WORKLOAD = { workingSet: WORKING_SET, thinkMs: 10 };
 
-export const bitRot = scenario(
-  'bit-rot',
-  { nodes: 3, copies: 3, smokeSeeds: 5 },
-  async (stage) => {
-    const { random } = stage;
-    await stage.form();
-    let gateway = stage.anyRunning();
-    const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
-    await guest.fill(WORKING_SET);
-    guest.writeForever(WORKLOAD);
-    await stage.run({ seconds: 1 });
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const victim = stage.anyRunning();
-      for (let i = 0; i < HARMS_PER_ROUND; i += 1) {
-        harm(stage, victim);
-        await stage.run({ seconds: random.exponential(0.2) });
-      }
-      // Some nodes die with their rot. The guest is silent meanwhile, for what it writes would be copied to the node anew;
-      // then the node's copies are read and written before anything else looks at them.
-      if (victim !== gateway && random.chance(0.6)) {
-        await guest.stop();
-        victim.kill();
-        await stage.run({ seconds: random.unit() });
-        await victim.start();
-        await stage.check.converges({ seconds: 120 });
-        await guest.detach();
-        guest.attach(victim);
-        guest.writeForever(WORKLOAD);
-        gateway = victim;
-        await stage.run({ seconds: 1 });
-      }
-      await scrubbed(stage, 'deep');
+export const bitRot = scenario('bit-rot', { nodes: 3, copies: 3, smokeSeeds: 5 }, async (stage) => {
+  const { random } = stage;
+  await stage.form();
+  let gateway = stage.anyRunning();
+  const guest = await stage.createVolume({ name: 'disk', sizeMiB: 16, at: gateway });
+  await guest.fill(WORKING_SET);
+  guest.writeForever(WORKLOAD);
+  await stage.run({ seconds: 1 });
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const victim = stage.anyRunning();
+    for (let i = 0; i < HARMS_PER_ROUND; i += 1) {
+      harm(stage, victim);
+      await stage.run({ seconds: random.exponential(0.2) });
     }
-    await guest.stop();
-    if (guest.errors.length > 0)
-      throw new RunFailure(`guest saw errors: ${guest.errors.join(', ')}`);
-    await stage.run({ seconds: 1 });
-    await scrubbed(stage, 'light');
+    // Some nodes die with their rot. The guest is silent meanwhile, for what it writes would be copied to the node anew;
+    // then the node's copies are read and written before anything else looks at them.
+    if (victim !== gateway && random.chance(0.6)) {
+      await guest.stop();
+      victim.kill();
+      await stage.run({ seconds: random.unit() });
+      await victim.start();
+      await stage.check.converges({ seconds: 120 });
+      await guest.detach();
+      guest.attach(victim);
+      guest.writeForever(WORKLOAD);
+      gateway = victim;
+      await stage.run({ seconds: 1 });
+    }
     await scrubbed(stage, 'deep');
-    await rotOnAllCopies(stage, guest);
-    await stage.check.everyAcknowledgedWriteIsReadable(guest);
-    await stage.check.noCopyIsSuspect();
-    await stage.check.replicasAreIdentical();
-  },
-);
+  }
+  await guest.stop();
+  if (guest.errors.length > 0) throw new RunFailure(`guest saw errors: ${guest.errors.join(', ')}`);
+  await stage.run({ seconds: 1 });
+  await scrubbed(stage, 'light');
+  await scrubbed(stage, 'deep');
+  await rotOnAllCopies(stage, guest);
+  await stage.check.everyAcknowledgedWriteIsReadable(guest);
+  await stage.check.noCopyIsSuspect();
+  await stage.check.replicasAreIdentical();
+});
 
 /** One sector of all copies: an error for it alone, told by every node, healed by an overwrite. */
 async function rotOnAllCopies(stage: Stage, guest: Guest): Promise<void> {
