@@ -174,19 +174,25 @@ export async function deleteVolume(
     if (lock.state === 'held' && viewNow().moves.has(id) && (await letGo(volume))) continue;
     // Answered once this node has applied the entry: the next look at the view knows why it was refused.
     const result = await agreement.propose({ type: 'volumeDelete', volume: id, token: lock.token });
-    if (result.code === 'held') {
-      throw new OperatingError('held', result.detail, {
-        remedy: isHolderDead(viewNow(), lock)
-          ? `n${lock.node} is down, its guest may still write: start it, or dog vdi lock unlock ${name}`
-          : 'disconnect its guest first; dog vdi show tells who holds it',
-      });
-    }
+    if (result.code === 'held') throw stillHeld(viewNow(), volume, result);
     if (result.code === 'missing' || result.code === 'stale') continue;
     if (result.code === 'refused') throw keptProtected(name, result);
     proposed(result, `delete ${name}`);
     return;
   }
   throw inUse(name);
+}
+
+/** Why a volume stays, with the way out of it: the holder's guest, or the holder itself, has to go first. */
+export function stillHeld(
+  view: ClusterView,
+  { name, lock }: Pick<Volume, 'name' | 'lock'>,
+  { detail }: ApplyResult,
+): OperatingError {
+  const remedy = isHolderDead(view, lock)
+    ? `n${lock.node} is down, its guest may still write: start it, or dog vdi lock unlock ${name}`
+    : 'disconnect its guest first; dog vdi show tells who holds it';
+  return new OperatingError('held', detail, { remedy });
 }
 
 function keptProtected(name: string, { detail }: ApplyResult): OperatingError {

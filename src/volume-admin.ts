@@ -1,7 +1,15 @@
 // What operators do with one volume beside making and deleting it: its name, its protection, its attributes. As in
 // admin.ts the log answers; what was decided by a name is decided anew when the name stands for something else.
 
-import { type Asking, inUse, MAX_LOCK_TRIES, missing, proposed, volumeNow } from './admin.ts';
+import {
+  type Asking,
+  inUse,
+  MAX_LOCK_TRIES,
+  missing,
+  proposed,
+  stillHeld,
+  volumeNow,
+} from './admin.ts';
 import { attributeKeyProblem, attributeValueProblem } from './core/attributes.ts';
 import { OperatingError } from './core/errors.ts';
 import { holderText, isHolderDead } from './core/lock.ts';
@@ -121,11 +129,7 @@ async function decided(
     const volume = await volumeNow(agreement, viewNow, name);
     const result = await agreement.propose(bodyOf(volume));
     if (result.code === 'exists') throw new OperatingError('exists', result.detail);
-    if (result.code === 'held') {
-      throw new OperatingError('held', result.detail, {
-        remedy: 'disconnect its guest first; dog vdi show tells who holds it',
-      });
-    }
+    if (result.code === 'held') throw stillHeld(viewNow(), volume, result);
     if (result.code === 'missing' && viewNow().volumes.has(volume.id)) return result;
     if (result.code === 'stale' || result.code === 'missing') continue;
     proposed(result, `${what} ${name}`);

@@ -1,7 +1,13 @@
 // What is said of volumes' names is the log's word, not that of a view that may be old (C2.3).
 
 import test from 'ava';
-import { createVolume, deleteVolume, MAX_DELETE_TRIES, volumeNow } from '../src/admin.ts';
+import {
+  createVolume,
+  deleteVolume,
+  MAX_DELETE_TRIES,
+  stillHeld,
+  volumeNow,
+} from '../src/admin.ts';
 import type { Agreement } from '../src/agreement/agreement.ts';
 import { viewOf } from '../src/core/cluster-state.ts';
 import { hasCode, OperatingError } from '../src/core/errors.ts';
@@ -110,3 +116,18 @@ function useOnce(cell: StateCell): void {
   cell.apply(entryBodies.lockAcquire({ volume: 1, token, node: 1, session: 1 }));
   cell.apply(entryBodies.lockRelease({ volume: 1, token: token + 1 }));
 }
+
+test('a volume that stays says the way out: its guest goes, or its holder that is away', (t) => {
+  const cell = clusterOf({ nodes: 2 });
+  cell.apply(entryBodies.volumeCreate({ name: 'disk' }));
+  cell.apply(entryBodies.lockAcquire({ token: 0, node: 2 }));
+  const remedyNow = (): string => {
+    const view = viewOf(cell.state);
+    const volume = view.volumeByName('disk');
+    const refused = { code: 'held', value: 2, detail: 'in use' } as const;
+    return volume === undefined ? '' : stillHeld(view, volume, refused).remedy;
+  };
+  t.regex(remedyNow(), /disconnect its guest/);
+  cell.apply(entryBodies.nodesDown({ nodes: [[2, 1]], baseEpoch: cell.state.epoch }));
+  t.regex(remedyNow(), /n2 is down.*dog vdi lock unlock disk/);
+});
